@@ -1,0 +1,126 @@
+public import Telemetry
+
+/// Where an endpoint stands: everything up to and including `sequence` is done, and the first `parts` parts of the
+/// window after it.
+public struct DeliveryPosition: Sendable, Hashable, Comparable {
+    /// Store sequence number of a window; 0 is before the first.
+    public var sequence: Int64
+    /// Parts of the next selected window that were delivered already. A window is cut into parts in one way only
+    /// (by the endpoint's settings), so a part has a stable identity.
+    public var parts: Int
+
+    public static let start = DeliveryPosition(sequence: 0, parts: 0)
+
+    public init(sequence: Int64, parts: Int) {
+        self.sequence = sequence
+        self.parts = parts
+    }
+
+    public static func < (left: DeliveryPosition, right: DeliveryPosition) -> Bool {
+        (left.sequence, left.parts) < (right.sequence, right.parts)
+    }
+}
+
+/// What an endpoint wants. Empty sets mean "all".
+public struct DeliverySelection: Sendable, Hashable {
+    public enum Streams: Sendable, Hashable {
+        case measured
+        case simulated
+        case all
+        case named(Set<StreamID>)
+
+        public func contains(_ stream: StreamID) -> Bool {
+            switch self {
+            case .measured: !stream.isSimulated
+            case .simulated: stream.isSimulated
+            case .all: true
+            case .named(let names): names.contains(stream)
+            }
+        }
+    }
+
+    public var streams: Streams
+    public var levels: Set<Level>
+    /// Milliseconds.
+    public var resolutions: Set<Int64>
+    public var fields: Set<FieldIndex>
+
+    public init(
+        streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],
+        fields: Set<FieldIndex> = []
+    ) {
+        self.streams = streams
+        self.levels = levels
+        self.resolutions = resolutions
+        self.fields = fields
+    }
+}
+
+/// A window as the store gives it back: only the selected levels and fields are decoded.
+public struct StoredWindow: Sendable {
+    /// Position in the order of committing, from 1, without reuse.
+    public var sequence: Int64
+    public var summary: WindowSummary
+    /// Names for the summary's topology version.
+    public var topology: TopologySnapshot
+
+    public init(sequence: Int64, summary: WindowSummary, topology: TopologySnapshot) {
+        self.sequence = sequence
+        self.summary = summary
+        self.topology = topology
+    }
+}
+
+/// What an endpoint refused for good.
+public struct DeadLetter: Sendable, Hashable {
+    public var endpoint: String
+    /// The idempotency id of the part.
+    public var id: String
+    public var sequence: Int64
+    public var status: Int
+    public var reason: String
+    public var body: [UInt8]
+    public var timeMs: Int64
+
+    public init(
+        endpoint: String, id: String, sequence: Int64, status: Int, reason: String, body: [UInt8],
+        timeMs: Int64
+    ) {
+        self.endpoint = endpoint
+        self.id = id
+        self.sequence = sequence
+        self.status = status
+        self.reason = reason
+        self.body = body
+        self.timeMs = timeMs
+    }
+}
+
+/// What the reporter needs of the store. Nothing here blocks the caller; replies come on the store's queue, in the
+/// order of the calls. A reply of `nil` or `false` means that the store failed (it has logged why) and that the
+/// caller should try again later.
+public protocol DeliveryStore: Sendable {
+    /// Makes the endpoint known. A new one starts after the newest window, or at `.start` if `fromBeginning`.
+    /// Endpoints that are not in the configuration any more keep their cursor for a week.
+    func openCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+    )
+
+    /// The next windows after a position that the selection wants, oldest first.
+    /// `scannedThrough` is the last sequence number that was looked at: an endpoint that selects little may move
+    /// its cursor past windows that it does not want.
+    func windows(
+        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
+    )
+
+    /// Moves a cursor, durably, together with the dead letters of the parts that were refused for good.
+    /// `parts` and `samples` are what was delivered since the last move, for the endpoint's account.
+    func advance(
+        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void
+    )
+
+    /// Calls `handler` (on the store's queue) whenever new windows were committed.
+    func onCommit(_ handler: @escaping @Sendable (_ newestSequence: Int64) -> Void)
+}

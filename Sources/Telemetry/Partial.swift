@@ -1,0 +1,58 @@
+/// A group of GPUs whose samples were added up together: the part of a rack that worked for one job (or for none).
+public struct GroupKey: Hashable, Sendable {
+    public var rack: Int32
+    /// Empty: no job.
+    public var job: String
+
+    public init(rack: Int32, job: String) {
+        self.rack = rack
+        self.job = job
+    }
+}
+
+/// A shard's (later also a worker's) share of one window, mergeable with the shares of the others.
+///
+/// Each rack is owned by one shard, and so are its nodes: shares of one window do not overlap, except that two
+/// shares of the same shard may follow each other when late data revises a window.
+public struct WindowPartial: Sendable {
+    public var stream: StreamIndex
+    public var shard: Int
+    public var startMs: Int64
+    public var resolutionMs: Int64
+    /// Fields of the columns below.
+    public var fields: [FieldIndex]
+    /// Nodes that were heard of, topology indices, ascending.
+    public var nodes: [Int32]
+    /// One column a field, entities in the order of `nodes`.
+    public var nodeColumns: [FieldColumn]
+    /// GPU counts in the order of `nodes`.
+    public var nodeGPUs: GPUCounts
+    public var groups: [GroupKey]
+    /// One column a field, entities in the order of `groups`, with sketches.
+    public var groupColumns: [FieldColumn]
+    public var groupGPUs: GPUCounts
+    /// This shard's totals since the stream began.
+    public var ledger: Ledger
+
+    public init(stream: StreamIndex, shard: Int, startMs: Int64, resolutionMs: Int64) {
+        self.stream = stream
+        self.shard = shard
+        self.startMs = startMs
+        self.resolutionMs = resolutionMs
+        fields = []
+        nodes = []
+        nodeColumns = []
+        nodeGPUs = GPUCounts(entityCount: 0)
+        groups = []
+        groupColumns = []
+        groupGPUs = GPUCounts(entityCount: 0)
+        ledger = Ledger()
+    }
+}
+
+/// The only way from shards to the roller. Embedded: one process is a cluster of one.
+public protocol PartialBus: Sendable {
+    func publish(_ partial: WindowPartial)
+    /// One subscriber; `handler` is called in the order of publishing of each shard, on any thread.
+    func subscribe(_ handler: @escaping @Sendable (WindowPartial) -> Void)
+}
