@@ -32,7 +32,8 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tests(_ name: String, _ more: [Target.Dependency] = []) -> Target {
     .testTarget(
         name: "\(name)Tests",
-        dependencies: [.byName(name: name), "Telemetry", "TestSupport"] + more,
+        dependencies: [.byName(name: name), "TestSupport"] + (name == "Telemetry" ? [] : ["Telemetry"])
+            + more,
         swiftSettings: strict
     )
 }
