@@ -93,6 +93,7 @@ var targets: [Target] = [
     .target(
         name: "TestSupport", dependencies: ["Telemetry"], path: "Tests/TestSupport", swiftSettings: strict),
     csnappy,
+    .testTarget(name: "HouseTests", swiftSettings: strict),
     tests("Telemetry"),
     tests("Sketches"),
     tests("WireFormats", ["CSnappy"]),
