@@ -76,6 +76,29 @@ public final class YAMLMapping {
         optional(key, type) ?? other
     }
 
+    /// A nested mapping that may be missing, when it is read into something that exists already.
+    public func section(_ key: String, _ read: (YAMLMapping) -> Void) {
+        guard let found = value(key),
+            let mapping = YAMLMapping(found, expected: "a mapping of keys to values")
+        else { return }
+        read(mapping)
+        mapping.finish()
+    }
+
+    /// A list of mappings that may be missing, when they are read into something that exists already.
+    ///
+    /// - Parameter expected: what one of them is.
+    public func each(_ key: String, _ expected: String, max: Int, _ read: (YAMLMapping) -> Void) {
+        let list = "a list of at most \(max) mappings, each \(expected)"
+        guard let found = value(key), let entries = found.list(list) else { return }
+        if entries.count > max { found.fail("the list has \(entries.count) entries", expected: list) }
+        for entry in entries.prefix(max) {
+            guard let mapping = YAMLMapping(entry, expected: expected) else { continue }
+            read(mapping)
+            mapping.finish()
+        }
+    }
+
     /// Reports an error at the value of a key, or at the mapping when the key is missing.
     public func fail(_ key: String, _ problem: String, expected: String = "") {
         (entries.first { $0.key == key }?.value ?? value).fail(problem, expected: expected)

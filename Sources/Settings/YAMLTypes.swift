@@ -131,16 +131,12 @@ extension YAMLType {
     {
         let expected = "a list of \(min) to \(max) values, each \(type.expected)"
         return YAMLType<[Element]>(expected) { value in
-            guard case .sequence(let sequence) = value.node, value.isUntagged(sequence.tag) else {
-                // An empty scalar is named as such.
-                if value.scalar(expected) != nil { value.fail("not a list", expected: expected) }
+            guard let entries = value.list(expected) else { return nil }
+            guard (min...max).contains(entries.count) else {
+                value.fail("the list has \(entries.count) values", expected: expected)
                 return nil
             }
-            guard (min...max).contains(sequence.count) else {
-                value.fail("the list has \(sequence.count) values", expected: expected)
-                return nil
-            }
-            let read = sequence.map { YAMLValue(node: $0, report: value.report).read(type) }
+            let read = entries.map { $0.read(type) }
             let good = read.compactMap(\.self)
             return good.count == read.count ? good : nil
         }

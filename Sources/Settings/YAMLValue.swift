@@ -68,6 +68,19 @@ public struct YAMLValue {
         return nil
     }
 
+    /// Whether it is a list, for what may be a list or a single value.
+    public var isList: Bool { if case .sequence = node { true } else { false } }
+
+    /// The values of a list; `nil` after reporting.
+    func list(_ expected: String) -> [YAMLValue]? {
+        guard case .sequence(let sequence) = node, isUntagged(sequence.tag) else {
+            // An empty scalar is named as such.
+            if scalar(expected) != nil { fail("not a list", expected: expected) }
+            return nil
+        }
+        return sequence.map { YAMLValue(node: $0, report: report) }
+    }
+
     /// The text of a scalar without an explicit tag; `nil` after reporting.
     func scalar(_ expected: String) -> Node.Scalar? {
         guard case .scalar(let scalar) = node else { return refuse(expected) }

@@ -1,0 +1,138 @@
+import Telemetry
+
+extension YAMLType<DaemonSettings.Listen> {
+    /// `127.0.0.1:9480`. Whatever is not loopback is refused.
+    static var listen: YAMLType<DaemonSettings.Listen> {
+        let expected = "a loopback address and a port: 127.0.0.1:9480 or [::1]:9480"
+        return YAMLType<DaemonSettings.Listen>(expected) { value in
+            guard let text = value.read(.text(max: 300)) else { return nil }
+            guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...])
+            else {
+                return value.refuse(expected)
+            }
+            let host = text[..<colon]
+            guard isLoopback(host) else {
+                value.fail(
+                    "`\(host)` can be reached from other machines",
+                    expected: expected
+                        + "; anything else needs TLS and authentication, which do not exist yet")
+                return nil
+            }
+            let bare = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : String(host)
+            return DaemonSettings.Listen(host: bare, port: Int(port))
+        }
+    }
+
+    private static func isLoopback(_ host: Substring) -> Bool {
+        if host == "localhost" || host == "[::1]" { return true }
+        let octets = host.split(separator: ".", omittingEmptySubsequences: false)
+        return octets.count == 4 && octets.allSatisfy { UInt8($0) != nil } && octets[0] == "127"
+    }
+}
+
+extension YAMLType<String> {
+    /// A name that is safe in paths, labels and URLs.
+    static var name: YAMLType<String> {
+        let expected = "a name of 1 to 64 characters out of a-z A-Z 0-9 . _ -"
+        return text().checked(expected) { StreamID.isRunName($0) ? $0 : nil }
+    }
+
+    /// A name of a host, as `Host` gives it, without a port.
+    static var host: YAMLType<String> {
+        let expected = "the name or address of a host, without scheme, port or path"
+        return text(max: 253).checked(expected) { text in
+            let bare = text.hasPrefix("[") && text.hasSuffix("]") ? "x" : text
+            return bare.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"/:@?#".utf8.contains($0) }
+                ? text.lowercased() : nil
+        }
+    }
+
+    /// A URL of an endpoint. Secrets have no place in it.
+    static var url: YAMLType<String> {
+        let expected = "a URL as http://host:port/path, without user, password or fragment"
+        return text(max: 2_048).checked(expected) { text in
+            let schemes = ["http://", "https://"]
+            guard let scheme = schemes.first(where: { text.hasPrefix($0) }) else { return nil }
+            let authority = text.dropFirst(scheme.count).prefix { !"/?#".contains($0) }
+            let host = authority.prefix { $0 != ":" }
+            let printable = text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+            guard printable, !host.isEmpty, !authority.contains("@"), !text.contains("#") else { return nil }
+            guard host.hasPrefix("[") || portIsValid(authority) else { return nil }
+            return text
+        }
+    }
+
+    private static func portIsValid(_ authority: Substring) -> Bool {
+        let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
+        return parts.count == 1 || parts.count == 2 && UInt16(parts[1]).map { $0 > 0 } == true
+    }
+}
+
+extension YAMLType<FieldIndex> {
+    /// A DCGM field by any of its names.
+    static var field: YAMLType<FieldIndex> {
+        let expected = "the name of a DCGM field, as DCGM_FI_DEV_GPU_UTIL"
+        return YAMLType<FieldIndex>(expected) { value in
+            guard let name = value.read(.text(max: 128)) else { return nil }
+            if let field = FieldCatalog.find(name: name) { return field }
+            let near = Suggestion.nearest(to: name, in: FieldCatalog.all.map(\.name))
+            let hint = near.map { "; did you mean `\($0)`?" } ?? ""
+            value.fail("`\(name)` is not a known field\(hint)", expected: expected)
+            return nil
+        }
+    }
+}
+
+extension YAMLType<DaemonSettings.SimulationRun.Speed> {
+    /// `1`, `86400` or `max`.
+    static var speed: YAMLType<DaemonSettings.SimulationRun.Speed> {
+        let expected = "simulated seconds a second, from 0.001 to 1e9, or max"
+        return YAMLType<String>.text(max: 32).checked(expected) { text in
+            if text == "max" { return .max }
+            guard let factor = Double(text), factor.isFinite, (0.001...1e9).contains(factor) else {
+                return nil
+            }
+            return .times(factor)
+        }
+    }
+}
+
+extension YAMLType<DaemonSettings.Endpoint.Streams> {
+    /// `measured`, `simulated`, `all`, or a list of streams.
+    static var streams: YAMLType<DaemonSettings.Endpoint.Streams> {
+        let expected = "measured, simulated, all, or a list of streams as [measured, sim/colossus]"
+        let stream = YAMLType<String>.text().checked("a stream: measured or sim/RUN") { StreamID($0) }
+        return YAMLType<DaemonSettings.Endpoint.Streams>(expected) { value in
+            if value.isList { return value.read(.list(of: stream, min: 1)).map { .named($0) } }
+            return value.read(.oneOf([("measured", .measured), ("simulated", .simulated), ("all", .all)]))
+        }
+    }
+}
+
+extension YAMLType<DaemonSettings.Header> {
+    /// Checks one `name: value` of the headers.
+    static func header(_ name: String) -> YAMLType<DaemonSettings.Header> {
+        let owned = [
+            "authorization", "content-type", "content-length", "content-encoding", "host", "idempotency-key",
+        ]
+        let expected = "the value of a header, printable ASCII"
+        return YAMLType<DaemonSettings.Header>(expected) { value in
+            guard let text = value.read(.text(min: 0)) else { return nil }
+            let token = name.utf8.allSatisfy { byte in
+                StreamID.isRunName(String(decoding: [byte], as: UTF8.self)) && byte != UInt8(ascii: ".")
+            }
+            guard token, !name.isEmpty, name.utf8.count <= 64 else {
+                value.fail("`\(name)` is not the name of a header", expected: "letters, digits, - and _")
+                return nil
+            }
+            guard !owned.contains(name.lowercased()) else {
+                value.fail(
+                    "`\(name)` is not set by hand",
+                    expected: "bearer_token_file for a token, or another header")
+                return nil
+            }
+            guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { return value.refuse(expected) }
+            return DaemonSettings.Header(name: name, value: text)
+        }
+    }
+}

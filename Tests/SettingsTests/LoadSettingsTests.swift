@@ -1,0 +1,270 @@
+import Foundation
+import Settings
+import Telemetry
+import Testing
+
+/// A configuration in a folder of its own, gone with the test.
+final class ConfigFolder {
+    let path = NSTemporaryDirectory() + "/colossus-settings-" + UUID().uuidString
+
+    init(_ files: [String: String]) throws {
+        for (name, text) in files {
+            let url = URL(fileURLWithPath: path + "/" + name)
+            try FileManager.default.createDirectory(
+                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: url)
+        }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func load() throws(SettingsFailure) -> DaemonSettings { try loadSettings(path: path + "/c.yaml") }
+
+    /// The errors, with the folder's name cut off.
+    func errors() -> [String] {
+        do {
+            _ = try load()
+            return []
+        } catch {
+            return error.errors.map { $0.description.replacingOccurrences(of: path + "/", with: "") }
+        }
+    }
+}
+
+/// The top of the repository.
+let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
+
+@Suite("loadSettings")
+struct LoadSettingsTests {
+    @Test("the commented configuration says the defaults")
+    func defaults() throws {
+        #expect(try loadSettings(path: repository + "/Config/colossusd.yaml") == DaemonSettings())
+    }
+
+    @Test(
+        "the commented configuration shows every key",
+        arguments: [
+            "", "ingest", "ingest.limits", "web", "inventory", "windows", "aggregation", "aggregation.levels",
+            "store", "log", "simulations", "endpoints", "endpoints.retry",
+        ])
+    func everyKey(section: String) throws {
+        let parts = section.split(separator: ".").map(String.init)
+        let text: String
+        switch parts.first {
+        case nil: text = "zzzzzz: 1"
+        case "simulations": text = "simulations: [{run: a, scenario: a, zzzzzz: 1}]"
+        case "endpoints" where parts.count == 2:
+            text = "endpoints: [{name: a, kind: webhook, url: http://a, \(parts[1]): {zzzzzz: 1}}]"
+        case "endpoints": text = "endpoints: [{name: a, kind: webhook, url: http://a, zzzzzz: 1}]"
+        default: text = parts.reversed().reduce("zzzzzz: 1") { "\($1): {\($0)}" }
+        }
+        let errors = try ConfigFolder(["c.yaml": text]).errors()
+        let listed = try #require(
+            errors.first { $0.contains("zzzzzz") }?.components(separatedBy: "one of: ").last)
+        let shown = try String(contentsOfFile: repository + "/Config/colossusd.yaml", encoding: .utf8)
+        for key in listed.components(separatedBy: ", ") {
+            #expect(shown.contains("\(key):"), "\(section): \(key)")
+        }
+    }
+
+    @Test("the quickstart configuration and the examples are valid")
+    func examples() throws {
+        let quickstart = try loadSettings(path: repository + "/Config/quickstart.yaml")
+        #expect(quickstart.endpoints.map(\.destination) == [.file(path: "summaries.jsonl")])
+        #expect(quickstart.endpoints.map(\.levels) == [[.site]])
+        #expect(quickstart.endpoints.map(\.streams) == [.all])
+        #expect(!quickstart.aggregation.simulatedLevels.contains(.node))
+        #expect(quickstart.simulations.isEmpty)
+
+        let examples = repository + "/Config/conf.d.example/"
+        var files = ["c.yaml": "{}"]
+        for name in try FileManager.default.contentsOfDirectory(atPath: examples) {
+            files["conf.d/" + name] = try String(contentsOfFile: examples + name, encoding: .utf8)
+        }
+        let settings = try ConfigFolder(files).load()
+        #expect(settings.endpoints.map(\.name) == ["victoriametrics", "capacity-planner"])
+        #expect(
+            settings.endpoints[1].fields.map(\.field.name) == [
+                "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE",
+            ])
+    }
+
+    @Test("later files change what they say, and lists of named things are merged by name")
+    func layers() throws {
+        let folder = try ConfigFolder([
+            "c.yaml": """
+            windows: {lateness: 5s, max_hold: 1m}
+            endpoints:
+              - {name: one, kind: webhook, url: "http://a:1/x", timeout: 5s}
+              - {name: two, kind: file, path: out.jsonl}
+            simulations:
+              - {run: r, scenario: s.yaml, seed: 7}
+            """,
+            "s.yaml": "x",
+            "conf.d/20-b.yaml":
+                "endpoints: [{name: one, levels: [rack]}, {name: three, kind: file, path: /x}]",
+            "conf.d/10-a.yaml": """
+            windows: {lateness: 7s}
+            endpoints: [{name: one, url: "https://b/y", levels: [site]}]
+            simulations: [{run: r, speed: max, autostart: false}]
+            """,
+            "conf.d/notes.txt": "not: [yaml",
+            "conf.d/.hidden.yaml": "not: [yaml",
+        ])
+        let settings = try folder.load()
+        #expect(settings.windows.latenessMs == 7_000)
+        #expect(settings.windows.maxHoldMs == 60_000)
+        #expect(settings.endpoints.map(\.name) == ["one", "two", "three"])
+        #expect(settings.endpoints[0].destination == .webhook(url: "https://b/y"))
+        #expect(settings.endpoints[0].levels == [.rack])
+        #expect(settings.endpoints[0].timeoutMs == 5_000)
+        let run = try #require(settings.simulations.first)
+        #expect(run.scenario == folder.path + "/s.yaml")
+        #expect(run.seed == 7 && run.speed == .max && !run.autostart)
+    }
+
+    @Test(
+        "what a start would refuse is an error with its place",
+        arguments: [
+            (
+                "ingest: {listen: 0.0.0.0:9480}",
+                "c.yaml:1:18: `0.0.0.0` can be reached from other machines, expected a loopback"
+            ),
+            ("web: {listen: \"[::]:1\"}", "c.yaml:1:15: `[::]` can be reached"),
+            ("web: {listen: 10.0.0.1:1}", "c.yaml:1:15: `10.0.0.1` can be reached"),
+            ("web: {listen: 127.1:1}", "c.yaml:1:15: `127.1` can be reached"),
+            ("web: {listen: 127.0.0.1}", "c.yaml:1:15: `127.0.0.1` is not allowed here"),
+            ("web: {listen: 127.0.0.1:99999}", "c.yaml:1:15: `127.0.0.1:99999` is not allowed here"),
+            ("web: {listen: 127.0.0.1:9480}", "c.yaml:1:15: ingest and web both listen on 127.0.0.1:9480"),
+            (
+                "windows:\n  finest: 10s\n  rollups: [25s]",
+                "c.yaml:3:12: windows of 25s cannot be made of windows of 10s"
+            ),
+            ("windows:\n  rollups: [1m, 1m]", "c.yaml:2:12: windows of 1m cannot be made of windows of 1m"),
+            (
+                "windows: {finest: 10}",
+                "c.yaml:1:19: `10` is not allowed here, expected a duration from 1s to 1h with its unit"
+            ),
+            ("inventory: {file: none.csv}", "c.yaml:1:19: none.csv cannot be read: No such file"),
+            ("hosts: [http://a]", "c.yaml:1:9: `http://a` is not allowed here, expected the name"),
+            ("store: {retention: {10: 5d}}", "c.yaml:1:20: `10` is not the length of a window"),
+            (
+                "store: {retention: {10s: 5}}",
+                "c.yaml:1:26: `5` is not allowed here, expected a duration from 1m"
+            ),
+            (
+                "simulations: [{run: r, scenario: none.yaml}]",
+                "c.yaml:1:34: none.yaml cannot be read: No such file"
+            ),
+            (
+                "simulations: [{run: a b, scenario: c.yaml}]",
+                "c.yaml:1:21: `a b` is not allowed here, expected a name"
+            ),
+            (
+                "simulations: [{run: a, scenario: c.yaml, speed: 0}]",
+                "c.yaml:1:49: `0` is not allowed here, expected simulated"
+            ),
+            ("log: {level: wraning}", "c.yaml:1:14: `wraning` is not allowed here; did you mean `warning`?"),
+            ("endpoints: [{kind: file, path: a}]", "c.yaml:1:13: `name` is missing"),
+            (
+                "endpoints: [{name: a, kind: flie, path: a}]",
+                "c.yaml:1:29: `flie` is not allowed here; did you mean `file`?"
+            ),
+            ("endpoints: [{name: a, kind: file, url: http://a}]", "c.yaml:1:13: `path` is missing"),
+            (
+                "endpoints: [{name: a, kind: file, path: a, timeout: 1s}]",
+                "c.yaml:1:44: unknown key `timeout`"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: ftp://a}]",
+                "c.yaml:1:43: `ftp://a` is not allowed here, expected a URL"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: \"http://u:p@a\"}]",
+                "c.yaml:1:43: `http://u:p@a` is not allowed"
+            ),
+            (
+                "endpoints: [{name: a, kind: file, path: a}, {name: a, kind: file, path: b}]",
+                "c.yaml:1:52: `a` is already in line 1"
+            ),
+            (
+                "endpoints: [{name: a, kind: file, path: a, fields: [DCGM_FI_DEV_GPU_UTL]}]",
+                "c.yaml:1:53: `DCGM_FI_DEV_GPU_UTL` is not a known field; did you mean `DCGM_FI_DEV_GPU_UTIL`?"
+            ),
+            (
+                "endpoints: [{name: a, kind: file, path: a, resolutions: [10s, 30s]}]",
+                "c.yaml:1:57: there are no windows of 30s, expected some of: 10s, 1m, 10m, 1h"
+            ),
+            (
+                "endpoints: [{name: a, kind: file, path: a, streams: [sim/]}]",
+                "c.yaml:1:54: `sim/` is not allowed here, expected a stream"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: http://a, headers: {Authorization: x}}]",
+                "c.yaml:1:78: `Authorization` is not set by hand"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: http://a, headers: {\"X Y\": x}}]",
+                "c.yaml:1:70: `X Y` is not the name of a header"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: http://a, bearer_token_file: /none}]",
+                "c.yaml:1:72: /none cannot be read"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: http://a, retry: {min: 5m}}]",
+                "c.yaml:1:60: min is greater than max"
+            ),
+        ] as [(String, String)])
+    func refused(_ text: String, _ start: String) throws {
+        let errors = try ConfigFolder(["c.yaml": text]).errors()
+        let clean = errors.map { $0.replacingOccurrences(of: NSTemporaryDirectory(), with: "") }
+        #expect(errors.contains { $0.hasPrefix(start) }, "\(clean)")
+    }
+
+    @Test("an error in a later file names that file, and all files are read before giving up")
+    func laterFile() throws {
+        let folder = try ConfigFolder([
+            "c.yaml": "bogus: 1\nendpoints: [{name: e, kind: file, path: x}]", "conf.d/a.yaml": "{}\n---\n{}",
+            "conf.d/b.yaml": "endpoints: [{name: e, kind: webhook, url: http://a}]",
+        ])
+        let starts = folder.errors().map { $0.split(separator: " ")[0] }
+        #expect(starts == ["c.yaml:1:1:", "conf.d/a.yaml:2:1:", "conf.d/b.yaml:1:29:"])
+    }
+
+    @Test("a file that cannot be read says why")
+    func unreadable() throws {
+        let folder = try ConfigFolder(["x": ""])
+        #expect(
+            folder.errors() == [
+                "c.yaml: cannot be opened: No such file or directory, expected a readable file"
+            ])
+        let directory = try ConfigFolder(["c.yaml/x": ""])
+        #expect(directory.errors() == ["c.yaml: is not a file, expected a readable file"])
+        let binary = try ConfigFolder([:])
+        try FileManager.default.createDirectory(atPath: binary.path, withIntermediateDirectories: true)
+        try Data([0xFF, 0xFE, 0x00]).write(to: URL(fileURLWithPath: binary.path + "/c.yaml"))
+        #expect(binary.errors() == ["c.yaml: is not UTF-8, expected a text file"])
+    }
+
+    @Test("lengths that the retention table does not name are kept as the next longer one")
+    func retention() {
+        let store = DaemonSettings.Store()
+        #expect(store.keepMs(resolutionMs: 5_000) == 6 * 3_600_000)
+        #expect(store.keepMs(resolutionMs: 60_000) == 7 * UTC.dayMs)
+        #expect(store.keepMs(resolutionMs: UTC.dayMs) == 730 * UTC.dayMs)
+    }
+
+    @Test("a reload can change endpoints, simulations and the log level only")
+    func restart() {
+        let old = DaemonSettings()
+        var new = old
+        new.endpoints = [.init(name: "a", destination: .file(path: "x"))]
+        new.log.level = .debug
+        #expect(old.restartNeeded(for: new).isEmpty)
+        new.windows.latenessMs += 1
+        new.hosts = ["a"]
+        #expect(old.restartNeeded(for: new) == ["hosts", "windows"])
+    }
+}
