@@ -1,0 +1,147 @@
+import FoundationEssentials
+
+/// Talks to a colossusd over its control socket, one request a connection. Every call blocks until the answer is
+/// there, and throws `ControlError`.
+public struct ControlClient: Sendable {
+    /// Makes a connection to a path. Tests give their own.
+    public typealias Dial =
+        @Sendable (_ path: String, _ deadline: Deadline) throws(ControlError) -> any ControlConnection
+
+    public let socketPath: String
+    /// For one request from connecting to the last byte.
+    public var timeout: Duration
+    private let dial: Dial
+
+    public init(
+        socketPath: String, timeout: Duration = .seconds(30),
+        dial: @escaping Dial = { path, deadline throws(ControlError) in
+            try UnixSocketConnection(path: path, deadline: deadline)
+        }
+    ) {
+        self.socketPath = socketPath
+        self.timeout = timeout
+        self.dial = dial
+    }
+
+    public func status() throws(ControlError) -> StatusReply { try get("/v1/status") }
+    public func ready() throws(ControlError) -> ReadyReply { try get("/v1/ready") }
+    public func simulations() throws(ControlError) -> SimulationsReply { try get("/v1/simulations") }
+    public func endpoints() throws(ControlError) -> EndpointsReply { try get("/v1/endpoints") }
+
+    public func summary(_ request: SummaryRequest) throws(ControlError) -> SummaryReply {
+        try get("/v1/summary" + request.query.text)
+    }
+
+    public func timeline(_ request: TimelineRequest) throws(ControlError) -> TimelineReply {
+        try get("/v1/timeline" + request.query.text)
+    }
+
+    public func events(_ request: EventsRequest) throws(ControlError) -> EventsReply {
+        try get("/v1/events" + request.query.text)
+    }
+
+    public func simulation(run: String) throws(ControlError) -> SimulationReply {
+        try get("/v1/simulations/" + QueryString.encode(run))
+    }
+
+    public func startSimulation(_ start: SimulationStart) throws(ControlError) -> SimulationReply {
+        try post("/v1/simulations", start)
+    }
+
+    public func changeSimulation(
+        run: String, _ action: SimulationAction
+    ) throws(ControlError) -> SimulationReply {
+        let path = "/v1/simulations/" + QueryString.encode(run)
+        switch action {
+        case .stop: return try post(path + "/stop")
+        case .pause: return try post(path + "/pause")
+        case .resume: return try post(path + "/resume")
+        case .speed(let speed): return try post(path + "/speed", SpeedChange(speed: speed))
+        }
+    }
+
+    public func testEndpoint(name: String) throws(ControlError) -> EndpointTestReply {
+        try post("/v1/endpoints/" + QueryString.encode(name) + "/test")
+    }
+
+    public func checkConfiguration(_ request: ConfigCheckRequest) throws(ControlError) -> ConfigCheckReply {
+        try post("/v1/config/check", request)
+    }
+
+    /// Returns when the new configuration is in force.
+    public func reload() throws(ControlError) -> ReloadReply { try post("/v1/reload") }
+}
+
+extension ControlClient {
+    private struct Nothing: Encodable {}
+
+    private func get<R: Reply>(_ target: String) throws(ControlError) -> R {
+        try decode(exchange("GET", target, body: nil))
+    }
+
+    private func post<R: Reply>(_ target: String) throws(ControlError) -> R {
+        try post(target, Nothing())
+    }
+
+    private func post<R: Reply>(_ target: String, _ body: some Encodable) throws(ControlError) -> R {
+        let bytes: [UInt8]
+        do {
+            bytes = Array(try ControlJSON.encode(body))
+        } catch {
+            throw ControlError(.badRequest, "The request cannot be written as JSON: \(error).")
+        }
+        guard bytes.count <= ControlLimits.requestBytesMax else {
+            throw ControlError(
+                .tooLarge, "The request is larger than \(ControlLimits.requestBytesMax) bytes.")
+        }
+        return try decode(exchange("POST", target, body: bytes))
+    }
+
+    /// One request, one reply of any status.
+    public func exchange(_ method: String, _ target: String, body: [UInt8]?) throws(ControlError) -> HTTPReply
+    {
+        let deadline = Deadline(after: timeout)
+        let connection = try dial(socketPath, deadline)
+        var head =
+            "\(method) \(target) HTTP/1.1\r\nHost: colossusd\r\nConnection: close\r\nAccept: application/json\r\n"
+        if let body { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }
+        try connection.send(Array((head + "\r\n").utf8) + (body ?? []), until: deadline)
+        var parser = HTTPReplyParser()
+        while true {
+            // A peer that sends a byte a second must not keep us for ever: the deadline is for the whole reply.
+            guard deadline.millisecondsLeft > 0 else {
+                throw ControlError(
+                    .tryAgain, "colossusd did not finish its answer in time.", hint: "Try again.")
+            }
+            if let reply = try parser.push(connection.receive(until: deadline)) { return reply }
+        }
+    }
+
+    private func decode<R: Reply>(_ reply: HTTPReply) throws(ControlError) -> R {
+        let data = Data(reply.body)
+        if (200...299).contains(reply.status) {
+            do {
+                let value = try ControlJSON.decode(R.self, from: data)
+                if value.schema == R.schemaName { return value }
+            } catch {
+                // Falls through: what came is not what was asked for.
+            }
+            throw ControlError(
+                .failed, "The answer is not \(R.schemaName).",
+                hint: "colossusctl and colossusd are of different versions: install the same.")
+        }
+        if let error = try? ControlJSON.decode(ControlError.self, from: data) { throw error }
+        throw Self.error(status: reply.status)
+    }
+
+    private static func error(status: Int) -> ControlError {
+        let message = "colossusd answered with HTTP status \(status)."
+        switch status {
+        case 403: return ControlError(.notPermitted, message)
+        case 404: return ControlError(.notFound, message)
+        case 413: return ControlError(.tooLarge, message)
+        case 503, 429: return ControlError(.tryAgain, message, hint: "Try again.")
+        default: return ControlError(.failed, message, hint: "Look at `journalctl -u colossusd`.")
+        }
+    }
+}

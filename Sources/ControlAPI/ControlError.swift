@@ -1,0 +1,83 @@
+/// How `colossusctl` ends; the numbers are a contract (`colossusctl(1)`, EXIT STATUS).
+public enum ExitStatus: Int32, Sendable, CaseIterable {
+    case ok = 0
+    case failed = 1
+    case usage = 2
+    case warnings = 3
+    case notFound = 4
+    case unreachable = 69
+    case tryAgain = 75
+    case notPermitted = 77
+    case badConfiguration = 78
+}
+
+/// Anything that goes wrong between a caller and the daemon: what happened, and what to do about it.
+public struct ControlError: Error, Reply, Hashable {
+    public static let schemaName = "colossus.error/v1"
+
+    public enum Code: String, Sendable, Hashable, CaseIterable {
+        case badRequest = "bad_request"
+        case notPermitted = "not_permitted"
+        case notFound = "not_found"
+        case methodNotAllowed = "method_not_allowed"
+        case conflict
+        case tooLarge = "too_large"
+        case badConfiguration = "bad_configuration"
+        case tryAgain = "try_again"
+        case failed
+        /// Made by clients only: nobody answers.
+        case unreachable
+    }
+
+    public var schema: String
+    public var code: Code
+    /// One sentence: what happened, and where.
+    public var message: String
+    /// One sentence: what to do.
+    public var hint: String?
+
+    public init(_ code: Code, _ message: String, hint: String? = nil) {
+        schema = Self.schemaName
+        self.code = code
+        self.message = message
+        self.hint = hint
+    }
+
+    /// What the server answers with.
+    public var httpStatus: Int {
+        switch code {
+        case .badRequest: 400
+        case .notPermitted: 403
+        case .notFound: 404
+        case .methodNotAllowed: 405
+        case .conflict: 409
+        case .tooLarge: 413
+        case .badConfiguration: 422
+        case .tryAgain, .unreachable: 503
+        case .failed: 500
+        }
+    }
+
+    /// What a program that cannot go on ends with.
+    public var exitStatus: ExitStatus {
+        switch code {
+        case .badRequest: .usage
+        case .notPermitted: .notPermitted
+        case .notFound: .notFound
+        case .badConfiguration: .badConfiguration
+        case .tryAgain: .tryAgain
+        case .unreachable: .unreachable
+        case .methodNotAllowed, .conflict, .tooLarge, .failed: .failed
+        }
+    }
+
+    /// Message and hint, as they go to stderr.
+    public var text: String { hint.map { message + "\n" + $0 } ?? message }
+}
+
+extension ControlError.Code: Codable {
+    /// A code of a newer daemon reads as `failed`: the message still says what happened.
+    public init(from decoder: any Decoder) throws {
+        self = Self(rawValue: try decoder.singleValueContainer().decode(String.self)) ?? .failed
+    }
+}

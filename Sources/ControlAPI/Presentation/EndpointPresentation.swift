@@ -1,0 +1,97 @@
+extension EndpointStatus {
+    static func table(_ endpoints: [EndpointStatus]) -> Table {
+        Table(
+            [
+                .text("name", "ENDPOINT"), .text("kind", "KIND", rank: 2), .text("state", "STATE"),
+                .number("pending", "PENDING"), .number("delivered", "DELIVERED"),
+                .number("dead", "DEAD", rank: 1),
+                .text("last_delivered", "LAST DELIVERED (UTC)", rank: 3),
+                .text("target", "TARGET", rank: 4, shrinks: true),
+                .text("last_error", "LAST ERROR", rank: 5, shrinks: true),
+            ],
+            rows: endpoints.map {
+                [
+                    .text($0.name), .text($0.kind), .text($0.state.rawValue), .integer($0.pending),
+                    .integer($0.delivered), .integer($0.dead), .optional($0.lastDelivered),
+                    .text($0.target), .text($0.lastError ?? ""),
+                ]
+            })
+    }
+}
+
+extension EndpointsReply: Presented {
+    public var blocks: [Block] {
+        endpoints.isEmpty ? [.line("no endpoints are configured")] : [.table(EndpointStatus.table(endpoints))]
+    }
+
+    public var records: Table {
+        Table(
+            [
+                .text("name", ""), .text("kind", ""), .text("target", ""), .text("state", ""),
+                .number("pending", ""), .text("oldest_pending", ""), .number("delivered", ""),
+                .number("samples", ""), .number("dead", ""), .text("last_delivered", ""),
+                .text("retry_at", ""), .text("last_error", ""),
+            ],
+            rows: endpoints.map {
+                [
+                    .text($0.name), .text($0.kind), .text($0.target), .text($0.state.rawValue),
+                    .integer($0.pending), .optional($0.oldestPending), .integer($0.delivered),
+                    .integer($0.samples), .integer($0.dead), .optional($0.lastDelivered),
+                    .optional($0.retryAt), .text($0.lastError ?? ""),
+                ]
+            })
+    }
+
+    public func objects() throws -> [String] { try rowObjects(endpoints) }
+}
+
+extension EndpointTestReply: Presented {
+    public var blocks: [Block] {
+        let status = status.map { "  status \($0)" } ?? ""
+        let time = milliseconds.map { "  \(Number.fixed($0, 1)) ms" } ?? ""
+        return [.line("\(name)  \(ok ? "ok" : "failed")\(status)\(time)  \(message)")]
+    }
+
+    public var records: Table {
+        Table(
+            [
+                .text("name", ""), .text("ok", ""), .number("status", ""), .number("milliseconds", ""),
+                .text("message", ""),
+            ],
+            rows: [[.text(name), .flag(ok), .optional(status), .statistic(milliseconds), .text(message)]])
+    }
+}
+
+extension ConfigCheckReply: Presented {
+    public var blocks: [Block] {
+        let findings: [Block] = problems.map { .line($0) } + warnings.map { .line("warning: " + $0) }
+        return ok ? findings + [.line("\(path): ok")] : findings
+    }
+
+    public var records: Table {
+        Table(
+            [.text("path", ""), .text("severity", ""), .text("message", "")],
+            rows: problems.map { [.text(path), .text("error"), .text($0)] }
+                + warnings.map { [.text(path), .text("warning"), .text($0)] })
+    }
+}
+
+extension ReloadReply: Presented {
+    public var blocks: [Block] {
+        var blocks: [Block] = [
+            .line(
+                changed.isEmpty ? "reloaded: nothing changed" : "reloaded: " + changed.joined(separator: ", ")
+            )
+        ]
+        if !needRestart.isEmpty {
+            blocks.append(.line("in force after a restart only: " + needRestart.joined(separator: ", ")))
+        }
+        return blocks
+    }
+
+    public var records: Table {
+        Table(
+            [.text("key", ""), .text("in_force", "")],
+            rows: changed.map { [.text($0), .flag(true)] } + needRestart.map { [.text($0), .flag(false)] })
+    }
+}

@@ -1,0 +1,64 @@
+/// `colossusctl endpoints list`.
+public struct EndpointsReply: Reply, Hashable {
+    public static let schemaName = "colossus.endpoints/v1"
+
+    public var schema: String = Self.schemaName
+    public var endpoints: [EndpointStatus]
+
+    public init(_ endpoints: [EndpointStatus]) { self.endpoints = endpoints }
+}
+
+/// Where summaries are pushed to, and how that goes.
+public struct EndpointStatus: Codable, Sendable, Hashable {
+    public var name: String
+    /// `webhook`, `remote_write` or `file`.
+    public var kind: String
+    /// URL or path, without secrets.
+    public var target: String
+    public var state: State
+    /// Windows still to be delivered.
+    public var pending: Int = 0
+    /// End of the oldest of them.
+    public var oldestPending: UTCTime?
+    /// Parts that were delivered since the endpoint became known.
+    public var delivered: Int64 = 0
+    public var samples: Int64 = 0
+    /// Parts that it refused for good.
+    public var dead: Int64 = 0
+    public var lastDelivered: UTCTime?
+    public var lastError: String?
+    public var retryAt: UTCTime?
+
+    public enum State: String, Codable, Sendable, Hashable { case ok, retrying, disabled, idle }
+
+    public init(name: String, kind: String, target: String, state: State) {
+        self.name = name
+        self.kind = kind
+        self.target = target
+        self.state = state
+    }
+}
+
+/// `colossusctl endpoints test NAME`: one harmless request, now.
+public struct EndpointTestReply: Reply, Hashable {
+    public static let schemaName = "colossus.endpoint_test/v1"
+
+    public var schema: String = Self.schemaName
+    public var name: String
+    public var ok: Bool
+    /// HTTP status, where there is one.
+    public var status: Int?
+    public var milliseconds: Double?
+    /// What happened, in a sentence.
+    public var message: String
+
+    public init(
+        name: String, ok: Bool, status: Int? = nil, milliseconds: Double? = nil, message: String
+    ) {
+        self.name = name
+        self.ok = ok
+        self.status = status
+        self.milliseconds = milliseconds
+        self.message = message
+    }
+}

@@ -1,0 +1,200 @@
+/// Bounds on what one request may ask for and one reply may hold.
+public enum ControlLimits {
+    /// Body of a request: a scenario file has some kilobytes.
+    public static let requestBytesMax = 1 << 20
+    /// Body of a reply, as clients take it.
+    public static let replyBytesMax = 64 << 20
+    /// Head of a reply.
+    public static let headBytesMax = 64 << 10
+    public static let rowsMax = 100_000
+    public static let rowsDefault = 1000
+}
+
+/// Which window to show, and which rows of it.
+public struct SummaryRequest: Sendable, Hashable {
+    /// Absent: `measured` if it has windows, else the only (or the newest) simulated stream.
+    public var stream: String?
+    /// Milliseconds; absent: the finest there is.
+    public var resolutionMs: Int64?
+    public var level = "site"
+    /// Exactly this entity.
+    public var entity: String?
+    /// Exactly this field, by any of its names.
+    public var field: String?
+    /// The newest window that ends at this moment or before; absent: the newest.
+    public var at: UTCTime?
+    /// Most rows to return.
+    public var limit = ControlLimits.rowsDefault
+
+    public init() {}
+
+    public init(query: QueryString) throws(ControlError) {
+        stream = query["stream"]
+        resolutionMs = try query.duration("resolution")
+        level = query["level"] ?? "site"
+        entity = query["entity"]
+        field = query["field"]
+        at = try query.time("at")
+        limit = try query.limit(default: limit)
+    }
+
+    public var query: QueryString {
+        var query = QueryString()
+        query.add("stream", stream)
+        query.add("resolution", resolutionMs.map(DurationText.text(ms:)))
+        query.add("level", level)
+        query.add("entity", entity)
+        query.add("field", field)
+        query.add("at", at?.description)
+        query.add("limit", String(limit))
+        return query
+    }
+}
+
+/// Which stretch of a stream's timeline to show.
+public struct TimelineRequest: Sendable, Hashable {
+    /// As in `SummaryRequest`.
+    public var stream: String?
+    /// Milliseconds; absent: the coarsest that fills the limit.
+    public var resolutionMs: Int64?
+    /// Points at this moment or later.
+    public var from: UTCTime?
+    /// Points at this moment or earlier.
+    public var to: UTCTime?
+    public var limit = ControlLimits.rowsDefault
+
+    public init() {}
+
+    public init(query: QueryString) throws(ControlError) {
+        stream = query["stream"]
+        resolutionMs = try query.duration("resolution")
+        from = try query.time("from")
+        to = try query.time("to")
+        limit = try query.limit(default: limit)
+    }
+
+    public var query: QueryString {
+        var query = QueryString()
+        query.add("stream", stream)
+        query.add("resolution", resolutionMs.map(DurationText.text(ms:)))
+        query.add("from", from?.description)
+        query.add("to", to?.description)
+        query.add("limit", String(limit))
+        return query
+    }
+}
+
+/// Which events to show.
+public struct EventsRequest: Sendable, Hashable {
+    /// Absent: all streams.
+    public var stream: String?
+    public var kind: String?
+    public var entity: String?
+    public var job: String?
+    public var from: UTCTime?
+    public var to: UTCTime?
+    /// Only what was stored after this position, oldest first. Absent: the newest ones.
+    public var after: Int64?
+    public var limit = 100
+
+    public init() {}
+
+    public init(query: QueryString) throws(ControlError) {
+        stream = query["stream"]
+        kind = query["kind"]
+        entity = query["entity"]
+        job = query["job"]
+        from = try query.time("from")
+        to = try query.time("to")
+        after = try query.integer("after").map(Int64.init)
+        limit = try query.limit(default: limit)
+    }
+
+    public var query: QueryString {
+        var query = QueryString()
+        query.add("stream", stream)
+        query.add("kind", kind)
+        query.add("entity", entity)
+        query.add("job", job)
+        query.add("from", from?.description)
+        query.add("to", to?.description)
+        query.add("after", after.map(String.init))
+        query.add("limit", String(limit))
+        return query
+    }
+}
+
+/// Starts a simulated run: either a file that the daemon can read, or the text of one.
+public struct SimulationStart: Codable, Sendable, Hashable {
+    /// Path of a scenario file, read by the daemon; or, beside `scenarioText`, the name for error messages.
+    public var scenario: String?
+    public var scenarioText: String?
+    /// Absent: the scenario's name.
+    public var run: String?
+    /// `1`, `86400`, `1d/s`, `max`; absent: the scenario's own.
+    public var speed: String?
+    public var seed: UInt64?
+    /// One tick of telemetry in simulated time: `10s`, `1h`, `1d`. Absent: follows the speed.
+    public var tick: String?
+
+    public init() {}
+}
+
+/// What can be done to a run that was started.
+public enum SimulationAction: Sendable, Hashable {
+    case stop, pause, resume
+    case speed(String)
+}
+
+/// Body of `POST /v1/simulations/RUN/speed`.
+public struct SpeedChange: Codable, Sendable, Hashable {
+    public var speed: String
+    public init(speed: String) { self.speed = speed }
+}
+
+/// Body of `POST /v1/config/check`. Empty: the files that the daemon runs on.
+public struct ConfigCheckRequest: Codable, Sendable, Hashable {
+    public var path: String?
+    /// The text of the file; `path` is then its name in messages.
+    public var text: String?
+    public init() {}
+}
+
+extension QueryString {
+    func duration(_ name: String) throws(ControlError) -> Int64? {
+        guard let text = self[name] else { return nil }
+        guard let ms = DurationText.milliseconds(text), ms > 0 else {
+            throw ControlError(
+                .badRequest, "\(name)=\(text) is not a length of time.", hint: "Write 10s, 1m, 10m or 1h.")
+        }
+        return ms
+    }
+
+    func time(_ name: String) throws(ControlError) -> UTCTime? {
+        guard let text = self[name] else { return nil }
+        guard let time = UTCTime(text) else {
+            throw ControlError(
+                .badRequest, "\(name)=\(text) is not a time.",
+                hint: "Write 2024-09-02T14:00:00Z, or 2024-09-02 for the end of that day (UTC).")
+        }
+        return time
+    }
+
+    func integer(_ name: String) throws(ControlError) -> Int? {
+        guard let text = self[name] else { return nil }
+        guard let number = Int(text), number >= 0 else {
+            throw ControlError(
+                .badRequest, "\(name)=\(text) is not a number.", hint: "Write a whole number from 0.")
+        }
+        return number
+    }
+
+    func limit(default fallback: Int) throws(ControlError) -> Int {
+        let limit = try integer("limit") ?? fallback
+        guard (1...ControlLimits.rowsMax).contains(limit) else {
+            throw ControlError(
+                .badRequest, "limit=\(limit) is out of range.", hint: "Write 1 to \(ControlLimits.rowsMax).")
+        }
+        return limit
+    }
+}
