@@ -1,0 +1,27 @@
+public import ControlAPI
+
+/// What the daemon can be asked for. Everything here is called from many connections at once. What goes wrong is
+/// thrown as `ControlError`; any other error is answered as `failed` and logged.
+public protocol ControlPlane: Sendable {
+    func status() async throws -> StatusReply
+    func ready() async throws -> ReadyReply
+    func summary(_ request: SummaryRequest) async throws -> SummaryReply
+    func timeline(_ request: TimelineRequest) async throws -> TimelineReply
+    func events(_ request: EventsRequest) async throws -> EventsReply
+
+    func simulations() async throws -> [SimulationStatus]
+    /// One run, with its milestones. Throws `notFound`.
+    func simulation(run: String) async throws -> SimulationStatus
+    /// Returns once the run is under way. Throws `badConfiguration` for a bad scenario, `conflict` for a run that exists.
+    func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus
+    /// Returns once it is done.
+    func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus
+
+    func endpoints() async throws -> [EndpointStatus]
+    /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.
+    func testEndpoint(name: String) async throws -> EndpointTestReply
+
+    func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply
+    /// Returns once the new configuration is in force. Throws `badConfiguration` and keeps the old one otherwise.
+    func reload() async throws -> ReloadReply
+}

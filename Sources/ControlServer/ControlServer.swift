@@ -1,0 +1,112 @@
+import ControlAPI
+import Glibc
+import Hummingbird
+public import Logging
+import NIOCore
+
+/// Serves a `ControlPlane`: to `colossusctl` on a unix socket, and, for reading only, on a web address.
+///
+/// It decodes, asks the plane, and encodes; it knows nothing itself.
+public actor ControlServer {
+    public struct Configuration: Sendable {
+        /// The control socket, `RUNTIME_DIR/control.sock`.
+        public var socketPath: String
+        public var socketMode: UInt32 = 0o660
+        /// User ids that may change things.
+        public var writers: Set<UInt32> = [0, geteuid()]
+        /// The web listener; `nil` for none. Port 0 takes a free one.
+        public var web: (host: String, port: Int)?
+        /// More names by which the web listener may be addressed, beside its own and the loopback's.
+        public var webHosts: [String] = []
+        public var connectionsMax = 128
+
+        public init(socketPath: String, web: (host: String, port: Int)? = nil) {
+            self.socketPath = socketPath
+            self.web = web
+        }
+    }
+
+    private let configuration: Configuration
+    private let plane: any ControlPlane
+    private let metricsText: @Sendable () -> String
+    private let logger: Logger
+    private var listeners: [Listener] = []
+    private var socket: ClaimedSocket?
+
+    /// - Parameter metricsText: the exposition for `/metrics`, as `Metrics.exposition()` makes it.
+    public init(
+        configuration: Configuration, plane: any ControlPlane,
+        metricsText: @escaping @Sendable () -> String, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.plane = plane
+        self.metricsText = metricsText
+        self.logger = logger
+    }
+
+    /// Returns once both addresses are bound: the web listener's port, or 0 where there is none.
+    ///
+    /// - Throws: `ControlError` with the address and the reason.
+    public func start() async throws -> Int {
+        do {
+            try await startControl()
+            return try await startWeb()
+        } catch {
+            await stop()
+            throw error
+        }
+    }
+
+    /// Closes both, with all connections. Can be called at any time.
+    public func stop() async {
+        // First the name, so that nobody connects to what is going away.
+        socket?.remove()
+        socket = nil
+        let open = listeners
+        listeners = []
+        for listener in open { await listener.close() }
+    }
+
+    private func startControl() async throws {
+        let file = SocketFile(path: configuration.socketPath, mode: configuration.socketMode)
+        try file.check()
+        let router = ControlRouter.control(
+            plane: plane, policy: AccessPolicy(writers: configuration.writers), logger: logger)
+        do {
+            listeners.append(
+                try await Listener(
+                    router, at: .unixDomainSocket(path: file.temporaryPath),
+                    connectionsMax: configuration.connectionsMax, logger: logger))
+        } catch {
+            throw Self.bindFailure(configuration.socketPath, error)
+        }
+        socket = try file.claim()
+        logger.info("the control socket is open", metadata: ["path": .string(configuration.socketPath)])
+    }
+
+    private func startWeb() async throws -> Int {
+        guard let web = configuration.web else { return 0 }
+        let own = web.host.contains(":") ? "[\(web.host)]" : web.host
+        let hosts = [own, "localhost", "127.0.0.1", "[::1]"] + configuration.webHosts
+        let router = ControlRouter.web(
+            plane: plane, hosts: Set(hosts.map(WebGuard.host)), metricsText: metricsText, logger: logger)
+        do {
+            let listener = try await Listener(
+                router, at: .hostname(web.host, port: web.port), connectionsMax: configuration.connectionsMax,
+                logger: logger)
+            listeners.append(listener)
+            let port = listener.channel.localAddress?.port ?? web.port
+            logger.info("the web listener is open", metadata: ["address": .string("\(own):\(port)")])
+            return port
+        } catch {
+            throw Self.bindFailure("\(own):\(web.port)", error)
+        }
+    }
+
+    private static func bindFailure(_ address: String, _ error: any Error) -> ControlError {
+        let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+        return ControlError(
+            .failed, "Cannot listen on \(address): \(reason).",
+            hint: "Choose another address, or stop what uses this one.")
+    }
+}
