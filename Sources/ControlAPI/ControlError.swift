@@ -1,5 +1,5 @@
-/// How `colossusctl` ends; the numbers are a contract (`colossusctl(1)`, EXIT STATUS).
-public enum ExitStatus: Int32, Sendable, CaseIterable {
+/// How `colossusctl` ends; thrown where everything was said already. The numbers are a contract (`colossusctl(1)`, EXIT STATUS).
+public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     case ok = 0
     case failed = 1
     case usage = 2
@@ -59,7 +59,7 @@ public struct ControlError: Error, Reply, Hashable {
     }
 
     /// What a program that cannot go on ends with.
-    public var exitStatus: ExitStatus {
+    public var exitReason: ExitReason {
         switch code {
         case .badRequest: .usage
         case .notPermitted: .notPermitted

@@ -1,3 +1,70 @@
 import ArgumentParser
+import ControlAPI
+import Glibc
+import Settings
 
-@main struct Main: ParsableCommand { func run() {} }
+/// Runs the command, and ends with the exit statuses of the contract (`colossusctl(1)`).
+@main
+enum Main {
+    static func main() {
+        do {
+            var command = try Colossusctl.parseAsRoot()
+            try command.run()
+        } catch {
+            exit(Self.report(error).rawValue)
+        }
+    }
+
+    private static func report(_ error: any Error) -> ExitReason {
+        switch error {
+        case let error as ControlError:
+            // A bad configuration comes as FILE:LINE:COL: …, which editors and people want at the line's start.
+            Output.complain((error.code == .badConfiguration ? "" : "colossusctl: ") + error.text)
+            return error.exitReason
+        case let failure as SettingsFailure:
+            Output.complain(failure.description)
+            return .badConfiguration
+        case let status as ExitReason:
+            return status
+        default:
+            return reportParsing(error)
+        }
+    }
+
+    /// Help and completion scripts end well; everything else that the parser throws is a wrong use.
+    private static func reportParsing(_ error: any Error) -> ExitReason {
+        let message = Colossusctl.fullMessage(for: error)
+        if Colossusctl.exitCode(for: error) == .success {
+            Output.write([message])
+            return .ok
+        }
+        Output.complain(message)
+        return Colossusctl.exitCode(for: error) == .validationFailure ? .usage : .failed
+    }
+}
+
+struct Colossusctl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "colossusctl",
+        abstract: "Asks a running colossusd, and tells it what to do.",
+        discussion: """
+            Data goes to standard output, errors go to standard error. Times are UTC.
+
+            Exit status: 0 ok, 1 failed, 2 wrong use, 3 warnings, 4 not found, 69 nobody answers, 75 try again, \
+            77 not permitted, 78 bad configuration.
+
+            Examples:
+              colossusctl status
+              colossusctl summary --level rack --field DCGM_FI_DEV_POWER_USAGE
+              colossusctl --output jsonl events --follow | jq .message
+              colossusctl simulate start colossus.yaml --speed 1d/s
+              colossusctl --generate-completion-script bash > colossusctl.bash
+            """,
+        subcommands: [
+            StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
+            SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
+            WaitCommand.self,
+        ])
+
+    @OptionGroup var global: GlobalOptions
+}

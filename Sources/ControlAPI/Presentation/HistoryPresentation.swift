@@ -46,6 +46,16 @@ extension SummaryReply: Presented {
             })
     }
 
+    /// What `output` gives, for the GPU counts alone.
+    public func gpuOutput(_ format: OutputFormat, width: Int? = nil) throws -> [String] {
+        switch format {
+        case .table: gpus.isEmpty ? ["nothing in this window"] : gpuTable.lines(width: width)
+        case .csv: gpuTable.csv
+        case .jsonl: try rowObjects(gpus)
+        case .json: [try ControlJSON.text(self, pretty: true)]
+        }
+    }
+
     public var records: Table {
         let columns: [Table.Column] = [
             .text("stream", ""), .text("resolution", ""), .text("window_start", ""), .text("window_end", ""),
@@ -171,4 +181,29 @@ extension EventsReply: Presented {
     }
 
     public func objects() throws -> [String] { try rowObjects(events) }
+}
+
+/// Prints events page after page: one header, no columns that jump.
+public struct EventFollower: Sendable {
+    private let format: OutputFormat
+    private var isFirst = true
+
+    /// `json` becomes `jsonl`: one document without an end is of no use.
+    public init(format: OutputFormat) { self.format = format }
+
+    public mutating func lines(_ reply: EventsReply) throws -> [String] {
+        defer { isFirst = false }
+        switch format {
+        case .json, .jsonl: return try reply.objects()
+        case .csv: return Array(reply.records.csv.dropFirst(isFirst ? 0 : 1))
+        case .table:
+            return reply.events.map { event in
+                let place = [event.entity, event.gpu.map { "gpu \($0)" } ?? "", event.job].filter {
+                    !$0.isEmpty
+                }
+                let parts = [event.time.text, event.stream, event.kind] + place + [event.message]
+                return Cell.printable(parts.joined(separator: "  "))
+            }
+        }
+    }
 }
