@@ -124,11 +124,11 @@ public struct DaemonSettings: Sendable, Equatable {
             }
         }
 
-        /// How long windows of that length are kept: as the next longer length of the table, or as its longest.
+        /// How long windows of that length are kept: as the next shorter length of the table, or as its shortest.
         /// (A simulated stream has window lengths of its own.)
         public func keepMs(resolutionMs: Int64) -> Int64 {
-            let longer = retention.first { $0.resolutionMs >= resolutionMs }
-            return (longer ?? retention.last)?.keepMs ?? eventsKeepMs
+            let shorter = retention.last { $0.resolutionMs <= resolutionMs }
+            return (shorter ?? retention.first)?.keepMs ?? eventsKeepMs
         }
 
         public init() {}

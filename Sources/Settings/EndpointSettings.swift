@@ -58,7 +58,7 @@ extension DaemonSettings.Endpoint {
         case webhook(url: String)
         /// Prometheus remote write 1.0.
         case remoteWrite(url: String)
-        /// JSON lines. An absolute path, or a path below the state directory.
+        /// JSON lines in a file of the state directory; a relative path starts from there.
         case file(path: String)
 
         public var kind: Kind {

@@ -27,7 +27,15 @@ enum SettingsChecks {
                         "\(run.scenario) cannot be read: \(problem)", expected: "a scenario file"))
             }
         }
+        var writers: [String: String] = [:]
         for endpoint in settings.endpoints {
+            if case .file(let path) = endpoint.destination,
+                let other = writers.updateValue(endpoint.name, forKey: path)
+            {
+                errors.append(
+                    place("endpoint.\(endpoint.name)").error(
+                        "`\(other)` writes to the same file", expected: "another path"))
+            }
             errors += check(endpoint, settings) { place("endpoint.\(endpoint.name)" + $0) }
         }
         return errors

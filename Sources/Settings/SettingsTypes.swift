@@ -113,8 +113,11 @@ extension YAMLType<DaemonSettings.Header> {
     /// Checks one `name: value` of the headers.
     static func header(_ name: String) -> YAMLType<DaemonSettings.Header> {
         let owned = [
-            "authorization", "content-type", "content-length", "content-encoding", "host", "idempotency-key",
+            "authorization", "connection", "content-encoding", "content-length", "content-type", "expect",
+            "host",
+            "idempotency-key", "transfer-encoding", "user-agent",
         ]
+        let families = ["ce-", "x-prometheus-remote-write-"]
         let expected = "the value of a header, printable ASCII"
         return YAMLType<DaemonSettings.Header>(expected) { value in
             guard let text = value.read(.text(min: 0)) else { return nil }
@@ -125,7 +128,8 @@ extension YAMLType<DaemonSettings.Header> {
                 value.fail("`\(name)` is not the name of a header", expected: "letters, digits, - and _")
                 return nil
             }
-            guard !owned.contains(name.lowercased()) else {
+            let lower = name.lowercased()
+            guard !owned.contains(lower), !families.contains(where: { lower.hasPrefix($0) }) else {
                 value.fail(
                     "`\(name)` is not set by hand",
                     expected: "bearer_token_file for a token, or another header")

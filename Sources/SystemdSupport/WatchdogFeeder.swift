@@ -49,6 +49,12 @@ public actor WatchdogFeeder {
         timer.setEventHandler { @Sendable [weak self] in self?.assumeIsolated { $0.tick() } }
         timer.activate()
         self.timer = timer as? DispatchSource
+        let labels = labelled(queues()).map(\.label)
+        logger.info(
+            "the watchdog asks these queues",
+            metadata: [
+                "queues": "\(labels.joined(separator: ","))", "interval_ms": "\(intervalMs)",
+            ])
     }
 
     /// Stops asking and feeding; at the very end of a drain.
@@ -61,7 +67,6 @@ public actor WatchdogFeeder {
     public var lateQueues: [String] { rounds.lateQueues }
 
     private func tick() {
-        // Tests and daemons give several queues; the labels tell them apart, so doubles get a number.
         let now = labelled(queues())
         perform(rounds.tick(nowMs: Self.nowMs(), queues: now.map(\.label)), now)
     }
@@ -99,6 +104,7 @@ public actor WatchdogFeeder {
         perform(rounds.answered(queue: label, round: round, nowMs: Self.nowMs()), [])
     }
 
+    /// Answers are told apart by label, so a label that is there twice gets a number.
     private func labelled(_ queues: [MonitoredQueue]) -> [MonitoredQueue] {
         var seen: [String: Int] = [:]
         return queues.map { queue in

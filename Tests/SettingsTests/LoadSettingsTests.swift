@@ -201,6 +201,14 @@ struct LoadSettingsTests {
                 "c.yaml:1:54: `sim/` is not allowed here, expected a stream"
             ),
             (
+                "endpoints: [{name: a, kind: file, path: x}, {name: b, kind: file, path: x}]",
+                "c.yaml:1:52: `a` writes to the same file"
+            ),
+            (
+                "endpoints: [{name: a, kind: webhook, url: http://a, headers: {ce-id: x}}]",
+                "c.yaml:1:70: `ce-id` is not set by hand"
+            ),
+            (
                 "endpoints: [{name: a, kind: webhook, url: http://a, headers: {Authorization: x}}]",
                 "c.yaml:1:78: `Authorization` is not set by hand"
             ),
@@ -248,11 +256,12 @@ struct LoadSettingsTests {
         #expect(binary.errors() == ["c.yaml: is not UTF-8, expected a text file"])
     }
 
-    @Test("lengths that the retention table does not name are kept as the next longer one")
+    @Test("lengths that the retention table does not name are kept as the next shorter one")
     func retention() {
         let store = DaemonSettings.Store()
         #expect(store.keepMs(resolutionMs: 5_000) == 6 * 3_600_000)
         #expect(store.keepMs(resolutionMs: 60_000) == 7 * UTC.dayMs)
+        #expect(store.keepMs(resolutionMs: 300_000) == 7 * UTC.dayMs)
         #expect(store.keepMs(resolutionMs: UTC.dayMs) == 730 * UTC.dayMs)
     }
 
