@@ -1,0 +1,107 @@
+public import Telemetry
+
+/// The whole fleet at one tick: the state of every node, and how to make values of it.
+///
+/// An immutable value: shards may fill racks side by side while the model goes on.
+public struct SimulatedTick: FleetTick {
+    public let timeMs: Int64
+    public let fields: [FieldIndex] = FieldCatalog.defaults
+    public let jobs: [String]
+    let plan: FleetPlan
+    let nodes: [NodeState]
+    let timing: JobTiming
+    let context: TickContext
+
+    public var rackCount: Int { plan.rackCount }
+
+    public func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick {
+        precondition(values.count >= TelemetryKernel.fieldCount * 64, "too small for a rack")
+        var result = RackTick()
+        let range = plan.nodes(ofRack: rack)
+        var raw = values.mutableBytes
+        for (position, node) in range.enumerated() {
+            let state = nodes[node]
+            let lane = UInt64(8 * position)
+            result.expected |= (state.status.isInstalled ? 0xff : 0) << lane
+            result.reporting |= UInt64(Self.reporting(state)) << lane
+            result.faulted |= UInt64(Self.faulted(state)) << lane
+            if state.status == .training { result.jobOfNode[position] = 0 }
+            if state.status.isUp { fill(node, state, column: 8 * position, &raw) }
+        }
+        return result
+    }
+
+    @inline(__always)
+    private func fill(_ node: Int, _ state: NodeState, column: Int, _ raw: inout MutableRawSpan) {
+        plan.kernel.fill(
+            state, model: Int(plan.modelOfNode[node]), gpu: UInt32(8 * node),
+            decay: state.heat == 0 ? 0 : timing.decay(timeMs - state.sinceMs), tick: context,
+            philox: plan.philox, column: column, into: &raw)
+    }
+
+    /// The values of one GPU alone, in the order of `fields`; `nil` when it sends nothing.
+    public func values(ofGPU gpu: Int) -> [Double]? {
+        let node = gpu / Scenario.Layout.gpusPerNode
+        let state = nodes[node]
+        guard Self.reporting(state) >> (gpu % 8) & 1 == 1 else { return nil }
+        var buffer = [Double](repeating: 0, count: TelemetryKernel.fieldCount * 64)
+        var span = buffer.mutableSpan
+        var raw = span.mutableBytes
+        fill(node, state, column: 0, &raw)
+        return (0..<TelemetryKernel.fieldCount).map { buffer[$0 * 64 + gpu % 8] }
+    }
+
+    private static func reporting(_ state: NodeState) -> UInt8 {
+        guard state.status.isUp else { return 0 }
+        guard state.culprit < 8, state.xids[Int(state.culprit)] == XIDClass.offTheBus else { return 0xff }
+        return ~(1 << state.culprit)
+    }
+
+    private static func faulted(_ state: NodeState) -> UInt8 {
+        switch state.culprit {
+        case NodeState.nobody: 0
+        case NodeState.wholeNode: 0xff
+        default: 1 << state.culprit
+        }
+    }
+}
+
+extension FleetModel {
+    /// The fleet as it is now.
+    public func tick() -> SimulatedTick {
+        SimulatedTick(
+            timeMs: nowMs, jobs: [plan.scenario.job.name], plan: plan, nodes: nodes, timing: timing,
+            context: context())
+    }
+
+    /// Advances to that time, then the fleet as it is then.
+    public mutating func tick(at timeMs: Int64) -> SimulatedTick {
+        advance(to: timeMs)
+        return tick()
+    }
+
+    private func context() -> TickContext {
+        let numbers = plan.scenario.telemetry
+        let load: Scenario.Load
+        switch job.phase {
+        case .waiting: load = numbers.idle
+        case .running: load = timing.isWriting(job, at: nowMs) ? numbers.checkpointing : numbers.training
+        case .hung: load = numbers.hung
+        case .restarting: load = numbers.restarting
+        }
+        // Between forward pass, backward pass and exchange the whole job swings together.
+        let draw = plan.philox.draw(.step, entity: 0, counter: nowMs)
+        let step = job.phase == .running ? 1 + Float(draw.unit - 0.5) * 0.12 : 1
+        return TickContext(
+            timeMs: nowMs, jobLoad: load, jobHeat: timing.heat(job, at: nowMs),
+            jobIntegral: timing.load(job, at: nowMs), step: step, ambient: Self.ambient(nowMs, numbers))
+    }
+
+    /// Parabolas in place of a cosine: 1 at the warmest hour, -1 twelve hours later.
+    private static func ambient(_ timeMs: Int64, _ numbers: Scenario.GPUTelemetry) -> Float {
+        let hour = Float(timeMs % 86_400_000) / 3_600_000
+        let turns = (hour - numbers.warmestHour + 24) / 24
+        let x = turns - turns.rounded(.down)
+        return numbers.diurnalCelsius * (1 - 8 * x * (1 - x))
+    }
+}

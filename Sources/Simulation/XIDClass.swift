@@ -1,0 +1,9 @@
+/// What XIDs do to a GPU's other fields (NVIDIA, "XID Errors": XID 48, 63, 64, 94, 95, 140, 171).
+enum XIDClass {
+    /// A memory error after which rows are remapped.
+    static func remapsRows(_ xid: Int) -> Bool { [48, 63, 64, 94, 95, 140, 171].contains(xid) }
+    /// The GPU is off the bus and sends nothing any more.
+    static let offTheBus: UInt8 = 79
+    /// Remapping has failed.
+    static let remapFailure: UInt8 = 64
+}
