@@ -1,0 +1,231 @@
+import Logging
+import NIOCore
+import NIOHTTP1
+import Telemetry
+
+/// One connection: collects a request, has it decoded, delivers it, answers.
+///
+/// NIO's pipeline handler before it lets one request in at a time, and does not read the socket while a request waits
+/// for credit: so the sender is slowed down by TCP.
+final class IngestConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private enum State {
+        /// Between requests.
+        case idle
+        case collecting(IngestRoute)
+        /// Answered before the body had come in: the rest of it is read over, then the connection is closed.
+        case discarding
+        /// Decoded, and out of credit.
+        case waiting(Delivery, until: NIODeadline)
+        case closed
+    }
+
+    private let core: IngestCore
+    private let lane: DecodeLane
+    private let budget: BodyBudget
+    private var state = State.idle
+    private var body = ByteBuffer()
+    private var bodyLimit: Int
+    private var held = 0
+    private var keepsAlive = true
+    private var path = "other"
+    private var deadline: Scheduled<Void>?
+
+    /// A body buffer that had to grow beyond this is given back after the request.
+    private static let bytesKept = 1 << 20
+    private static let retryEvery = TimeAmount.milliseconds(20)
+
+    init(core: IngestCore, lane: DecodeLane, budget: BodyBudget) {
+        self.core = core
+        self.lane = lane
+        self.budget = budget
+        bodyLimit = core.limits.bodyBytes
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch (Self.unwrapInboundIn(data), state) {
+        case (.head(let head), .idle): begin(head, context)
+        case (.body(let part), .collecting): collect(part, context)
+        case (.end, .collecting(let route)): decode(route, context)
+        case (.end, .discarding): close(context)
+        // Parts of a request that was answered already.
+        default: break
+        }
+    }
+
+    // MARK: Receiving
+
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        keepsAlive = head.isKeepAlive
+        path = IngestRoute(rawValue: String(head.uri.prefix { $0 != "?" }))?.rawValue ?? "other"
+        setDeadline(context)
+        let route: IngestRoute
+        do {
+            route = try core.rules.route(head)
+        } catch {
+            refuseEarly(error, context)
+            return
+        }
+        state = .collecting(route)
+        if head.headers["expect"].contains(where: { $0.lowercased() == "100-continue" }) {
+            let go = HTTPResponseHead(version: .http1_1, status: .continue)
+            context.writeAndFlush(Self.wrapOutboundOut(.head(go)), promise: nil)
+        }
+    }
+
+    private func collect(_ part: ByteBuffer, _ context: ChannelHandlerContext) {
+        guard body.readableBytes + part.readableBytes <= bodyLimit else {
+            refuseEarly(core.rules.tooLarge, context)
+            return
+        }
+        guard budget.take(part.readableBytes) else {
+            let busy = "Too many large requests are under way; try again."
+            refuseEarly(
+                .refused(.serviceUnavailable, "memory", busy, headers: [("Retry-After", "1")]), context)
+            return
+        }
+        held += part.readableBytes
+        body.writeImmutableBuffer(part)
+    }
+
+    /// Answers before the request is complete. The rest is read over until it ends, or the deadline strikes: closing
+    /// at once could cost the client the answer.
+    private func refuseEarly(_ answer: Answer, _ context: ChannelHandlerContext) {
+        state = .discarding
+        keepsAlive = false
+        respond(answer, context)
+    }
+
+    private func setDeadline(_ context: ChannelHandlerContext) {
+        let amount = TimeAmount(core.limits.requestTimeout)
+        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: amount) { [weak self] in
+            self?.timeIsUp(context)
+        }
+    }
+
+    private func timeIsUp(_ context: ChannelHandlerContext) {
+        switch state {
+        case .collecting:
+            refuseEarly(
+                .refused(.requestTimeout, "slow_body", "The request did not come in within the time limit."),
+                context)
+            close(context)
+        case .discarding: close(context)
+        case .idle, .waiting, .closed: break
+        }
+    }
+
+    // MARK: Decoding and delivering
+
+    private func decode(_ route: IngestRoute, _ context: ChannelHandlerContext) {
+        deadline?.cancel()
+        let address = context.channel.remoteAddress?.ipAddress ?? "local"
+        guard let sender = core.senders.number(listener: core.listenerName, peer: address) else {
+            let crowd = "There are more senders than this service can tell apart."
+            finish(.refused(.serviceUnavailable, "senders", crowd, headers: [("Retry-After", "60")]), context)
+            return
+        }
+        core.metrics.bytes.add(Int64(body.readableBytes))
+        do {
+            let delivery = try lane.decode(route, body, sender: sender, arrivalMs: core.clock.nowMs())
+            deliver(delivery, until: .now() + TimeAmount(core.limits.creditTimeout), context)
+        } catch {
+            finish(error, context)
+        }
+    }
+
+    private func deliver(
+        _ delivery: Delivery, until end: NIODeadline, _ context: ChannelHandlerContext
+    ) {
+        var delivery = delivery
+        if core.deliver(&delivery) {
+            finish(delivery.answer, context)
+        } else if NIODeadline.now() >= end {
+            let busy = "The service is busy and has taken nothing of this for good; send it again."
+            finish(
+                .refused(.tooManyRequests, "no_credit", busy, headers: [("Retry-After", "1")]), context)
+        } else {
+            state = .waiting(delivery, until: end)
+            context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in
+                guard let self, case .waiting(let delivery, let end) = state else { return }
+                deliver(delivery, until: end, context)
+            }
+        }
+    }
+
+    // MARK: Answering
+
+    private func finish(_ answer: Answer, _ context: ChannelHandlerContext) {
+        state = .idle
+        respond(answer, context)
+        if !keepsAlive { close(context) }
+    }
+
+    private func respond(_ answer: Answer, _ context: ChannelHandlerContext) {
+        release()
+        core.metrics.answered(answer, path: path)
+        if answer.reason != nil {
+            core.logger.debug(
+                "a request was refused",
+                metadata: [
+                    "path": "\(path)", "status": "\(answer.status.code)", "reason": "\(answer.reason ?? "")",
+                    "peer": "\(context.channel.remoteAddress?.ipAddress ?? "local")",
+                ])
+        }
+        var headers = HTTPHeaders(answer.headers)
+        if answer.status != .noContent {
+            headers.add(name: "Content-Type", value: answer.contentType)
+            headers.add(name: "Content-Length", value: String(answer.body.utf8.count))
+        }
+        if !keepsAlive { headers.add(name: "Connection", value: "close") }
+        let head = HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers)
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        if !answer.body.isEmpty {
+            let text = context.channel.allocator.buffer(string: answer.body)
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(text))), promise: nil)
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    /// Gives back the body's memory.
+    private func release() {
+        budget.give(held)
+        held = 0
+        if body.capacity > Self.bytesKept { body = ByteBuffer() } else { body.clear() }
+    }
+
+    private func close(_ context: ChannelHandlerContext) {
+        state = .closed
+        context.close(promise: nil)
+    }
+
+    // MARK: What else happens to a connection
+
+    func channelInactive(context: ChannelHandlerContext) {
+        state = .closed
+        deadline?.cancel()
+        release()
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch (event, state) {
+        case (is IdleStateHandler.IdleStateEvent, .idle): close(context)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        // Answers are small: whoever lets 64 KiB of them pile up does not read them.
+        if !context.channel.isWritable { close(context) }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Broken HTTP was answered with 400 by the handler before this one; a broken connection needs no answer.
+        if error is HTTPParserError { core.metrics.rejected("bad_http") }
+        close(context)
+    }
+}

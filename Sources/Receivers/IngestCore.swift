@@ -1,0 +1,65 @@
+import Logging
+import Telemetry
+import WireFormats
+
+/// What all connections of a server share.
+struct IngestCore: Sendable {
+    let limits: ReceiverLimits
+    let listenerName: String
+    let sink: any BatchSink
+    let events: any EventSink
+    let stream: StreamIndex
+    let streamID: StreamID
+    let registry: SeriesRegistry
+    let senders: SenderTable
+    let hasher: IdentityHasher
+    let clock: WallClock
+    let rules: RequestRules
+    let metrics: IngestMetrics
+    let logger: Logger
+    let account: @Sendable (Ledger, StreamIndex) -> Void
+}
+
+/// Samples that are on their way into the sink, with what there is to do when they are in.
+struct Delivery {
+    var batches: [SampleBatch]
+    /// Batches before this one are in the sink.
+    var taken = 0
+    var rejected: Ledger
+    var newestMs: Int64?
+    var sampleCount: Int
+    var sender: SenderID
+    var arrivalMs: Int64
+    var answer: Answer
+
+    init(_ builder: BatchBuilder, answer: Answer) {
+        batches = builder.batches
+        rejected = builder.rejected
+        newestMs = builder.newestMs
+        sampleCount = builder.sampleCount
+        sender = builder.sender
+        arrivalMs = builder.arrivalMs
+        self.answer = answer
+    }
+}
+
+extension IngestCore {
+    /// Offers what is left of a delivery; `false` if the sink is out of credit, then call it again later.
+    ///
+    /// A request that is too large for one offer goes in pieces. If it is given up in the middle, its sender sends
+    /// it again, and what had been taken is dropped as `duplicate`.
+    func deliver(_ delivery: inout Delivery) -> Bool {
+        while delivery.taken < delivery.batches.count {
+            let end = min(delivery.taken + limits.batchesPerOffer, delivery.batches.count)
+            guard sink.offer(Array(delivery.batches[delivery.taken..<end])) == .accepted else { return false }
+            delivery.taken = end
+        }
+        if let newestMs = delivery.newestMs {
+            sink.observed(
+                sender: delivery.sender, stream: stream, newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+        }
+        if delivery.rejected.received > 0 { account(delivery.rejected, stream) }
+        metrics.samples.add(Int64(delivery.sampleCount))
+        return true
+    }
+}

@@ -1,0 +1,42 @@
+import NIOHTTP1
+import Telemetry
+
+/// The receivers' own metrics.
+struct IngestMetrics: Sendable {
+    let bytes: Counter
+    let samples: Counter
+    let connections: Gauge
+    private let metrics: Metrics
+
+    init(_ metrics: Metrics) {
+        self.metrics = metrics
+        bytes = metrics.counter("colossus_ingest_bytes_total", "Bytes of request bodies, as sent.")
+        samples = metrics.counter(
+            "colossus_ingest_samples_total", "Samples that were handed to the aggregation.")
+        connections = metrics.gauge("colossus_ingest_connections", "Connections that are open.")
+    }
+
+    func answered(_ answer: Answer, path: String) {
+        metrics.counter(
+            "colossus_ingest_requests_total", "Requests by path and status code.",
+            ["path": path, "code": String(answer.status.code)]
+        ).add()
+        if let reason = answer.reason { rejected(reason) }
+    }
+
+    func rejected(_ reason: String) {
+        metrics.counter(
+            "colossus_ingest_rejected_requests_total", "Requests that were not served, by reason.",
+            ["reason": reason]
+        ).add()
+    }
+
+    /// Parts of remote write that are read over.
+    func unwritten(_ kind: String, _ count: Int) {
+        guard count > 0 else { return }
+        metrics.counter(
+            "colossus_ingest_unwritten_total", "Native histograms and exemplars that came and are not kept.",
+            ["kind": kind]
+        ).add(Int64(count))
+    }
+}

@@ -1,0 +1,179 @@
+public import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+public import Telemetry
+public import WireFormats
+
+/// Where a server came to listen.
+public struct BoundAddress: Sendable, Hashable {
+    public var host: String
+    public var port: Int
+}
+
+/// Takes real telemetry over HTTP: `POST /api/v1/write` (remote write 1.0), `POST /api/v1/import` (exposition text)
+/// and `POST /api/v1/events` (JSON lines).
+///
+/// Every sample that is decoded is either handed to the sink, which counts it as received, or counted here, as
+/// received and dropped, in a ledger that goes to `account`. A request that is refused counts nothing.
+public final class IngestServer: Sendable {
+    private struct Running: Sendable {
+        var group: MultiThreadedEventLoopGroup
+        var listener: any Channel
+    }
+
+    private let configuration: IngestConfiguration
+    private let core: IngestCore
+    private let budget: BodyBudget
+    private let connections: ConnectionTable
+    private let running = Mutex<Running?>(nil)
+
+    /// - Parameters:
+    ///   - stream: where everything that comes in belongs; its topology is that of `streams`.
+    ///   - inventory: where nodes stand; it wins over labels.
+    ///   - senders: shared by all receivers of the process, because it numbers senders.
+    ///   - account: gets what was rejected before the sink, after each request.
+    public init(
+        configuration: IngestConfiguration, sink: any BatchSink, events: any EventSink, streams: Streams,
+        stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable = SenderTable(),
+        account: @escaping @Sendable (Ledger, StreamIndex) -> Void, clock: WallClock, metrics: Metrics,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        let limits = configuration.limits
+        let streamID = streams.id(stream)
+        let own = IngestMetrics(metrics)
+        let registry = SeriesRegistry(
+            stream: stream, streamID: streamID, topology: streams.topology(stream), sink: sink,
+            events: events, inventory: inventory, limits: limits)
+        core = IngestCore(
+            limits: limits, listenerName: configuration.listenerName, sink: sink, events: events,
+            stream: stream, streamID: streamID, registry: registry, senders: senders,
+            hasher: IdentityHasher(), clock: clock,
+            rules: RequestRules(
+                hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
+            metrics: own, logger: logger, account: account)
+        budget = BodyBudget(limit: limits.bodyBytesInAll)
+        connections = ConnectionTable(limit: limits.connections, gauge: own.connections)
+    }
+
+    /// Listens. Throws when the address cannot be had.
+    @discardableResult
+    public func start() async throws -> BoundAddress {
+        precondition(running.withLock { $0 == nil }, "the server runs already")
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.threads))
+        do {
+            let listener = try await bind(group)
+            running.withLock { $0 = Running(group: group, listener: listener) }
+            let address = BoundAddress(
+                host: listener.localAddress?.ipAddress ?? configuration.host,
+                port: listener.localAddress?.port ?? 0)
+            core.logger.info(
+                "listening for telemetry", metadata: ["listen": "\(address.host):\(address.port)"])
+            return address
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+    }
+
+    /// Stops accepting, lets running requests finish for `grace`, then closes what is left.
+    public func stop(grace: Duration = .seconds(5)) async {
+        let running = running.withLock { $0.take() }
+        guard let running else { return }
+        try? await running.listener.close()
+        let open = connections.stop()
+        for channel in open {
+            // Idle ones close, the others after the answer they owe.
+            channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
+        let loop = running.group.any()
+        let gone = loop.makePromise(of: Void.self)
+        EventLoopFuture.andAllComplete(open.map(\.closeFuture), on: loop).whenComplete { _ in
+            gone.succeed(())
+        }
+        let timer = loop.scheduleTask(in: TimeAmount(grace)) { gone.succeed(()) }
+        try? await gone.futureResult.get()
+        timer.cancel()
+        for channel in open { channel.close(promise: nil) }
+        try? await running.group.shutdownGracefully()
+        core.logger.info("stopped listening for telemetry")
+    }
+
+    /// Takes a new inventory. It places the nodes that come from now on; known ones keep their place until a restart.
+    public func reload(inventory: Inventory?) {
+        let moved = core.registry.replace(inventory: inventory ?? Inventory())
+        guard moved > 0 else { return }
+        core.logger.notice(
+            "nodes stand elsewhere in the new inventory; they move when the service is restarted",
+            metadata: ["nodes": "\(moved)"])
+    }
+
+    /// Series that have a place in the aggregation.
+    public var seriesCount: Int { core.registry.seriesCount }
+    /// Connections that are open.
+    public var connectionCount: Int { connections.count }
+
+    private func bind(_ group: MultiThreadedEventLoopGroup) async throws -> any Channel {
+        let lanes = try await lanes(group)
+        let (core, budget, connections) = (core, budget, connections)
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.recvAllocator, value: Self.allocator)
+            .childChannelInitializer { channel in
+                guard connections.add(channel) else {
+                    core.metrics.rejected("connections")
+                    return channel.close()
+                }
+                return channel.eventLoop.makeCompletedFuture {
+                    guard let lane = lanes[ObjectIdentifier(channel.eventLoop)]?.value else {
+                        preconditionFailure("a channel on an event loop of another group")
+                    }
+                    try Self.assemble(channel, core, lane, budget)
+                }
+            }
+        if let descriptor = configuration.listeningDescriptor {
+            return try await bootstrap.withBoundSocket(descriptor).get()
+        }
+        return try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
+    }
+
+    /// One lane for each event loop, which alone uses it.
+    private func lanes(
+        _ group: MultiThreadedEventLoopGroup
+    ) async throws -> [ObjectIdentifier: NIOLoopBound<DecodeLane>] {
+        var lanes: [ObjectIdentifier: NIOLoopBound<DecodeLane>] = [:]
+        for loop in group.makeIterator() {
+            let core = core
+            lanes[ObjectIdentifier(loop)] = try await loop.submit {
+                NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+            }.get()
+        }
+        return lanes
+    }
+
+    private static let allocator = AdaptiveRecvByteBufferAllocator(
+        minimum: 4_096, initial: 65_536, maximum: 1 << 20)
+
+    private static func assemble(
+        _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ budget: BodyBudget
+    ) throws {
+        var heads = NIOHTTPDecoderLimitConfiguration()
+        heads.maxHeaderFieldSize = core.limits.headerBytes
+        heads.maxHeaderListSize = core.limits.headerBytes
+        heads.maxHeaderFieldCount = core.limits.headerCount
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(
+            IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
+        try pipeline.addHandler(HTTPResponseEncoder())
+        try pipeline.addHandler(
+            ByteToMessageHandler(
+                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: heads)))
+        try pipeline.addHandler(HTTPServerPipelineHandler())
+        try pipeline.addHandler(HTTPServerProtocolErrorHandler())
+        try pipeline.addHandler(IngestConnection(core: core, lane: lane, budget: budget))
+    }
+}

@@ -1,0 +1,139 @@
+import NIOHTTP1
+
+/// What a request asks for.
+enum IngestRoute: String, CaseIterable {
+    case write = "/api/v1/write"
+    case `import` = "/api/v1/import"
+    case events = "/api/v1/events"
+}
+
+/// Judges requests by their head alone.
+struct RequestRules: Sendable {
+    private let hosts: Set<String>
+    private let bodyBytes: Int
+
+    /// - Parameter hosts: names besides the loopback ones.
+    init(hosts: [String], bodyBytes: Int) {
+        self.hosts = Set(["localhost", "127.0.0.1", "::1"] + hosts.map { Self.canonical($0) })
+        self.bodyBytes = bodyBytes
+    }
+
+    func route(_ head: HTTPRequestHead) throws(Answer) -> IngestRoute {
+        // A browser that some page has sent here says so; nothing that pushes telemetry is a page.
+        guard !head.headers.contains(name: "origin") else {
+            throw .refused(
+                .forbidden, "origin",
+                "Requests with an Origin header are refused: this is no service for web pages.")
+        }
+        // A page can also make its own name resolve to this machine; then the name in `Host` is the page's.
+        let names = head.headers["host"]
+        guard names.count == 1, hosts.contains(Self.host(names[0])) else {
+            throw .refused(
+                .forbidden, "host",
+                "The Host header names none of the names that this service is configured to have.")
+        }
+        let path = head.uri.prefix { $0 != "?" }
+        guard let route = IngestRoute(rawValue: String(path)) else {
+            throw .refused(
+                .notFound, "path",
+                "There is nothing here. Telemetry goes to /api/v1/write, /api/v1/import or /api/v1/events.")
+        }
+        guard head.method == .POST else {
+            throw .refused(.methodNotAllowed, "method", "\(path) wants POST.", headers: [("Allow", "POST")])
+        }
+        try check(content: head.headers, route)
+        if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > bodyBytes {
+            throw tooLarge
+        }
+        return route
+    }
+
+    var tooLarge: Answer {
+        .refused(
+            .payloadTooLarge, "too_large",
+            "The body is larger than \(bodyBytes >> 20) MiB (\(bodyBytes) bytes); send it in parts.")
+    }
+
+    private func check(content headers: HTTPHeaders, _ route: IngestRoute) throws(Answer) {
+        let type = MediaType(headers.first(name: "content-type") ?? "")
+        let encoding = (headers.first(name: "content-encoding") ?? "").lowercased()
+        switch route {
+        case .write:
+            guard type.name.isEmpty || type.name == "application/x-protobuf" else {
+                throw unsupported("Remote write is application/x-protobuf, not \(type.name).")
+            }
+            if let proto = type.parameters["proto"], proto != "prometheus.WriteRequest" {
+                throw unsupported(
+                    "Only remote write 1.0 (prometheus.WriteRequest) is read here, not \(proto).")
+            }
+            guard encoding.isEmpty || encoding == "snappy" else {
+                throw unsupported("Remote write is compressed with snappy, not \(encoding).")
+            }
+        case .import:
+            let isText = ["", "text/plain", "application/x-www-form-urlencoded"].contains(type.name)
+            guard isText, ["", "0.0.4"].contains(type.parameters["version"] ?? "") else {
+                throw unsupported("Only the text format 0.0.4 is read here (text/plain; version=0.0.4).")
+            }
+            try checkIdentity(encoding)
+        case .events:
+            let names = ["", "application/json", "application/jsonl", "application/x-ndjson", "text/plain"]
+            guard (names + ["application/x-www-form-urlencoded"]).contains(type.name) else {
+                throw unsupported("Events are lines of JSON (application/x-ndjson), not \(type.name).")
+            }
+            try checkIdentity(encoding)
+        }
+    }
+
+    private func checkIdentity(_ encoding: String) throws(Answer) {
+        guard encoding.isEmpty || encoding == "identity" else {
+            throw unsupported("The body must not be compressed here, and it is \(encoding).")
+        }
+    }
+
+    private func unsupported(_ sentence: String) -> Answer {
+        .refused(.unsupportedMediaType, "media_type", sentence)
+    }
+
+    /// The name in a `Host` header, without the port.
+    private static func host(_ header: String) -> String {
+        if header.hasPrefix("["), let end = header.firstIndex(of: "]") {
+            let rest = header[header.index(after: end)...]
+            guard rest.isEmpty || isPort(rest) else { return "" }
+            return canonical(String(header[header.index(after: header.startIndex)..<end]))
+        }
+        guard let colon = header.firstIndex(of: ":") else { return canonical(header) }
+        return isPort(header[colon...]) ? canonical(String(header[..<colon])) : ""
+    }
+
+    private static func isPort(_ text: Substring) -> Bool {
+        text.first == ":" && text.dropFirst().utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+    }
+
+    private static func canonical(_ name: String) -> String {
+        let name = name.lowercased()
+        return name.hasSuffix(".") ? String(name.dropLast()) : name
+    }
+}
+
+/// `type/subtype; name=value; …`
+struct MediaType {
+    var name: String
+    var parameters: [String: String] = [:]
+
+    init(_ header: String) {
+        let pieces = header.split(separator: ";", omittingEmptySubsequences: false).map(Self.trimmed)
+        name = (pieces.first ?? "").lowercased()
+        for piece in pieces.dropFirst() {
+            guard let equals = piece.firstIndex(of: "=") else { continue }
+            let value = Self.trimmed(piece[piece.index(after: equals)...])
+            let isQuoted = value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
+            let key = Self.trimmed(piece[..<equals]).lowercased()
+            parameters[key] = isQuoted ? String(value.dropFirst().dropLast()) : value
+        }
+    }
+
+    private static func trimmed(_ text: some StringProtocol) -> String {
+        let start = text.drop { $0 == " " || $0 == "\t" }
+        return String(start.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+    }
+}
