@@ -4,6 +4,12 @@ public struct HTTPReply: Sendable, Hashable {
     /// Names in lower case.
     public var headers: [String: String]
     public var body: [UInt8]
+
+    public init(status: Int, headers: [String: String], body: [UInt8]) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
 }
 
 /// Reads one HTTP/1.1 reply out of bytes that come in any pieces; no I/O. Knows Content-Length, chunks, and bodies that

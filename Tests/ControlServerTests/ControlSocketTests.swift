@@ -1,0 +1,182 @@
+import ControlAPI
+import ControlServer
+import Glibc
+import Logging
+import Testing
+
+@Suite struct ControlSocketTests {
+    @Test("every verb arrives, and its answer comes back")
+    func verbs() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            var summary = SummaryRequest()
+            summary.stream = "sim/a"
+            summary.entity = "hall 1/ü"
+            let request = summary
+            var start = SimulationStart()
+            start.run = "b"
+            start.scenarioText = String(repeating: "# é\n", count: 1000)
+            let newRun = start
+            #expect(try await server.ask { try $0.status() }.simulations.count == 1)
+            #expect(try await server.ask { try $0.ready() }.ready)
+            #expect(
+                try await server.ask { try $0.summary(request) }.stream == "sim/a")
+            #expect(
+                try await server.ask { try $0.timeline(TimelineRequest()) }.points
+                    .count == 1)
+            #expect(
+                try await server.ask { try $0.events(EventsRequest()) }.next == 0)
+            #expect(
+                try await server.ask { try $0.simulations() }.simulations.count == 1)
+            #expect(
+                try await server.ask { try $0.simulation(run: "a/b") }.simulation.run
+                    == "a/b")
+            #expect(
+                try await server.ask { try $0.startSimulation(newRun) }.simulation
+                    .run == "b")
+            for action in [SimulationAction.pause, .resume, .speed("max"), .stop] {
+                let reply = try await server.ask { c throws(ControlError) in
+                    try c.changeSimulation(run: "colossus", action)
+                }
+                #expect(reply.simulation.run == "colossus")
+            }
+            #expect(try await server.ask { try $0.endpoints() }.endpoints.count == 1)
+            #expect(try await server.ask { try $0.testEndpoint(name: "file") }.ok)
+            let check = try await server.ask { c throws(ControlError) in
+                try c.checkConfiguration(ConfigCheckRequest())
+            }
+            #expect(check.ok)
+            #expect(
+                try await server.ask { try $0.reload() }.changed == [
+                    "windows.lateness"
+                ])
+            #expect(
+                server.plane.asked == [
+                    "status", "ready",
+                    "summary ?stream=sim%2Fa&level=site&entity=hall%201%2F%C3%BC&limit=1000",
+                    "timeline ?limit=1000", "events ?limit=100", "simulations", "simulation a/b",
+                    "start b 5000 bytes",
+                    "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
+                    "endpoints",
+                    "test file", "check ", "reload",
+                ])
+        }
+    }
+
+    @Test("who may only read cannot change anything")
+    func readers() async throws {
+        try await ServerUnderTest.run(writers: []) { (server) async throws in
+            #expect(try await server.ask { try $0.ready() }.ready)
+            let error = await #expect(throws: ControlError.self) {
+                try await server.ask { try $0.reload() }
+            }
+            #expect(error?.exitReason == .notPermitted)
+            #expect(error?.message == "User \(geteuid()) may read, but not change anything.")
+            #expect(server.plane.asked == ["ready"])
+        }
+    }
+
+    @Test("the caller's user id decides")
+    func writers() async throws {
+        try await ServerUnderTest.run(writers: [geteuid()]) { (server) async throws in
+            #expect(try await server.ask { try $0.reload() }.files == ["a.yaml"])
+        }
+    }
+
+    @Test("errors of the plane arrive with code, message and hint")
+    func errors() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let absent = await #expect(throws: ControlError.self) {
+                try await server.ask { try $0.simulation(run: "none") }
+            }
+            #expect(absent?.exitReason == .notFound)
+            #expect(absent?.hint == "`colossusctl simulate status` lists them.")
+
+            let bad = ControlError(.badConfiguration, "a.yaml:3:7: no such key", hint: "Remove it.")
+            server.plane.set { $0.error = bad }
+            let reload = await #expect(throws: ControlError.self) {
+                try await server.ask { try $0.reload() }
+            }
+            #expect(reload == bad)
+            #expect(reload?.exitReason == .badConfiguration)
+
+            struct Odd: Error {}
+            server.plane.set { $0.error = Odd() }
+            let odd = await #expect(throws: ControlError.self) {
+                try await server.ask { try $0.status() }
+            }
+            #expect(odd?.code == .failed)
+        }
+    }
+
+    @Test(
+        "what is no request of ours is refused with a sentence",
+        arguments: [
+            ("GET", "/v1/nothing", nil, 404), ("GET", "/", nil, 404), ("GET", "/v1/reload", nil, 405),
+            ("POST", "/v1/status", "{}", 405), ("DELETE", "/v1/simulations/a", nil, 405),
+            ("GET", "/v1/summary?limit=x", nil, 400), ("GET", "/v1/simulations/%ff", nil, 400),
+            ("POST", "/v1/simulations", "{\"seed\":\"x\"}", 400),
+            ("POST", "/v1/simulations", "nonsense", 400),
+            ("POST", "/v1/simulations/a/speed", "", 400), ("POST", "/v1/simulations", "[]", 400),
+        ] as [(String, String, String?, Int)])
+    func refused(method: String, target: String, body: String?, status: Int) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let reply = try await server.ask { client throws(ControlError) in
+                try client.exchange(method, target, body: body.map { Array($0.utf8) })
+            }
+            #expect(reply.status == status, "\(reply.text)")
+            #expect(reply.text.contains("\"schema\":\"colossus.error/v1\""))
+            #expect(server.plane.asked == [])
+        }
+    }
+
+    @Test("a body beyond the limit is refused, and the server goes on")
+    func largeBody() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let body = Array(repeating: UInt8(ascii: "x"), count: ControlLimits.requestBytesMax + 1)
+            let reply = try await server.ask { client throws(ControlError) in
+                try client.exchange("POST", "/v1/config/check", body: body)
+            }
+            #expect(reply.status == 413)
+            #expect(try await server.ask { try $0.ready() }.ready)
+        }
+    }
+
+    @Test("the socket has its mode, replaces a dead one, and not a live one")
+    func socketFile() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            var info = stat()
+            #expect(lstat(server.socketPath, &info) == 0)
+            #expect(info.st_mode & 0o7777 == 0o660)
+            let second = Self.server(server.socketPath)
+            let error = await #expect(throws: ControlError.self) { try await second.start() }
+            #expect(error?.message == "Another colossusd answers on \(server.socketPath).")
+            #expect(try await server.ask { try $0.ready() }.ready)
+        }
+
+        let folder = try ServerUnderTest.temporaryFolder()
+        let path = folder + "/control.sock"
+        close(open(path, O_CREAT | O_WRONLY, 0o600))
+        let replacing = Self.server(path)
+        #expect(try await replacing.start() == 0)
+        let ready = try await blocking { try ControlClient(socketPath: path).ready() }
+        #expect(ready.ready)
+        await replacing.stop()
+        #expect(rmdir(folder) == 0)
+    }
+
+    @Test(
+        "a place where no socket can be is said plainly",
+        arguments: [
+            "/no/such/folder/control.sock", "/tmp/" + String(repeating: "x", count: 120),
+        ])
+    func noPlace(path: String) async throws {
+        let error = await #expect(throws: ControlError.self) { try await Self.server(path).start() }
+        #expect(error?.message.contains(path) == true)
+    }
+
+    private static func server(_ path: String) -> ControlServer {
+        ControlServer(
+            configuration: .init(socketPath: path), plane: FakeControlPlane(), metricsText: { "" },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+}

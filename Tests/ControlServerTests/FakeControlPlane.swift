@@ -1,0 +1,109 @@
+import ControlAPI
+import ControlServer
+import Synchronization
+
+/// A daemon that is not there: answers what it was given, and remembers what it was asked.
+final class FakeControlPlane: ControlPlane {
+    struct State: Sendable {
+        var asked: [String] = []
+        var ready = ReadyReply(ready: true, state: .running)
+        var error: (any Error)?
+    }
+
+    private let state = Mutex(State())
+
+    var asked: [String] { state.withLock { $0.asked } }
+
+    func set(_ change: (inout State) -> Void) {
+        state.withLock { change(&$0) }
+    }
+
+    private func note(_ what: String) throws {
+        try state.withLock { state in
+            state.asked.append(what)
+            if let error = state.error { throw error }
+        }
+    }
+
+    func status() async throws -> StatusReply {
+        try note("status")
+        var reply = StatusReply(
+            version: "0.0.0", pid: 1, started: UTCTime(ms: 0), uptimeSeconds: 1, state: .running, ready: true)
+        reply.simulations = [Self.run("colossus")]
+        return reply
+    }
+
+    func ready() async throws -> ReadyReply {
+        try note("ready")
+        return state.withLock { $0.ready }
+    }
+
+    func summary(_ request: SummaryRequest) async throws -> SummaryReply {
+        try note("summary \(request.query.text)")
+        let end = request.at ?? UTCTime(ms: 10_000)
+        return SummaryReply(
+            stream: request.stream ?? "measured", resolution: "10s", windowStart: end.adding(ms: -10_000),
+            windowEnd: end, level: request.level)
+    }
+
+    func timeline(_ request: TimelineRequest) async throws -> TimelineReply {
+        try note("timeline \(request.query.text)")
+        return TimelineReply(
+            stream: "measured", resolution: "10s", points: [TimelineRow(time: UTCTime(ms: 0))])
+    }
+
+    func events(_ request: EventsRequest) async throws -> EventsReply {
+        try note("events \(request.query.text)")
+        return EventsReply(events: [], next: request.after ?? 0)
+    }
+
+    func simulations() async throws -> [SimulationStatus] {
+        try note("simulations")
+        return [Self.run("colossus")]
+    }
+
+    func simulation(run: String) async throws -> SimulationStatus {
+        try note("simulation \(run)")
+        guard run == "colossus" || run == "a/b" else {
+            throw ControlError(
+                .notFound, "There is no run \(run).", hint: "`colossusctl simulate status` lists them.")
+        }
+        return Self.run(run)
+    }
+
+    func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
+        try note("start \(start.run ?? "") \(start.scenarioText?.utf8.count ?? 0) bytes")
+        return Self.run(start.run ?? "new")
+    }
+
+    func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {
+        try note("\(action) \(run)")
+        return Self.run(run)
+    }
+
+    func endpoints() async throws -> [EndpointStatus] {
+        try note("endpoints")
+        return [EndpointStatus(name: "file", kind: "file", target: "/tmp/x", state: .ok)]
+    }
+
+    func testEndpoint(name: String) async throws -> EndpointTestReply {
+        try note("test \(name)")
+        return EndpointTestReply(name: name, ok: true, status: 204, milliseconds: 1, message: "delivered")
+    }
+
+    func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {
+        try note("check \(request.path ?? "")")
+        return ConfigCheckReply(path: request.path ?? "own")
+    }
+
+    func reload() async throws -> ReloadReply {
+        try note("reload")
+        return ReloadReply(files: ["a.yaml"], changed: ["windows.lateness"])
+    }
+
+    static func run(_ name: String) -> SimulationStatus {
+        SimulationStatus(
+            run: name, scenario: "colossus", seed: 1, state: .running, speed: "1d/s", start: UTCTime(ms: 0),
+            end: UTCTime(ms: 1), now: TimelineRow(time: UTCTime(ms: 0)))
+    }
+}

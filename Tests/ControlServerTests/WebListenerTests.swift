@@ -1,0 +1,132 @@
+import ControlAPI
+import ControlServer
+import Logging
+import Testing
+
+@Suite struct WebListenerTests {
+    @Test("metrics, health and readiness are plain text")
+    func plain() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let metrics = try await server.get("/metrics")
+            #expect(metrics.text == "# TYPE up gauge\nup 1\n")
+            #expect(metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
+            #expect(try await server.get("/healthz").text == "ok\n")
+            #expect(try await server.get("/readyz").status == 200)
+        }
+    }
+
+    @Test("not ready is 503 with the reason")
+    func notReady() async throws {
+        try await ServerUnderTest.run(ready: false) { (server) async throws in
+            let reply = try await server.get("/readyz")
+            #expect(reply.status == 503)
+            #expect(reply.text == "not ready: replaying the log\n")
+            #expect(try await server.get("/healthz").status == 200)
+        }
+    }
+
+    @Test(
+        "what may be read is read by the same handlers",
+        arguments: [
+            ("status", "colossus.status/v1"), ("summary?level=rack", "colossus.summary/v1"),
+            ("timeline", "colossus.timeline/v1"), ("events", "colossus.events/v1"),
+            ("simulations", "colossus.simulations/v1"), ("simulations/colossus", "colossus.simulation/v1"),
+            ("endpoints", "colossus.endpoints/v1"),
+        ])
+    func readable(path: String, schema: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let reply = try await server.get("/api/v1/" + path)
+            #expect(reply.status == 200)
+            #expect(reply.text.contains("\"schema\":\"\(schema)\""))
+            #expect(reply.headers["cache-control"] == "no-store")
+        }
+    }
+
+    @Test(
+        "nothing can be changed from the web",
+        arguments: [
+            "/api/v1/reload", "/api/v1/simulations", "/v1/reload", "/api/v1/simulations/colossus/stop",
+        ])
+    func readOnly(path: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let reply = try await server.web(
+                "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+            )
+            #expect(reply.status == 404 || reply.status == 405)
+            #expect(server.plane.asked == [])
+        }
+    }
+
+    @Test("pages of others are refused by their Origin", arguments: ["http://evil.example", "null", ""])
+    func origin(value: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            for target in ["/metrics", "/api/v1/status", "/nothing"] {
+                let reply = try await server.get(target, more: "Origin: \(value)\r\n")
+                #expect(reply.status == 403)
+            }
+            #expect(server.plane.asked == [])
+        }
+    }
+
+    @Test(
+        "a name that is not ours is refused",
+        arguments: [
+            "evil.example", "127.0.0.1.evil.example", "localhost.evil", "evil:80", "", "[::2]",
+            "127.0.0.1:80:80",
+            "localhost:x", "[::1]x", "user@localhost",
+        ])
+    func unknownHost(host: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            #expect(try await server.get("/metrics", host: host).status == 403)
+        }
+    }
+
+    @Test(
+        "our names are taken, with any port and in any case",
+        arguments: [
+            "localhost", "LOCALHOST:9481", "127.0.0.1", "[::1]:80", "localhost.", "Colossus.Example:80",
+        ])
+    func knownHost(host: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            #expect(try await server.get("/metrics", host: host).status == 200)
+        }
+    }
+
+    @Test("no Host and two Hosts are refused")
+    func hostCount() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let none = try await server.web("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n")
+            #expect(none.status == 403 || none.status == 400)
+            let two = try await server.web(
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+            #expect(two.status == 403 || two.status == 400)
+        }
+    }
+
+    @Test("an address that is taken is said plainly")
+    func taken() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let folder = try ServerUnderTest.temporaryFolder()
+            let second = ControlServer(
+                configuration: .init(socketPath: folder + "/c", web: (host: "127.0.0.1", port: server.port)),
+                plane: FakeControlPlane(), metricsText: { "" },
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let error = await #expect(throws: ControlError.self) { try await second.start() }
+            #expect(error?.message == "Cannot listen on 127.0.0.1:\(server.port): Address already in use.")
+        }
+    }
+
+    @Test("HEAD is GET without a body")
+    func head() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let port = server.port
+            let reply = try await blocking {
+                try TCPClient.exchange(
+                    "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port: port,
+                    endsWithHead: true)
+            }
+            #expect(reply.status == 200)
+            #expect(reply.body.isEmpty)
+        }
+    }
+}
