@@ -76,8 +76,8 @@ var targets: [Target] = [
     program(
         "colossusd",
         [
-            "Telemetry", "Simulation", "Playback", "Receivers", "QueueIsolation", "Aggregation", "Store",
-            "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation", "Aggregation",
+            "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
             arguments, logging,
         ]
     ),
@@ -101,8 +101,8 @@ var targets: [Target] = [
     tests("Playback", ["Simulation"]),
     tests("Receivers", ["WireFormats"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
-    tests("Store", ["Sketches"]),
-    tests("Reporting", ["Store", "WireFormats"]),
+    tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
+    tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
     tests("Settings", ["Simulation"]),
     tests("ControlAPI"),
     tests("ControlServer", ["ControlAPI"]),

@@ -13,12 +13,20 @@ public final class Streams: Sendable {
 
     /// The number of a stream; a known one keeps its number and its topology.
     @discardableResult
-    public func open(_ id: StreamID, site: String) -> StreamIndex {
+    public func open(_ id: StreamID, site: String) -> StreamIndex { open(id) { Topology(site: site) } }
+
+    /// The same for a stream that goes on after a restart, with the fleet that was kept.
+    @discardableResult
+    public func open(_ id: StreamID, restoring snapshot: TopologySnapshot) -> StreamIndex {
+        open(id) { Topology(restoring: snapshot) }
+    }
+
+    private func open(_ id: StreamID, topology: () -> Topology) -> StreamIndex {
         entries.withLock { entries in
             if let known = entries.firstIndex(where: { $0.id == id }) {
                 return StreamIndex(rawValue: UInt16(known))
             }
-            entries.append(Entry(id: id, topology: Topology(site: site)))
+            entries.append(Entry(id: id, topology: topology()))
             return StreamIndex(rawValue: UInt16(entries.count - 1))
         }
     }

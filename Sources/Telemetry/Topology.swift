@@ -41,6 +41,35 @@ public struct TopologySnapshot: Sendable {
 
     public init(site: String) { self.site = site }
 
+    /// A fleet as it was kept somewhere; `nil` unless every parent is there and the arrays that go together are
+    /// equally long.
+    public init?(
+        version: Int, site: String, hallNames: [String], arrayNames: [String], arrayHall: [Int32],
+        rackNames: [String], rackArray: [Int32], nodeNames: [String], nodeRack: [Int32], nodeModel: [String],
+        gpuNode: [Int32], gpuOrdinal: [UInt8]
+    ) {
+        func parents(_ parents: [Int32], of count: Int, in parentCount: Int) -> Bool {
+            parents.count == count && parents.allSatisfy { $0 >= 0 && Int($0) < parentCount }
+        }
+        guard version >= 0, parents(arrayHall, of: arrayNames.count, in: hallNames.count),
+            parents(rackArray, of: rackNames.count, in: arrayNames.count),
+            parents(nodeRack, of: nodeNames.count, in: rackNames.count), nodeModel.count == nodeNames.count,
+            parents(gpuNode, of: gpuOrdinal.count, in: nodeNames.count)
+        else { return nil }
+        self.version = version
+        self.site = site
+        self.hallNames = hallNames
+        self.arrayNames = arrayNames
+        self.arrayHall = arrayHall
+        self.rackNames = rackNames
+        self.rackArray = rackArray
+        self.nodeNames = nodeNames
+        self.nodeRack = nodeRack
+        self.nodeModel = nodeModel
+        self.gpuNode = gpuNode
+        self.gpuOrdinal = gpuOrdinal
+    }
+
     public func count(_ level: Level) -> Int {
         switch level {
         case .node: nodeNames.count
@@ -83,6 +112,32 @@ public final class Topology: Sendable {
     private let state: Mutex<State>
 
     public init(site: String) { state = Mutex(State(snapshot: TopologySnapshot(site: site))) }
+
+    /// Goes on where a kept fleet left off, with the same indices: after a restart, summaries that were made before
+    /// and after can be merged.
+    public init(restoring snapshot: TopologySnapshot) {
+        var restored = State(snapshot: snapshot)
+        for (index, name) in snapshot.hallNames.enumerated() { restored.hallIndex[name] = Int32(index) }
+        let arrayKeys = zip(snapshot.arrayNames, snapshot.arrayHall).map { name, hall in
+            snapshot.hallNames[Int(hall)] + "\u{0}" + name
+        }
+        for (index, key) in arrayKeys.enumerated() { restored.arrayIndex[key] = Int32(index) }
+        for (index, name) in snapshot.rackNames.enumerated() {
+            let key = arrayKeys[Int(snapshot.rackArray[index])] + "\u{0}" + name
+            restored.rackIndex[key] = Int32(index)
+        }
+        restored.nodesOfRack = Array(repeating: [], count: snapshot.rackNames.count)
+        for (index, name) in snapshot.nodeNames.enumerated() {
+            restored.nodeIndex[name] = Int32(index)
+            restored.nodesOfRack[Int(snapshot.nodeRack[index])].append(Int32(index))
+        }
+        restored.gpusOfNode = Array(repeating: [], count: snapshot.nodeNames.count)
+        for (index, node) in snapshot.gpuNode.enumerated() {
+            restored.gpuIndex[Int64(node) << 8 | Int64(snapshot.gpuOrdinal[index])] = Int32(index)
+            restored.gpusOfNode[Int(node)].append(Int32(index))
+        }
+        state = Mutex(restored)
+    }
 
     /// The index of a node, made with its rack, array and hall when it is new.
     /// A known node keeps the place at which it was first seen.

@@ -1,0 +1,174 @@
+import FoundationEssentials
+import GRDB
+import Telemetry
+
+extension HistoryStore {
+    /// Says what an endpoint wants and how long windows wait for it. Without it, retention takes it that the endpoint
+    /// wants all, for `StoreLimits.undeliveredKeepMs`.
+    public func describe(endpoint: String, limit: EndpointLimit) {
+        onWriter { $0.endpointLimits[endpoint] = limit }
+    }
+
+    public func openCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+    ) {
+        let ticket = replies.ticket()
+        onWriter { [replies] writer in
+            let position = writer.openCursor(endpoint, fromBeginning: fromBeginning)
+            replies.give(ticket) { reply(position) }
+        }
+    }
+
+    public func advance(
+        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        let ticket = replies.ticket()
+        onWriter { [replies] writer in
+            let moved = writer.advance(endpoint, to: position, parts: parts, samples: samples, dead: dead)
+            replies.give(ticket) { reply(moved) }
+        }
+    }
+
+    public func windows(
+        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
+    ) {
+        let ticket = replies.ticket()
+        onDelivery { [replies] reader in
+            let found = try Self.windows(after: position, selection, limit: max(1, limit), reader)
+            replies.give(ticket) { reply(found) }
+        } failed: { [weak self, replies] error in
+            self?.onWriter { $0.report(error, doing: "read") }
+            replies.give(ticket) { reply(nil) }
+        }
+    }
+
+    private static func windows(
+        after position: DeliveryPosition, _ selection: DeliverySelection, limit: Int,
+        _ reader: borrowing WindowReader
+    ) throws -> (windows: [StoredWindow], scannedThrough: Int64) {
+        let newest = try Int64.fetchOne(reader.db, sql: "SELECT max(sequence) FROM windows") ?? 0
+        let streams = try selectedStreams(selection, reader.db)
+        // The plus signs keep SQLite on the order of the sequence.
+        var condition = "sequence > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
+        if !selection.resolutions.isEmpty {
+            let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
+            condition += " AND +resolution_ms IN (\(resolutions))"
+        }
+        let heads = try reader.heads(
+            condition + " ORDER BY sequence LIMIT ?", [position.sequence, limit])
+        var found: [StoredWindow] = []
+        for head in heads {
+            found.append(try reader.window(head, levels: selection.levels, fields: selection.fields))
+        }
+        let last = heads.last?.sequence ?? 0
+        let scannedThrough = heads.count == limit ? last : max(newest, position.sequence)
+        return (found, scannedThrough)
+    }
+
+    static func selectedStreams(_ selection: DeliverySelection, _ db: Database) throws -> [Int64] {
+        try Row.fetchAll(db, sql: "SELECT id, name FROM streams").compactMap { row in
+            guard let stream = StreamID(row["name"] as String), selection.streams.contains(stream) else {
+                return nil
+            }
+            return row["id"]
+        }
+    }
+}
+
+extension StoreWriter {
+    func openCursor(_ endpoint: String, fromBeginning: Bool) -> DeliveryPosition? {
+        openedEndpoints.insert(endpoint)
+        let nowMs = clock.nowMs()
+        return attempt("cursor") { db in
+            let start =
+                fromBeginning
+                ? 0
+                : try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
+            try db.execute(
+                sql: """
+                    INSERT INTO endpoints (name, sequence, parts, created_ms, opened_ms) VALUES (?1, ?2, 0, ?3, ?3)
+                    ON CONFLICT (name) DO UPDATE SET opened_ms = excluded.opened_ms
+                    """,
+                arguments: [endpoint, start, nowMs])
+            let row = try Row.fetchOne(
+                db, sql: "SELECT sequence, parts FROM endpoints WHERE name = ?", arguments: [endpoint])
+            return row.map { DeliveryPosition(sequence: $0["sequence"], parts: $0["parts"]) } ?? .start
+        }
+    }
+
+    func advance(
+        _ endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter]
+    ) -> Bool {
+        let nowMs = clock.nowMs()
+        let letters = DeadLetterRows(letters: dead, limits: limits, zstd: zstd)
+        let cut = attempt("cursor") { db in
+            let kept = try letters.insert(db)
+            try db.execute(
+                sql: """
+                    UPDATE endpoints SET delivered_parts = delivered_parts + ?, delivered_samples =
+                        delivered_samples + ?, dead = dead + ?, opened_ms = ? WHERE name = ?
+                    """,
+                arguments: [parts, samples, kept.new, nowMs, endpoint])
+            guard db.changesCount == 1 else {
+                throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
+            }
+            // A cursor never goes back.
+            try db.execute(
+                sql: """
+                    UPDATE endpoints SET sequence = ?1, parts = ?2 WHERE name = ?3
+                    AND (sequence < ?1 OR (sequence = ?1 AND parts < ?2))
+                    """,
+                arguments: [position.sequence, position.parts, endpoint])
+            return kept.cut
+        }
+        if let cut, cut > 0 { metrics.error("dead_letters_full").add(Int64(cut)) }
+        return cut != nil
+    }
+}
+
+/// Dead letters, packed before the transaction.
+struct DeadLetterRows: Sendable {
+    private let rows: [(letter: DeadLetter, body: Data)]
+    private let limit: Int
+
+    init(letters: [DeadLetter], limits: StoreLimits, zstd: borrowing Zstd) {
+        limit = limits.deadLettersMax
+        var rows: [(letter: DeadLetter, body: Data)] = []
+        for letter in letters {
+            // Without memory for zstd the letter is kept without its body.
+            let body = (try? zstd.compress(Array(letter.body.prefix(limits.deadLetterBytesMax)))) ?? []
+            rows.append((letter, Data(body)))
+        }
+        self.rows = rows
+    }
+
+    /// Returns how many are new, and how many old ones had to go.
+    func insert(_ db: Database) throws -> (new: Int, cut: Int) {
+        var new = 0
+        var cut = 0
+        for (letter, body) in rows {
+            try db.execute(
+                sql: """
+                    INSERT OR IGNORE INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    letter.endpoint, letter.id, letter.sequence, letter.status, letter.reason, letter.timeMs,
+                    body,
+                ])
+            new += db.changesCount
+        }
+        for endpoint in Set(rows.map(\.letter.endpoint)) {
+            try db.execute(
+                sql: """
+                    DELETE FROM dead_letters WHERE endpoint = ?1 AND number <= (SELECT number FROM dead_letters
+                        WHERE endpoint = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
+                    """,
+                arguments: [endpoint, limit])
+            cut += db.changesCount
+        }
+        return (new, cut)
+    }
+}

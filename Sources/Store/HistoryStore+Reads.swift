@@ -1,0 +1,229 @@
+import FoundationEssentials
+import GRDB
+public import Telemetry
+
+// What status, CLI and web ask for. All of it runs on `colossus.store.read`, on a snapshot.
+extension HistoryStore {
+    /// All streams, by name.
+    public func streams() async throws -> [StreamRecord] {
+        try await read { reader in
+            try Row.fetchAll(reader.db, sql: "SELECT * FROM streams ORDER BY name").compactMap(Self.record)
+        }
+    }
+
+    public func stream(_ stream: StreamID) async throws -> StreamRecord? {
+        try await read { reader in
+            try Row.fetchOne(reader.db, sql: "SELECT * FROM streams WHERE name = ?", arguments: [stream.name])
+                .flatMap(Self.record)
+        }
+    }
+
+    /// Everything before this is closed; `nil` before the first closing. Unix milliseconds of the stream's clock.
+    public func closedThrough(_ stream: StreamID) async throws -> Int64? {
+        try await self.stream(stream)?.closedThroughMs
+    }
+
+    /// Totals at the stream's last closing.
+    public func ledger(_ stream: StreamID) async throws -> Ledger? { try await self.stream(stream)?.ledger }
+
+    /// The newest fleet of a stream, to go on with after a restart (`Streams.open(_:restoring:)`).
+    public func topology(_ stream: StreamID) async throws -> TopologySnapshot? {
+        try await read { reader in
+            let id = try Int64.fetchOne(
+                reader.db,
+                sql: """
+                    SELECT topology FROM windows JOIN streams ON streams.id = windows.stream
+                    WHERE streams.name = ? ORDER BY sequence DESC LIMIT 1
+                    """,
+                arguments: [stream.name])
+            return try id.map { try reader.topology($0) }
+        }
+    }
+
+    /// The closed windows that still open rollups are made of, finest first and then by time, with all their sketches
+    /// and only in their newest revision. Remembers the ladder: sketches are kept for the stream's own rollups from
+    /// now on.
+    ///
+    /// - Parameter ladder: the stream's resolutions in milliseconds.
+    public func openRollups(_ stream: StreamID, ladder: [Int64]) async throws -> [WindowSummary] {
+        let ladder = ladder.sorted()
+        try await write("ladder") { db in
+            let id = try CommitTransaction(db: db, nowMs: 0).streamID(stream)
+            try db.execute(
+                sql: "UPDATE streams SET ladder = ? WHERE id = ?",
+                arguments: [ladder.map(String.init).joined(separator: " "), id])
+        }
+        onWriter { $0.ladders[stream] = ladder }
+        return try await read { reader in
+            guard
+                let row = try Row.fetchOne(
+                    reader.db, sql: "SELECT * FROM streams WHERE name = ?", arguments: [stream.name]),
+                let closedThrough = Self.record(row)?.closedThroughMs
+            else { return [] }
+            var found: [WindowSummary] = []
+            for resolution in ladder {
+                guard let parent = StoreLimits.parent(of: resolution, in: ladder) else { continue }
+                let heads = try reader.heads(
+                    """
+                    stream = ? AND resolution_ms = ? AND start_ms >= ? AND start_ms < ? AND revision =
+                        (SELECT max(revision) FROM windows w WHERE w.stream = windows.stream AND
+                        w.resolution_ms = windows.resolution_ms AND w.start_ms = windows.start_ms)
+                    ORDER BY start_ms
+                    """,
+                    [
+                        row["id"] as Int64, resolution,
+                        StoreLimits.windowStart(closedThrough, resolutionMs: parent), closedThrough,
+                    ])
+                for head in heads {
+                    found.append(try reader.window(head, levels: [], fields: [], sketches: .all).summary)
+                }
+            }
+            return found
+        }
+    }
+
+    /// A window in its newest revision; the newest window when no start is given. Empty sets mean "all".
+    public func window(
+        _ stream: StreamID, resolutionMs: Int64, startMs: Int64? = nil, levels: Set<Level> = [],
+        fields: Set<FieldIndex> = [], sketches: Bool = false
+    ) async throws -> StoredWindow? {
+        try await read { reader in
+            var condition = "streams.name = ? AND resolution_ms = ?"
+            var arguments: StatementArguments = [stream.name, resolutionMs]
+            if let startMs {
+                condition += " AND start_ms = ?"
+                arguments += [startMs]
+            }
+            let head = try reader.heads(
+                condition + " ORDER BY start_ms DESC, revision DESC LIMIT 1", arguments
+            ).first
+            return try head.map {
+                try reader.window($0, levels: levels, fields: fields, sketches: sketches ? .history : .none)
+            }
+        }
+    }
+
+    /// Resolutions of which a stream has windows, ascending, in milliseconds.
+    public func resolutions(_ stream: StreamID) async throws -> [Int64] {
+        try await read { reader in
+            try Int64.fetchAll(
+                reader.db,
+                sql: """
+                    SELECT DISTINCT resolution_ms FROM windows JOIN streams ON streams.id = windows.stream
+                    WHERE streams.name = ? ORDER BY resolution_ms
+                    """,
+                arguments: [stream.name])
+        }
+    }
+
+    /// Entities of one level over time, oldest window first, entities in the fleet's order. When there are more rows
+    /// than the limit, those of the newest windows are given.
+    public func summaries(_ query: SummaryQuery) async throws -> [EntitySummary] {
+        try await read { try SummaryReader(query: query).read($0) }
+    }
+
+    /// Points in `fromMs ... toMs`, oldest first. With a step, the last point of each `(k * step, (k + 1) * step]`.
+    /// When there are more than the limit, the newest are given.
+    public func timeline(
+        _ stream: StreamID, fromMs: Int64 = .min, toMs: Int64 = .max, stepMs: Int64? = nil,
+        limit: Int = 10_000
+    ) async throws -> [TimelinePoint] {
+        try await read { reader in
+            let grouping =
+                stepMs.map { "GROUP BY (time_ms + \($0) - 1) / \($0) HAVING max(time_ms) NOTNULL" } ?? ""
+            let rows = try Row.fetchAll(
+                reader.db,
+                sql: """
+                    SELECT timeline.*\(stepMs == nil ? "" : ", max(time_ms)") FROM timeline
+                    JOIN streams ON streams.id = timeline.stream
+                    WHERE streams.name = ? AND time_ms BETWEEN ? AND ? \(grouping)
+                    ORDER BY time_ms DESC LIMIT ?
+                    """,
+                arguments: [stream.name, fromMs, toMs, max(0, limit)])
+            return rows.reversed().map(Self.point)
+        }
+    }
+
+    public func events(_ query: EventQuery) async throws -> [StoredEvent] {
+        try await read { try EventReader(query: query).read($0) }
+    }
+
+    /// Where all endpoints stand, by name.
+    public func endpointRecords() async throws -> [EndpointRecord] {
+        let limits = await withCheckedContinuation { continuation in
+            onWriter { continuation.resume(returning: $0.endpointLimits) }
+        }
+        return try await read { reader in
+            try Row.fetchAll(reader.db, sql: "SELECT * FROM endpoints ORDER BY name").map { row in
+                try Self.account(row, limits[row["name"]]?.selection, reader.db)
+            }
+        }
+    }
+
+    /// What an endpoint refused for good, oldest first.
+    public func deadLetters(endpoint: String, afterNumber: Int64 = 0, limit: Int = 100) async throws -> [(
+        number: Int64, letter: DeadLetter
+    )] {
+        try await read { reader in
+            try Row.fetchAll(
+                reader.db,
+                sql: "SELECT * FROM dead_letters WHERE endpoint = ? AND number > ? ORDER BY number LIMIT ?",
+                arguments: [endpoint, afterNumber, max(0, limit)]
+            ).map { row in
+                let letter = DeadLetter(
+                    endpoint: row["endpoint"], id: row["id"], sequence: row["sequence"],
+                    status: row["status"], reason: row["reason"], body: try reader.blob(row, "body"),
+                    timeMs: row["time_ms"])
+                return (row["number"], letter)
+            }
+        }
+    }
+
+    /// Size of the history's files.
+    public var sizeBytes: Int64 { StateDirectory.bytes(writer.path) }
+
+    private static func record(_ row: Row) -> StreamRecord? {
+        guard let stream = StreamID(row["name"] as String) else { return nil }
+        var ledger = Ledger()
+        ledger.received = row["received"]
+        ledger.aggregated = row["aggregated"]
+        LedgerText.decode(row["drops"], into: &ledger)
+        let closed: Int64 = row["closed_through_ms"]
+        return StreamRecord(stream: stream, closedThroughMs: closed == .min ? nil : closed, ledger: ledger)
+    }
+
+    private static func point(_ row: Row) -> TimelinePoint {
+        var point = TimelinePoint(timeMs: row["time_ms"])
+        point.day = row["day"]
+        point.phase = row["phase"]
+        point.phaseDay = row["phase_day"]
+        point.phaseDays = row["phase_days"]
+        point.announced = row["announced"]
+        point.installed = row["installed"]
+        point.powered = row["powered"]
+        point.inTraining = row["in_training"]
+        point.utilization = row["utilization"]
+        point.megawatts = row["megawatts"]
+        point.interruptions = row["interruptions"]
+        point.ettr = row["ettr"]
+        return point
+    }
+
+    private static func account(
+        _ row: Row, _ selection: DeliverySelection?, _ db: Database
+    ) throws -> EndpointRecord {
+        let position = DeliveryPosition(sequence: row["sequence"], parts: row["parts"])
+        let streams = try selectedStreams(selection ?? DeliverySelection(streams: .all), db)
+        var condition = "sequence > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
+        if let resolutions = selection?.resolutions, !resolutions.isEmpty {
+            condition += " AND +resolution_ms IN (\(resolutions.map(String.init).joined(separator: ",")))"
+        }
+        let pending = try Row.fetchOne(
+            db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,
+            arguments: [position.sequence])
+        return EndpointRecord(
+            endpoint: row["name"], position: position, deliveredParts: row["delivered_parts"],
+            deliveredSamples: row["delivered_samples"], dead: row["dead"], coarsened: row["coarsened"],
+            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1])
+    }
+}

@@ -1,0 +1,98 @@
+import GRDB
+public import Telemetry
+
+// Simulated runs, senders, and events that come without a closing.
+extension HistoryStore {
+    /// Keeps a run, new or changed.
+    public func save(_ run: SimulationRun, nowMs: Int64) async throws {
+        try await write("run") { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+                    scenario = excluded.scenario, path = excluded.path, seed = excluded.seed,
+                    speed = excluded.speed, state = excluded.state, started_ms = excluded.started_ms,
+                    updated_ms = excluded.updated_ms
+                    """,
+                arguments: [
+                    run.name, run.scenario, run.path, Int64(bitPattern: run.seed), run.speed, run.state,
+                    run.startedMs, nowMs,
+                ])
+        }
+    }
+
+    /// All runs, oldest first.
+    public func runs() async throws -> [SimulationRun] {
+        try await read { reader in
+            try Row.fetchAll(reader.db, sql: "SELECT * FROM runs ORDER BY started_ms, name").map { row in
+                SimulationRun(
+                    name: row["name"], scenario: row["scenario"], path: row["path"],
+                    seed: UInt64(bitPattern: row["seed"]), speed: row["speed"], state: row["state"],
+                    startedMs: row["started_ms"])
+            }
+        }
+    }
+
+    /// Removes a stream and all that is kept of it; its name is free at once, its rows go in small steps. For a run
+    /// that begins anew under the same name.
+    public func remove(_ stream: StreamID) async throws {
+        try await write("remove") { db in
+            try db.execute(
+                sql: """
+                    UPDATE streams SET name = 'removed/' || id, closed_through_ms = ? WHERE name = ?
+                    """,
+                arguments: [Int64.max, stream.name])
+            if let run = stream.run {
+                try db.execute(sql: "DELETE FROM runs WHERE name = ?", arguments: [run])
+            }
+        }
+        onWriter { writer in
+            writer.forget(stream)
+            writer.planRetention()
+        }
+    }
+
+    public func save(_ senders: [SenderRecord]) async throws {
+        try await write("senders") { db in
+            for sender in senders {
+                let stream = try CommitTransaction(db: db, nowMs: sender.seenMs).streamID(sender.stream)
+                try db.execute(
+                    sql: """
+                        INSERT INTO senders VALUES (?, ?, ?, ?) ON CONFLICT (stream, name) DO UPDATE SET
+                        seen_ms = max(seen_ms, excluded.seen_ms), newest_ms = max(newest_ms, excluded.newest_ms)
+                        """,
+                    arguments: [stream, sender.name, sender.seenMs, sender.newestMs])
+            }
+        }
+    }
+
+    /// Who was heard on a stream, the latest first.
+    public func senders(_ stream: StreamID) async throws -> [SenderRecord] {
+        try await read { reader in
+            try Row.fetchAll(
+                reader.db,
+                sql: """
+                    SELECT senders.* FROM senders JOIN streams ON streams.id = senders.stream
+                    WHERE streams.name = ? ORDER BY seen_ms DESC, senders.name
+                    """,
+                arguments: [stream.name]
+            ).map { row in
+                SenderRecord(
+                    stream: stream, name: row["name"], seenMs: row["seen_ms"], newestMs: row["newest_ms"])
+            }
+        }
+    }
+
+    /// Keeps events that belong to no closing, for example of a stream that is quiet.
+    public func save(_ events: [Event], nowMs: Int64) async throws {
+        let zstd = try Zstd()
+        var encoded: [EncodedEvent] = []
+        for event in events { encoded.append(try EncodedEvent(event, zstd: zstd)) }
+        let rows = encoded
+        try await write("events") { db in
+            let transaction = CommitTransaction(db: db, nowMs: nowMs)
+            for row in rows {
+                try transaction.insert(row, stream: transaction.streamID(row.event.stream))
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+import Dispatch
+import FoundationEssentials
+import GRDB
+public import Logging
+public import QueueIsolation
+import Synchronization
+public import Telemetry
+
+/// The history in `history.sqlite`: summaries, events, ledger, cursors, dead letters, runs.
+///
+/// A closing is one transaction; closings are committed in the order of the calls. With WAL and `synchronous=NORMAL`
+/// whatever `done` was called for survives the end of the process in any way. A power cut or a kernel crash can take
+/// the transactions since SQLite's last checkpoint (about 32 MB of them) with it, never a part of one: `closed_through`,
+/// ledger and cursors then stand together where they stood before.
+///
+/// Writing happens on `colossus.store`, reading of windows for endpoints on `colossus.store.delivery`, everything
+/// else on `colossus.store.read`, so that no reader holds up a commit.
+public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
+    let writer: StoreWriter
+    let pool: DatabasePool
+    let topologies = TopologyCache()
+    let replies: OrderedReplies
+    let limits: StoreLimits
+    private let handlers: CommitHandlers
+    private let readQueue = DispatchQueue(label: "colossus.store.read")
+    private let deliveryQueue = DispatchQueue(label: "colossus.store.delivery")
+
+    /// - Parameter directory: the state directory; must be there and writable.
+    /// - Throws: `StoreError`: the directory is missing, read-only or in use, the file was written by a newer
+    ///   version or cannot be opened. A damaged file is put aside and a new history begins, with a critical log line.
+    public convenience init(
+        directory: String, limits: StoreLimits = StoreLimits(), clock: WallClock, metrics: Metrics,
+        logger: Logger
+    ) throws {
+        try self.init(
+            directory: directory, limits: limits, clock: clock, metrics: metrics, logger: logger,
+            faults: StoreFaults())
+    }
+
+    init(
+        directory: String, limits: StoreLimits, clock: WallClock, metrics: Metrics, logger: Logger,
+        faults: StoreFaults
+    ) throws {
+        let state = try StateDirectory(directory)
+        pool = try state.open(clock: clock, logger: logger)
+        self.limits = limits
+        let executor = QueueExecutor(label: "colossus.store", target: nil)
+        let handlers = CommitHandlers()
+        self.handlers = handlers
+        replies = OrderedReplies(queue: executor.queue)
+        writer = try StoreWriter(
+            executor: executor, directory: state, pool: pool, limits: limits, clock: clock, logger: logger,
+            metrics: StoreMetrics(metrics), faults: faults, onCommit: { handlers.call($0) })
+    }
+
+    /// Queues that the watchdog may ask. All of them block only for as long as SQLite takes.
+    public var monitoredQueues: [MonitoredQueue] {
+        [writer.executor.queue, deliveryQueue, readQueue].map { MonitoredQueue(label: $0.label, queue: $0) }
+    }
+
+    /// Stores a closing. `done` is called on the store's queue when it is committed. After a failure (disk full, file
+    /// locked) the closing stays in memory and is tried again, before all later ones, until it succeeds; how many
+    /// wait is bounded by how many the caller has on their way. A window that is there already is left as it is.
+    public func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) {
+        onWriter { $0.enqueue(close, done: done) }
+    }
+
+    public func onCommit(_ handler: @escaping @Sendable (_ newestSequence: Int64) -> Void) {
+        handlers.add(handler)
+    }
+
+    /// Commits what waits, writes the log back into the file and lets go of it. Later calls fail.
+    public func close() async {
+        await withCheckedContinuation { continuation in
+            onWriter { writer in
+                writer.close()
+                continuation.resume()
+            }
+        }
+    }
+
+    // MARK: Ways onto the queues
+
+    func onWriter(_ work: @escaping @Sendable (isolated StoreWriter) -> Void) {
+        writer.executor.queue.async { @Sendable [writer] in writer.assumeIsolated(work) }
+    }
+
+    /// A write that is waited for.
+    func write(_ what: String, _ body: @escaping @Sendable (Database) throws -> Void) async throws(StoreError)
+    {
+        let succeeded = await withCheckedContinuation { continuation in
+            onWriter { writer in continuation.resume(returning: writer.attempt(what, body) != nil) }
+        }
+        if !succeeded {
+            throw StoreError(.database, "the store could not write", advice: "the log says why; try again")
+        }
+    }
+
+    /// A read on a snapshot, beside the writer.
+    func read<Value: Sendable>(
+        _ body: @escaping @Sendable (borrowing WindowReader) throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            readQueue.async { @Sendable [pool, topologies] in
+                continuation.resume(
+                    with: Result {
+                        try pool.read { db in try body(WindowReader(db, topologies: topologies)) }
+                    })
+            }
+        }
+    }
+
+    func onDelivery(
+        _ body: @escaping @Sendable (borrowing WindowReader) throws -> Void,
+        failed: @escaping @Sendable (any Error) -> Void
+    ) {
+        deliveryQueue.async { @Sendable [pool, topologies] in
+            do {
+                try pool.read { db in try body(WindowReader(db, topologies: topologies)) }
+            } catch {
+                failed(error)
+            }
+        }
+    }
+}
+
+/// Who wants to know of commits.
+final class CommitHandlers: Sendable {
+    private let handlers = Mutex<[@Sendable (Int64) -> Void]>([])
+
+    func add(_ handler: @escaping @Sendable (Int64) -> Void) { handlers.withLock { $0.append(handler) } }
+    func call(_ newestSequence: Int64) {
+        for handler in handlers.withLock({ $0 }) { handler(newestSequence) }
+    }
+}
+
+/// Gives replies in the order of the calls, although some calls are worked on elsewhere.
+final class OrderedReplies: Sendable {
+    private struct State {
+        var nextTicket = 0
+        var nextReply = 0
+        var ready: [Int: @Sendable () -> Void] = [:]
+    }
+
+    private let queue: DispatchQueue
+    private let state = Mutex(State())
+
+    init(queue: DispatchQueue) { self.queue = queue }
+
+    func ticket() -> Int {
+        state.withLock { state in
+            state.nextTicket += 1
+            return state.nextTicket - 1
+        }
+    }
+
+    func give(_ ticket: Int, _ reply: @escaping @Sendable () -> Void) {
+        state.withLock { state in
+            state.ready[ticket] = reply
+            while let next = state.ready.removeValue(forKey: state.nextReply) {
+                state.nextReply += 1
+                // Under the lock, so that two threads cannot change the order.
+                queue.async(execute: next)
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import GRDB
+import Telemetry
+
+/// Cuts entities out of windows.
+struct SummaryReader {
+    /// A query decodes at most this many columns of a thousand entities, so that the read queue stays answerable.
+    static let columnsMax = 20_000
+
+    let query: SummaryQuery
+
+    func read(_ reader: borrowing WindowReader) throws -> [EntitySummary] {
+        var runs: [[EntitySummary]] = []
+        var rows = 0
+        var columns = 0
+        let heads = try reader.heads(
+            """
+            streams.name = ? AND resolution_ms = ? AND start_ms >= ? AND start_ms < ?
+            ORDER BY start_ms DESC, revision DESC LIMIT ?
+            """,
+            [query.stream.name, query.resolutionMs, query.fromMs, query.toMs, max(0, query.limit)])
+        var lastStart: Int64?
+        for head in heads where head.summary.startMs != lastStart {
+            lastStart = head.summary.startMs
+            guard rows < query.limit, columns < Self.columnsMax else { break }
+            let window = try reader.window(head, levels: [query.level], fields: query.fields)
+            guard let level = window.summary.level(query.level) else { continue }
+            let run = Array(entities(window, level).prefix(query.limit - rows))
+            rows += run.count
+            columns += level.columns.count * (1 + level.gpus.expected.count / 1_000)
+            runs.append(run)
+        }
+        return runs.reversed().flatMap { $0 }
+    }
+
+    private func entities(_ window: StoredWindow, _ level: LevelSummary) -> [EntitySummary] {
+        let names = level.level == .job ? level.jobs : window.topology.names(level.level)
+        var found: [EntitySummary] = []
+        for index in 0..<min(names.count, level.gpus.expected.count)
+        where query.entities.isEmpty || query.entities.contains(names[index]) {
+            found.append(
+                EntitySummary(
+                    sequence: window.sequence, startMs: window.summary.startMs, endMs: window.summary.endMs,
+                    revision: window.summary.revision, coverage: window.summary.coverage,
+                    entity: names[index], gpusExpected: level.gpus.expected[index],
+                    gpusReporting: level.gpus.reporting[index], gpusInJob: level.gpus.inJob[index],
+                    gpusFaulted: level.gpus.faulted[index],
+                    values: level.columns.compactMap { Self.value($0, index) }))
+            if found.count == query.limit { break }
+        }
+        return found
+    }
+
+    private static func value(_ column: FieldColumn, _ index: Int) -> EntitySummary.Value? {
+        guard index < column.entityCount else { return nil }
+        return EntitySummary.Value(
+            field: column.field, count: column.count[index], sum: column.sum[index], min: column.min[index],
+            max: column.max[index], p50: column.p50.isEmpty ? nil : column.p50[index],
+            p90: column.p90.isEmpty ? nil : column.p90[index],
+            p99: column.p99.isEmpty ? nil : column.p99[index])
+    }
+}
+
+/// Reads events.
+struct EventReader {
+    let query: EventQuery
+
+    func read(_ reader: borrowing WindowReader) throws -> [StoredEvent] {
+        var condition = "time_ms >= ? AND time_ms < ? AND events.id > ?"
+        var arguments: StatementArguments = [query.fromMs, query.toMs, query.afterID]
+        if let stream = query.stream {
+            condition += " AND streams.name = ?"
+            arguments += [stream.name]
+        }
+        if !query.kinds.isEmpty {
+            let kinds = query.kinds.map { "'\($0.rawValue)'" }.sorted()
+            condition += " AND kind IN (\(kinds.joined(separator: ",")))"
+        }
+        let direction = query.newestFirst ? "DESC" : "ASC"
+        // Following goes by number: an event may be told long after its time.
+        let order =
+            query.afterID > 0 ? "events.id \(direction)" : "time_ms \(direction), events.id \(direction)"
+        let rows = try Row.fetchCursor(
+            reader.db,
+            sql: """
+                SELECT events.*, streams.name AS stream_name FROM events
+                JOIN streams ON streams.id = events.stream WHERE \(condition) ORDER BY \(order) LIMIT ?
+                """,
+            arguments: arguments + [max(0, query.limit)])
+        var found: [StoredEvent] = []
+        while let row = try rows.next() {
+            if let event = try Self.event(row, reader) { found.append(event) }
+        }
+        return found
+    }
+
+    private static func event(_ row: Row, _ reader: borrowing WindowReader) throws -> StoredEvent? {
+        guard let stream = StreamID(row["stream_name"] as String),
+            let kind = EventKind(rawValue: row["kind"] as String),
+            let source = Event.Source(rawValue: row["source"] as String)
+        else { return nil }
+        return StoredEvent(
+            id: row["id"],
+            event: Event(
+                stream: stream, timeMs: row["time_ms"], kind: kind, entity: row["entity"], gpu: row["gpu"],
+                job: row["job"], nodes: try reader.names(row, "nodes"), value: row["value"],
+                message: row["message"], source: source))
+    }
+}

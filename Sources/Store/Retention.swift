@@ -1,0 +1,206 @@
+import GRDB
+import Telemetry
+
+/// What an endpoint may ask of the history, told by whoever knows its configuration.
+public struct EndpointLimit: Sendable, Equatable {
+    public var selection: DeliverySelection
+    /// How long windows that it has not got yet are kept for it, from their commit, on the wall clock.
+    public var keepMs: Int64
+
+    public init(selection: DeliverySelection, keepMs: Int64) {
+        self.selection = selection
+        self.keepMs = keepMs
+    }
+}
+
+/// Deletes what is over its age or over the size, a few windows a step, so that commits get in between.
+struct Retention {
+    static let windowsPerStep = 8
+
+    let db: Database
+    let limits: StoreLimits
+    let nowMs: Int64
+    let endpoints: [Endpoint]
+
+    struct Endpoint {
+        var name: String
+        var sequence: Int64
+        /// `nil` takes everything.
+        var selection: DeliverySelection?
+        var keepMs: Int64
+    }
+
+    static func endpoints(
+        _ db: Database, described: [String: EndpointLimit], limits: StoreLimits
+    ) throws -> [Endpoint] {
+        try Row.fetchAll(db, sql: "SELECT name, sequence FROM endpoints").map { row in
+            let limit = described[row["name"]]
+            return Endpoint(
+                name: row["name"], sequence: row["sequence"], selection: limit?.selection,
+                keepMs: limit?.keepMs ?? limits.undeliveredKeepMs)
+        }
+    }
+
+    struct Window {
+        var sequence: Int64
+        var stream: Int64
+        /// `nil` for a stream that was removed.
+        var streamID: StreamID?
+        var resolutionMs: Int64
+        var startMs: Int64
+        var createdMs: Int64
+        var topology: Int64
+
+        init(_ row: Row) {
+            sequence = row["sequence"]
+            stream = row["stream"]
+            streamID = StreamID(row["name"] as String)
+            resolutionMs = row["resolution_ms"]
+            startMs = row["start_ms"]
+            createdMs = row["created_ms"]
+            topology = row["topology"]
+        }
+    }
+
+    /// Deletes at most `windowsPerStep` windows; true if there may be more to delete.
+    func step() throws -> Bool {
+        if try removedStreams() { return true }
+        for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
+            if try aged(stream: stream["id"], closedThroughMs: stream["closed_through_ms"]) { return true }
+        }
+        return try oversize()
+    }
+
+    // MARK: Age
+
+    private func aged(stream: Int64, closedThroughMs: Int64) throws -> Bool {
+        for resolution in try resolutions("stream = \(stream)") {
+            let keepMs = limits.keepMs(resolutionMs: resolution)
+            guard keepMs >= 0, keepMs < closedThroughMs else { continue }
+            let candidates = try windows(
+                """
+                windows.stream = ? AND resolution_ms = ? AND start_ms <= ? ORDER BY start_ms, revision
+                """, [stream, resolution, closedThroughMs - keepMs - resolution])
+            let free = candidates.filter { window in !endpoints.contains { holds($0, window) } }
+            if try delete(free) { return true }
+        }
+        return false
+    }
+
+    private func holds(_ endpoint: Endpoint, _ window: Window) -> Bool {
+        wants(endpoint, window) && nowMs - window.createdMs <= endpoint.keepMs
+    }
+
+    private func wants(_ endpoint: Endpoint, _ window: Window) -> Bool {
+        guard endpoint.sequence < window.sequence, let stream = window.streamID else { return false }
+        guard let selection = endpoint.selection else { return true }
+        return selection.streams.contains(stream)
+            && (selection.resolutions.isEmpty || selection.resolutions.contains(window.resolutionMs))
+    }
+
+    // MARK: Size
+
+    /// The finest windows go first, whoever waits for them; the newest of each resolution stays.
+    private func oversize() throws -> Bool {
+        guard try Self.usedBytes(db) > limits.bytesMax else { return false }
+        for resolution in try resolutions("1") {
+            let oldest = try windows(
+                """
+                resolution_ms = ? AND sequence < (SELECT max(sequence) FROM windows newest WHERE newest.stream = windows.stream
+                    AND newest.resolution_ms = windows.resolution_ms)
+                ORDER BY sequence
+                """, [resolution])
+            if try delete(oldest) { return true }
+        }
+        return false
+    }
+
+    static func usedBytes(_ db: Database) throws -> Int64 {
+        let pages = try Int64.fetchOne(db, sql: "PRAGMA page_count") ?? 0
+        let free = try Int64.fetchOne(db, sql: "PRAGMA freelist_count") ?? 0
+        return (pages - free) * (try Int64.fetchOne(db, sql: "PRAGMA page_size") ?? 0)
+    }
+
+    // MARK: Streams that were removed
+
+    /// A removed stream keeps its rows under a name that no stream can have, until they are all deleted.
+    private func removedStreams() throws -> Bool {
+        guard
+            let id = try Int64.fetchOne(db, sql: "SELECT id FROM streams WHERE name GLOB 'removed/*' LIMIT 1")
+        else { return false }
+        if try delete(windows("windows.stream = ?", [id])) { return true }
+        for table in ["rollup_state", "timeline", "events", "senders", "topologies"] {
+            try db.execute(sql: "DELETE FROM \(table) WHERE stream = ?", arguments: [id])
+        }
+        try db.execute(sql: "DELETE FROM streams WHERE id = ?", arguments: [id])
+        return true
+    }
+
+    // MARK: Rows
+
+    /// Ascending; steps from one to the next in the index instead of reading all of it.
+    private func resolutions(_ condition: String) throws -> [Int64] {
+        var found: [Int64] = []
+        while let next = try Int64.fetchOne(
+            db, sql: "SELECT min(resolution_ms) FROM windows WHERE \(condition) AND resolution_ms > ?",
+            arguments: [found.last ?? 0])
+        {
+            found.append(next)
+        }
+        return found
+    }
+
+    /// Windows that no open rollup is made of.
+    private func windows(_ condition: String, _ arguments: StatementArguments) throws -> [Window] {
+        let sql = """
+            SELECT windows.*, streams.name FROM windows JOIN streams ON streams.id = windows.stream
+            WHERE (parent_end_ms IS NULL OR parent_end_ms <= closed_through_ms) AND \(condition) LIMIT \(Self.windowsPerStep)
+            """
+        return try Row.fetchAll(db, sql: sql, arguments: arguments).map(Window.init)
+    }
+
+    private func delete(_ windows: [Window]) throws -> Bool {
+        for window in windows {
+            try charge(window)
+            for table in ["field_columns", "level_summaries", "sketches", "rollup_state"] {
+                try db.cachedStatement(sql: "DELETE FROM \(table) WHERE window = ?")
+                    .execute(arguments: [window.sequence])
+            }
+            try db.cachedStatement(sql: "DELETE FROM windows WHERE sequence = ?")
+                .execute(arguments: [window.sequence])
+            try db.cachedStatement(
+                sql: """
+                    DELETE FROM topologies WHERE id = ?1
+                    AND id < (SELECT max(id) FROM topologies WHERE stream = ?2)
+                    AND NOT EXISTS (SELECT 1 FROM windows WHERE topology = ?1)
+                    """
+            ).execute(arguments: [window.topology, window.stream])
+        }
+        return !windows.isEmpty
+    }
+
+    /// Counts a window that goes before an endpoint got it: `coarsened` when a coarser one that the endpoint takes
+    /// covers it and still waits, else `dropped`.
+    private func charge(_ window: Window) throws {
+        for endpoint in endpoints where wants(endpoint, window) {
+            let wanted = endpoint.selection?.resolutions ?? []
+            let only =
+                wanted.isEmpty
+                ? "" : "AND resolution_ms IN (\(wanted.map(String.init).joined(separator: ",")))"
+            let covering = try Int64.fetchOne(
+                db,
+                sql: """
+                    SELECT sequence FROM windows WHERE stream = ? AND resolution_ms > ? AND start_ms <= ?
+                    AND start_ms + resolution_ms >= ? AND sequence > ? \(only) LIMIT 1
+                    """,
+                arguments: [
+                    window.stream, window.resolutionMs, window.startMs, window.startMs + window.resolutionMs,
+                    endpoint.sequence,
+                ])
+            let account = covering == nil ? "dropped" : "coarsened"
+            try db.execute(
+                sql: "UPDATE endpoints SET \(account) = \(account) + 1 WHERE name = ?",
+                arguments: [endpoint.name])
+        }
+    }
+}

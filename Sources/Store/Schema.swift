@@ -1,0 +1,100 @@
+import GRDB
+
+/// The tables of `history.sqlite`. A migration that was released is never changed: add another.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("v1") { db in
+            for statement in v1 { try db.execute(sql: statement) }
+        }
+        return migrator
+    }
+
+    /// `sequence`, the order of committing, is never used twice: hence AUTOINCREMENT.
+    private static let v1 = [
+        """
+        CREATE TABLE streams (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_ms INTEGER NOT NULL,
+            closed_through_ms INTEGER NOT NULL, ladder TEXT NOT NULL DEFAULT '',
+            received INTEGER NOT NULL, aggregated INTEGER NOT NULL, drops TEXT NOT NULL)
+        """,
+        """
+        CREATE TABLE topologies (
+            id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL)
+        """,
+        "CREATE INDEX topologies_by_version ON topologies (stream, version)",
+        """
+        CREATE TABLE windows (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL,
+            resolution_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL, revision INTEGER NOT NULL,
+            coverage REAL NOT NULL, topology_version INTEGER NOT NULL, topology INTEGER NOT NULL,
+            created_ms INTEGER NOT NULL, parent_end_ms INTEGER, timeline BLOB,
+            UNIQUE (stream, resolution_ms, start_ms, revision))
+        """,
+        "CREATE INDEX windows_by_topology ON windows (topology)",
+        "CREATE INDEX windows_by_resolution ON windows (resolution_ms, sequence)",
+        """
+        CREATE TABLE level_summaries (
+            window INTEGER NOT NULL, level TEXT NOT NULL, position INTEGER NOT NULL, jobs BLOB, gpus BLOB NOT NULL,
+            PRIMARY KEY (window, level))
+        """,
+        // `field` is DCGM's id; `position` the order in which the columns were committed.
+        """
+        CREATE TABLE field_columns (
+            window INTEGER NOT NULL, level TEXT NOT NULL, field INTEGER NOT NULL, position INTEGER NOT NULL,
+            data BLOB NOT NULL, PRIMARY KEY (window, level, field))
+        """,
+        """
+        CREATE TABLE sketches (
+            window INTEGER NOT NULL, level TEXT NOT NULL, field INTEGER NOT NULL, data BLOB NOT NULL,
+            PRIMARY KEY (window, level, field))
+        """,
+        // Sketches that only the parent rollup needs: they go when it closes, at `until_ms` of the stream's clock.
+        """
+        CREATE TABLE rollup_state (
+            window INTEGER NOT NULL, level TEXT NOT NULL, field INTEGER NOT NULL, stream INTEGER NOT NULL,
+            until_ms INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (window, level, field))
+        """,
+        "CREATE INDEX rollup_state_by_end ON rollup_state (stream, until_ms)",
+        """
+        CREATE TABLE timeline (
+            stream INTEGER NOT NULL, time_ms INTEGER NOT NULL, resolution_ms INTEGER NOT NULL,
+            day INTEGER NOT NULL, phase TEXT NOT NULL, phase_day INTEGER NOT NULL, phase_days INTEGER NOT NULL,
+            announced INTEGER NOT NULL, installed INTEGER NOT NULL, powered INTEGER NOT NULL,
+            in_training INTEGER NOT NULL, utilization REAL NOT NULL, megawatts REAL NOT NULL,
+            interruptions INTEGER NOT NULL, ettr REAL NOT NULL, PRIMARY KEY (stream, time_ms))
+        """,
+        // `identity` is a hash of the whole event: the same event is kept once, however often it is told.
+        """
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+            identity INTEGER NOT NULL, kind TEXT NOT NULL, entity TEXT NOT NULL, gpu INTEGER, job TEXT NOT NULL,
+            value REAL, message TEXT NOT NULL, source TEXT NOT NULL, node_count INTEGER NOT NULL, nodes BLOB,
+            UNIQUE (stream, time_ms, identity))
+        """,
+        "CREATE INDEX events_by_time ON events (time_ms)",
+        """
+        CREATE TABLE endpoints (
+            name TEXT PRIMARY KEY, sequence INTEGER NOT NULL, parts INTEGER NOT NULL,
+            delivered_parts INTEGER NOT NULL DEFAULT 0, delivered_samples INTEGER NOT NULL DEFAULT 0,
+            dead INTEGER NOT NULL DEFAULT 0, coarsened INTEGER NOT NULL DEFAULT 0,
+            dropped INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL, opened_ms INTEGER NOT NULL)
+        """,
+        """
+        CREATE TABLE dead_letters (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, id TEXT NOT NULL,
+            sequence INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT NOT NULL, time_ms INTEGER NOT NULL,
+            body BLOB NOT NULL, UNIQUE (endpoint, id))
+        """,
+        """
+        CREATE TABLE runs (
+            name TEXT PRIMARY KEY, scenario TEXT NOT NULL, path TEXT NOT NULL, seed INTEGER NOT NULL,
+            speed TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL)
+        """,
+        """
+        CREATE TABLE senders (
+            stream INTEGER NOT NULL, name TEXT NOT NULL, seen_ms INTEGER NOT NULL, newest_ms INTEGER NOT NULL,
+            PRIMARY KEY (stream, name))
+        """,
+    ]
+}

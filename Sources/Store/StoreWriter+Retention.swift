@@ -1,0 +1,93 @@
+import Dispatch
+import GRDB
+import QueueIsolation
+import Telemetry
+
+extension StoreWriter {
+    /// Free pages are reused; only a file that is mostly air is made smaller.
+    private static let freePagesMin: Int64 = 8_192
+    private static let pagesPerStep = 1_024
+    /// Small things are looked at every so many passes.
+    private static let passesPerSweep = 64
+
+    func planRetention() {
+        guard !isRetentionPlanned else { return }
+        isRetentionPlanned = true
+        executor.queue.async { @Sendable [weak self] in
+            self?.assumeIsolated { writer in
+                writer.isRetentionPlanned = false
+                writer.retain()
+            }
+        }
+    }
+
+    private func retain() {
+        let sweep = Sweep(limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints)
+        let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
+        retentionPasses += 1
+        let more = attempt("retention") { [limits, endpointLimits] db in
+            if isSweep { try sweep.run(db) }
+            let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
+            let retention = Retention(db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints)
+            return try retention.step()
+        }
+        let shrank = shrink()
+        metrics.bytes.set(Double(StateDirectory.bytes(path)))
+        if more == true || shrank { planRetention() }
+    }
+
+    /// Gives some free pages back to the file system; true if there are more.
+    private func shrink() -> Bool {
+        do {
+            return try vacuum()
+        } catch {
+            report(error, doing: "retention")
+            return false
+        }
+    }
+
+    private nonisolated func vacuum() throws -> Bool {
+        try pool.writeWithoutTransaction { db in
+            let pages = try Int64.fetchOne(db, sql: "PRAGMA page_count") ?? 0
+            let free = try Int64.fetchOne(db, sql: "PRAGMA freelist_count") ?? 0
+            guard free > max(Self.freePagesMin, pages / 4) else { return false }
+            try db.execute(sql: "PRAGMA incremental_vacuum(\(Self.pagesPerStep))")
+            return true
+        }
+    }
+}
+
+/// Old events, the timeline's thinning, cursors that nobody opens any more.
+struct Sweep: Sendable {
+    let limits: StoreLimits
+    let nowMs: Int64
+    /// Endpoints that this process knows.
+    let opened: Set<String>
+
+    func run(_ db: Database) throws {
+        let day: Int64 = 86_400_000
+        for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
+            let id: Int64 = stream["id"]
+            let now: Int64 = stream["closed_through_ms"]
+            guard now > 0, limits.eventsKeepMs >= 0 else { continue }
+            let oldest = now - limits.eventsKeepMs
+            try db.execute(
+                sql: "DELETE FROM events WHERE stream = ? AND time_ms < ?", arguments: [id, oldest])
+            try db.execute(
+                sql: "DELETE FROM timeline WHERE stream = ? AND time_ms < ?", arguments: [id, oldest])
+            for (age, step) in [(7 * day, Int64(600_000)), (90 * day, 3_600_000)] {
+                // The first point of each step stays.
+                try db.execute(
+                    sql:
+                        "DELETE FROM timeline WHERE stream = ? AND time_ms < ? AND time_ms % ? >= resolution_ms",
+                    arguments: [id, now - age, step])
+            }
+        }
+        for name in try String.fetchAll(
+            db, sql: "SELECT name FROM endpoints WHERE opened_ms < ?",
+            arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
+        {
+            try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [name])
+        }
+    }
+}

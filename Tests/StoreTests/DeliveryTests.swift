@@ -1,0 +1,175 @@
+import Dispatch
+import QueueIsolation
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import Store
+
+@Suite struct DeliveryTests {
+    let start: Int64 = 1_700_000_040_000
+
+    func letter(_ id: String, endpoint: String = "a", sequence: Int64 = 1) -> DeadLetter {
+        DeadLetter(
+            endpoint: endpoint, id: id, sequence: sequence, status: 400, reason: "no",
+            body: Array("body".utf8),
+            timeMs: 9)
+    }
+
+    @Test("a new endpoint starts after the newest window, or at the beginning if it says so")
+    func opening() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in Int64(0)..<3 { await store.commit(maker.close(at: start + step * 10_000)) }
+        #expect(await store.openCursor("a", fromBeginning: false) == DeliveryPosition(sequence: 3, parts: 0))
+        #expect(await store.openCursor("b", fromBeginning: true) == .start)
+        #expect(await store.advance("b", to: 2, parts: 4))
+        await store.close()
+        store = try sandbox.open()
+        #expect(await store.openCursor("b", fromBeginning: true) == DeliveryPosition(sequence: 2, parts: 4))
+        #expect(await store.openCursor("a", fromBeginning: true) == DeliveryPosition(sequence: 3, parts: 0))
+        await store.close()
+    }
+
+    @Test(
+        "windows come in the order of committing, as many as asked for, and the scan goes past what is not wanted"
+    )
+    func reading() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var real = CloseMaker(seed: 1)
+        var simulated = CloseMaker(seed: 2)
+        simulated.stream = try #require(StreamID.simulated(run: "x"))
+        for step in Int64(0)..<4 {
+            await store.commit(real.close(at: start + step * 10_000))
+            await store.commit(simulated.close(at: start + step * 10_000))
+        }
+        let all = try #require(await store.windows(after: 0))
+        #expect(all.windows.map(\.sequence) == [1, 2, 3, 4, 5, 6, 7, 8])
+        #expect(all.scannedThrough == 8)
+        let measured = try #require(await store.windows(after: 0, DeliverySelection(), limit: 3))
+        #expect(measured.windows.map(\.sequence) == [1, 3, 5])
+        #expect(measured.scannedThrough == 5)
+        let rest = try #require(await store.windows(after: 5, DeliverySelection(), limit: 3))
+        #expect(rest.windows.map(\.sequence) == [7])
+        #expect(rest.scannedThrough == 8)
+        let none = try #require(
+            await store.windows(after: 8, DeliverySelection(streams: .named([.measured]), resolutions: [1])))
+        #expect(none.windows.isEmpty)
+        #expect(none.scannedThrough == 8)
+        let simulatedOnly = try #require(
+            await store.windows(after: 0, DeliverySelection(streams: .simulated)))
+        #expect(simulatedOnly.windows.map(\.sequence) == [2, 4, 6, 8])
+        await store.close()
+    }
+
+    @Test("a cursor moves together with its dead letters, or not at all")
+    func deadLetters() async throws {
+        let sandbox = try Sandbox()
+        let fail = Mutex(false)
+        struct Injected: Error {}
+        let store = try sandbox.open(
+            faults: StoreFaults(beforeCommit: { _ in if fail.withLock({ $0 }) { throw Injected() } }))
+        var maker = CloseMaker(seed: 1)
+        await store.commit(maker.close(at: start))
+        _ = await store.openCursor("a", fromBeginning: true)
+        fail.withLock { $0 = true }
+        #expect(await store.advance("a", to: 1, dead: [letter("1")]) == false)
+        fail.withLock { $0 = false }
+        #expect(try await store.deadLetters(endpoint: "a").isEmpty)
+        #expect(try await store.endpointRecords().map(\.position) == [.start])
+        #expect(await store.advance("a", to: 1, dead: [letter("1"), letter("2")]))
+        #expect(await store.advance("a", to: 1, dead: [letter("2")]))
+        #expect(try await store.deadLetters(endpoint: "a").map(\.letter) == [letter("1"), letter("2")])
+        let record = try #require(try await store.endpointRecords().first)
+        #expect(record.position.sequence == 1)
+        #expect(record.dead == 2)
+        #expect(record.deliveredParts == 2)
+        #expect(record.deliveredSamples == 20)
+        #expect(record.pending == 0)
+        await store.close()
+    }
+
+    @Test("a cursor never goes back, and an endpoint that was never opened has none")
+    func forwardOnly() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in Int64(0)..<3 { await store.commit(maker.close(at: start + step * 10_000)) }
+        _ = await store.openCursor("a", fromBeginning: true)
+        #expect(await store.advance("a", to: 2, parts: 3))
+        #expect(await store.advance("a", to: 2, parts: 1))
+        #expect(await store.advance("a", to: 1, parts: 9))
+        let record = try #require(try await store.endpointRecords().first)
+        #expect(record.position == DeliveryPosition(sequence: 2, parts: 3))
+        #expect(record.pending == 1)
+        #expect(await store.advance("stranger", to: 1) == false)
+        await store.close()
+    }
+
+    @Test("dead letters are bounded, the oldest go")
+    func deadLettersMax() async throws {
+        let sandbox = try Sandbox()
+        var limits = StoreLimits()
+        limits.deadLettersMax = 3
+        limits.deadLetterBytesMax = 2
+        let store = try sandbox.open(limits: limits)
+        _ = await store.openCursor("a", fromBeginning: true)
+        _ = await store.openCursor("b", fromBeginning: true)
+        _ = await store.advance("b", to: 0, dead: [letter("x", endpoint: "b")])
+        _ = await store.advance("a", to: 0, dead: (1...5).map { letter("\($0)") })
+        let kept = try await store.deadLetters(endpoint: "a").map(\.letter)
+        #expect(kept.map(\.id) == ["3", "4", "5"])
+        #expect(kept.map(\.body) == Array(repeating: Array("bo".utf8), count: 3))
+        #expect(try await store.deadLetters(endpoint: "b").count == 1)
+        await store.close()
+    }
+
+    @Test("replies come in the order of the calls, on the store's queue, wherever the work is done")
+    func order() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var maker = CloseMaker(seed: 1, racks: 100)
+        for step in Int64(0)..<3 { await store.commit(maker.close(at: start + step * 10_000)) }
+        let order = Mutex<[Int]>([])
+        let queue = store.writer.executor.queue
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let note = { @Sendable (number: Int) in
+                dispatchPrecondition(condition: .onQueue(queue))
+                let count = order.withLock { order in
+                    order.append(number)
+                    return order.count
+                }
+                if count == 30 { continuation.resume() }
+            }
+            for round in 0..<10 {
+                store.openCursor(endpoint: "a", fromBeginning: true) { _ in note(round * 3) }
+                store.windows(after: .start, selection: DeliverySelection(streams: .all), limit: 10) { _ in
+                    note(round * 3 + 1)
+                }
+                store.advance(
+                    endpoint: "a", to: DeliveryPosition(sequence: 1, parts: round), parts: 1, samples: 1,
+                    dead: []
+                ) { _ in note(round * 3 + 2) }
+            }
+        }
+        #expect(order.withLock { $0 } == Array(0..<30))
+        await store.close()
+    }
+
+    @Test("handlers hear of new windows, and not of closings without any")
+    func notifications() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let heard = Mutex<[Int64]>([])
+        store.onCommit { sequence in heard.withLock { $0.append(sequence) } }
+        var maker = CloseMaker(seed: 1)
+        await store.commit(maker.close(at: start, resolutions: [10_000, 60_000]))
+        var quiet = maker.close(at: start + 600_000)
+        quiet.windows = []
+        await store.commit(quiet)
+        await store.close()
+        #expect(heard.withLock { $0 } == [2])
+    }
+}

@@ -1,0 +1,166 @@
+import GRDB
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import Store
+
+@Suite struct RetentionTests {
+    let start: Int64 = 1_700_000_040_000
+
+    func limits(keepMs: Int64 = 60_000) -> StoreLimits {
+        var limits = StoreLimits()
+        limits.ages = [
+            .init(resolutionMs: 10_000, keepMs: keepMs), .init(resolutionMs: 60_000, keepMs: 3_600_000),
+        ]
+        limits.ladder = [10_000, 60_000]
+        return limits
+    }
+
+    /// 10 s and 1 m windows over so many minutes.
+    func fill(_ store: HistoryStore, _ maker: inout CloseMaker, minutes: Int64, from: Int64) async {
+        for step in 1...(minutes * 6) {
+            let end = from + step * 10_000
+            await store.commit(
+                maker.close(at: end, resolutions: end % 60_000 == 0 ? [10_000, 60_000] : [10_000]))
+        }
+        await store.settle()
+    }
+
+    func starts(_ store: HistoryStore, _ stream: StreamID, _ resolution: Int64) async throws -> [Int64] {
+        let selection = DeliverySelection(
+            streams: .named([stream]), levels: [.site], resolutions: [resolution])
+        return await store.windows(after: 0, selection, limit: 1_000)?.windows.map(\.summary.startMs) ?? []
+    }
+
+    @Test("each stream is judged by its own clock")
+    func perStream() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits())
+        var real = CloseMaker(seed: 1)
+        var old = CloseMaker(seed: 2)
+        old.stream = try #require(StreamID.simulated(run: "old"))
+        await fill(store, &old, minutes: 1, from: 1_000_000_020_000)
+        await fill(store, &real, minutes: 5, from: start)
+        #expect(try await starts(store, old.stream, 10_000).count == 6)
+        // Kept: what ends less than a minute before the stream's clock, which is at start + 5 minutes.
+        #expect(
+            try await starts(store, .measured, 10_000) == (0..<6).map { start + 240_000 + $0 * 10_000 })
+        #expect(try await starts(store, .measured, 60_000).count == 5)
+        #expect(try await store.timeline(.measured).count == 30)
+        await store.close()
+    }
+
+    @Test(
+        "a window waits for the cursors that want it, until the endpoint's limit has passed, and is counted then"
+    )
+    func cursors() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits())
+        _ = await store.openCursor("slow", fromBeginning: true)
+        _ = await store.openCursor("coarse", fromBeginning: true)
+        store.describe(
+            endpoint: "slow",
+            limit: EndpointLimit(selection: DeliverySelection(resolutions: [10_000]), keepMs: 1_000_000))
+        store.describe(
+            endpoint: "coarse",
+            limit: EndpointLimit(selection: DeliverySelection(resolutions: [60_000]), keepMs: 1_000_000))
+        var maker = CloseMaker(seed: 1)
+        await fill(store, &maker, minutes: 5, from: start)
+        #expect(try await starts(store, .measured, 10_000).count == 30)
+        #expect(await store.advance("slow", to: 10))
+        await fill(store, &maker, minutes: 1, from: start + 300_000)
+        // Ten sequence numbers: nine windows of 10 s and one of a minute are behind the cursor.
+        #expect(try await starts(store, .measured, 10_000).first == start + 90_000)
+        sandbox.nowMs.withLock { $0 += 1_000_001 }
+        await fill(store, &maker, minutes: 1, from: start + 360_000)
+        #expect(try await starts(store, .measured, 10_000).count == 6)
+        let records = try await store.endpointRecords()
+        #expect(records.map(\.endpoint) == ["coarse", "slow"])
+        #expect(records.map(\.dropped) == [0, 27])
+        #expect(records.map(\.coarsened) == [0, 0])
+        #expect(records.map(\.pending) == [7, 6])
+        await store.close()
+    }
+
+    @Test(
+        "a fine window that goes undelivered counts as coarsened when a coarser one still waits in its place")
+    func coarsened() async throws {
+        let sandbox = try Sandbox()
+        var limits = limits()
+        limits.undeliveredKeepMs = -1
+        let store = try sandbox.open(limits: limits)
+        _ = await store.openCursor("all", fromBeginning: true)
+        var maker = CloseMaker(seed: 1)
+        await fill(store, &maker, minutes: 3, from: start)
+        let record = try #require(try await store.endpointRecords().first)
+        #expect(record.coarsened == 12)
+        #expect(record.dropped == 0)
+        #expect(record.pending == 9)
+        await store.close()
+    }
+
+    @Test("when the size bites the finest go first, and the file stops growing")
+    func size() async throws {
+        let sandbox = try Sandbox()
+        var limits = StoreLimits()
+        limits.bytesMax = 900_000
+        limits.ladder = [10_000, 60_000]
+        let store = try sandbox.open(limits: limits)
+        _ = await store.openCursor("down", fromBeginning: true)
+        var maker = CloseMaker(seed: 1, racks: 100)
+        maker.sketches = false
+        await fill(store, &maker, minutes: 10, from: start)
+        let used = try await store.read { try Retention.usedBytes($0.db) }
+        #expect(used <= 900_000)
+        let fine = try await starts(store, .measured, 10_000)
+        #expect(fine.count < 60)
+        #expect(fine.last == start + 590_000)
+        #expect(try await starts(store, .measured, 60_000).count == 10)
+        let record = try #require(try await store.endpointRecords().first)
+        #expect(record.dropped + record.coarsened == Int64(60 - fine.count))
+        await store.close()
+    }
+
+    @Test("windows of a rollup that is still open stay, however old they are")
+    func openRollup() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits(keepMs: 0))
+        var maker = CloseMaker(seed: 1)
+        for step in 1...5 { await store.commit(maker.close(at: start + Int64(step) * 10_000)) }
+        await store.settle()
+        #expect(try await starts(store, .measured, 10_000).count == 5)
+        #expect(try await store.openRollups(.measured, ladder: [10_000, 60_000]).count == 5)
+        await store.commit(maker.close(at: start + 60_000, resolutions: [10_000, 60_000]))
+        await store.settle()
+        #expect(try await starts(store, .measured, 10_000).isEmpty)
+        await store.close()
+    }
+
+    @Test("the database gives space back in steps")
+    func autoVacuum() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let mode = try await store.read { try Int.fetchOne($0.db, sql: "PRAGMA auto_vacuum") }
+        #expect(mode == 2)
+        await store.close()
+    }
+
+    @Test(
+        "a resolution is kept as long as the next finer rule says",
+        arguments: [
+            (10_000, 6), (30_000, 6), (60_000, 168), (3_600_000, 17_520), (7_200_000, 17_520), (1_000, 6),
+        ] as [(Int64, Int64)])
+    func ages(resolution: Int64, hours: Int64) {
+        #expect(StoreLimits().keepMs(resolutionMs: resolution) == hours * 3_600_000)
+    }
+
+    @Test("a parent is the next rung that divides evenly")
+    func parents() {
+        let ladder: [Int64] = [10_000, 25_000, 60_000, 600_000]
+        #expect(StoreLimits.parent(of: 10_000, in: ladder) == 60_000)
+        #expect(StoreLimits.parent(of: 600_000, in: ladder) == nil)
+        #expect(StoreLimits.windowStart(-1, resolutionMs: 10) == -10)
+        #expect(StoreLimits.windowStart(20, resolutionMs: 10) == 20)
+    }
+}
