@@ -1,0 +1,40 @@
+/// What an endpoint has done since it was started.
+struct EndpointAccount: Sendable, Equatable {
+    /// Parts that were taken whole, in pieces, and not at all.
+    var partsDelivered = 0
+    var partsCut = 0
+    var partsDead = 0
+    var samples = 0
+    /// Dead letters: parts or pieces of them.
+    var deadLetters = 0
+    var retries = 0
+    var dropped: [EndpointStateMachine.DropReason: Int] = [:]
+    var failuresInARow = 0
+    var lastError: String?
+    var lastErrorMs: Int64?
+
+    mutating func failed(_ text: String, _ nowMs: Int64) {
+        lastError = text
+        lastErrorMs = nowMs
+    }
+
+    /// Counts what a durable move of the cursor settled.
+    mutating func settle(_ advance: EndpointStateMachine.Advance) {
+        samples += advance.samples
+        deadLetters += advance.dead.count
+        switch (advance.parts > 0, advance.dead.isEmpty) {
+        case (true, true): partsDelivered += 1
+        case (true, false): partsCut += 1
+        case (false, false): partsDead += 1
+        case (false, true): break
+        }
+    }
+}
+
+/// How much is finished before a stop.
+public enum DrainScope: Sendable, Hashable {
+    /// The parts that are on their way.
+    case inFlight
+    /// Everything that the store holds by now, for endpoints that are up.
+    case pending
+}

@@ -1,0 +1,112 @@
+public import Store
+
+/// The kinds of endpoints. The raw value is what users write and see.
+public enum EndpointKind: String, CaseIterable, Sendable, Hashable {
+    case webhook
+    case remoteWrite = "remote_write"
+    case file
+}
+
+/// How much goes into one request. A window is cut into parts by these numbers in one way only.
+public struct BatchLimits: Sendable, Hashable {
+    /// Numbers (statistics of a field, GPU counts) of a part. 1 to 100,000. What cannot be cut (a series; an entity
+    /// with all its fields) is sent even when it holds more.
+    public var samplesMax: Int
+    /// Bytes of a part before compression, by an estimate that is never too low. 1 KiB to 16 MiB.
+    public var bytesMax: Int
+
+    public static let samplesRange = 1...100_000
+    public static let bytesRange = 1_024...16_777_216
+
+    public init(samplesMax: Int = 5_000, bytesMax: Int = 1_048_576) {
+        self.samplesMax = samplesMax
+        self.bytesMax = bytesMax
+    }
+}
+
+/// How long to wait after a failure: decorrelated jitter between `baseMs` and `capMs`.
+public struct BackoffLimits: Sendable, Hashable {
+    public var baseMs: Int64
+    public var capMs: Int64
+    /// The longest that a receiver's `Retry-After` is obeyed.
+    public var retryAfterMaxMs: Int64
+
+    public init(baseMs: Int64 = 500, capMs: Int64 = 30_000, retryAfterMaxMs: Int64 = 3_600_000) {
+        self.baseMs = baseMs
+        self.capMs = capMs
+        self.retryAfterMaxMs = retryAfterMaxMs
+    }
+}
+
+/// Where summaries go, and how. Two that are equal need no restart.
+public struct EndpointConfiguration: Sendable, Hashable {
+    /// Unique; 1 to 64 characters out of `a-z A-Z 0-9 . _ -`.
+    public var name: String
+    public var kind: EndpointKind
+    /// `http` or `https`; for `webhook` and `remote_write`.
+    public var url: String
+    /// For `file`: inside one of the reporter's folders. Relative paths start in the first of them.
+    public var path: String
+    public var selection: DeliverySelection
+    /// Time to resolve, connect and shake hands.
+    public var connectTimeoutMs: Int64
+    /// Time for the whole request.
+    public var timeoutMs: Int64
+    /// Sent with each request. The kind's own headers cannot be replaced. Values count as secrets.
+    public var headers: [String: String]
+    /// A file that holds the bearer token. It is read again when it may have changed.
+    public var bearerTokenFile: String?
+    /// Certificates to trust instead of the system's. Verification cannot be switched off.
+    public var caFile: String?
+    public var batch: BatchLimits
+    public var backoff: BackoffLimits
+    /// A new endpoint gets what the store holds already, and not only what comes from now on.
+    public var fromBeginning: Bool
+    /// For `remote_write`: send windows that end more than 10 minutes from now. One of them makes a Prometheus
+    /// refuse everything that comes after it.
+    public var allowFuture: Bool
+    /// Send later revisions of a window that was sent already. Remote write 1.0 has no way to replace a sample, so
+    /// that there it is off unless asked for.
+    public var sendsRevisions: Bool
+    /// `ce-source` of a webhook: who sends.
+    public var source: String
+    /// For `file`: fsync each line before it counts as delivered. Without it lines survive the process, not the power.
+    public var fsync: Bool
+
+    /// Everything but the destination has a default.
+    public init(name: String, kind: EndpointKind, url: String = "", path: String = "") {
+        self.name = name
+        self.kind = kind
+        self.url = url
+        self.path = path
+        selection = DeliverySelection()
+        connectTimeoutMs = 5_000
+        timeoutMs = 30_000
+        headers = [:]
+        bearerTokenFile = nil
+        caFile = nil
+        batch = BatchLimits()
+        backoff = BackoffLimits()
+        fromBeginning = false
+        allowFuture = false
+        sendsRevisions = kind != .remoteWrite
+        source = "/colossusd"
+        fsync = false
+    }
+
+    /// Where it goes, without user, password and query: fit for logs.
+    public var destination: String {
+        switch kind {
+        case .file: path
+        case .webhook, .remoteWrite: DestinationURL(url)?.display ?? "(not a URL)"
+        }
+    }
+}
+
+extension EndpointConfiguration: CustomStringConvertible, CustomReflectable {
+    /// Without secrets.
+    public var description: String { "\(kind.rawValue) \(name) -> \(destination)" }
+
+    /// What a dump or an interpolation shows: without secrets.
+    public var customMirror: Mirror { Mirror(reflecting: description) }
+}

@@ -1,0 +1,458 @@
+import Store
+import Telemetry
+
+/// What an endpoint does next, decided without clock, sockets or store: events in, actions out.
+///
+///     created -> opening -> fetching -> sending -> advancing -> sending … -> fetching -> idle
+///
+/// One part is on its way at a time, and the next one goes out only after the cursor has moved durably past the one
+/// before: order is strict, and after a crash at most one part is sent again, under the same id. Whatever fails for now
+/// waits with jitter and is tried again, for ever; what is refused for good is cut into halves until the rows to
+/// blame are alone, and they become dead letters, stored together with the move of the cursor.
+///
+/// Three steps may fail for now and lead to `waiting`: a reply of the store, a fetch and an attempt to send.
+struct EndpointStateMachine: Sendable {
+    enum Event: Sendable {
+        case start
+        /// Replies of the store; `nil` and `false` when it failed.
+        case cursor(DeliveryPosition?)
+        case windows([StoredWindow]?, scannedThrough: Int64)
+        case advanced(Bool)
+        /// New windows were committed, this is the newest.
+        case committed(Int64)
+        case attempted(AttemptOutcome)
+        /// The time of a `wake` has come.
+        case timer(Int)
+        case drain(DrainScope)
+    }
+
+    enum Action: Sendable, Equatable {
+        case openCursor(fromBeginning: Bool)
+        case fetch(after: DeliveryPosition, limit: Int)
+        case send(Part)
+        case advance(Advance)
+        case wake(afterMs: Int64, token: Int)
+        case report(Notice)
+        case stopped
+    }
+
+    /// A durable move of the cursor, and what it settles.
+    struct Advance: Sendable, Equatable {
+        var to: DeliveryPosition
+        var parts = 0
+        var samples = 0
+        var dead: [Refusal] = []
+    }
+
+    /// A part, or a piece of one, that was refused for good.
+    struct Refusal: Sendable, Equatable {
+        var part: Part
+        var status: Int
+        var reason: String
+    }
+
+    /// What an operator may want to read in the journal.
+    enum Notice: Sendable, Equatable {
+        case failing(String)
+        case recovered(afterAttempts: Int)
+        case refused(samples: Int, reason: String)
+        case disabled(String)
+        case dropped(samples: Int, DropReason)
+        case storeFailing
+    }
+
+    /// Why samples are not sent although they were selected. The raw value is the label of a metric.
+    enum DropReason: String, CaseIterable, Sendable {
+        case future, revision
+    }
+
+    enum Step: Sendable, Equatable { case open, fetch, send, advance }
+
+    enum State: Sendable, Equatable {
+        case created, opening, idle, fetching, sending, advancing, disabled, stopped
+        /// Until the timer of that token.
+        case waiting(Step, token: Int, untilMs: Int64)
+    }
+
+    /// Named limits.
+    enum Limits {
+        /// Windows held in memory.
+        static let fetchedWindows = 4
+        /// Refusals of one part before what is left is no longer cut: enough to find several bad rows.
+        static let refusals = 64
+        /// The same after a part of which nothing was accepted: an endpoint that refuses everything costs little.
+        static let refusalsWhenHopeless = 2
+        /// How far the cursor may be behind in windows that were not selected, before it is moved for their sake.
+        static let skippedWindows: Int64 = 64
+        static let skippedMs: Int64 = 5_000
+        /// Windows of remote write may end this much after now.
+        static let futureMs: Int64 = 600_000
+    }
+
+    /// A part that is being delivered, possibly in pieces.
+    private struct Delivery: Sendable {
+        var part: Part
+        /// What is left of it; the last is sent next.
+        var pieces: [Part]
+        var accepted = 0
+        var refusals = 0
+        var dead: [Refusal] = []
+    }
+
+    let configuration: EndpointConfiguration
+    private let encoding: any EndpointEncoding
+    private(set) var state: State = .created
+    private(set) var account = EndpointAccount()
+    /// The cursor as it is in the store.
+    private(set) var position: DeliveryPosition?
+    private(set) var newestSequence: Int64 = 0
+
+    /// Everything up to here is done or not wanted, whether the store knows it or not.
+    private var reached = DeliveryPosition.start
+    var reachedSequence: Int64 { reached.sequence }
+    /// Windows that were fetched, oldest last.
+    private var fetched: [StoredWindow] = []
+    private var scannedThrough: Int64 = 0
+    private var newestAtFetch: Int64 = 0
+    private var progress: WindowProgress?
+    private var delivery: Delivery?
+    private var advance: Advance?
+    private var movedMs: Int64 = 0
+
+    private var sendBackoff: Backoff
+    private var storeBackoff: Backoff
+    private var token = 0
+    private var isHopeless = false
+    /// Said once, and again only after it has been otherwise.
+    private var isRefusing = false
+    private var isStoreFailing = false
+    private var hasRefreshedCredentials = false
+    private var draining: DrainScope?
+
+    init(_ configuration: EndpointConfiguration, seed: UInt64) {
+        self.configuration = configuration
+        encoding = configuration.encoding
+        sendBackoff = Backoff(configuration.backoff, seed: seed)
+        storeBackoff = Backoff(BackoffLimits(baseMs: 100, capMs: 10_000), seed: ~seed)
+    }
+
+    /// The bytes of a part that is on its way, the same each time; `nil` for any other.
+    func body(of part: Part) -> [UInt8]? {
+        guard let progress, progress.window.sequence == part.sequence else { return nil }
+        return progress.body(of: part)
+    }
+
+    /// Takes an event. What does not fit the state (a stale timer, a reply after the stop) changes nothing.
+    mutating func handle(_ event: Event, nowMs: Int64) -> [Action] {
+        var actions: [Action] = []
+        switch (event, state) {
+        case (_, .stopped): break
+        case (.start, .created): actions = open()
+        case (.cursor(let found), .opening): opened(found, nowMs, &actions)
+        case (.windows(let windows, let through), .fetching): received(windows, through, nowMs, &actions)
+        case (.advanced(let done), .advancing): moved(done, nowMs, &actions)
+        case (.attempted(let outcome), .sending): attempted(outcome, nowMs, &actions)
+        case (.committed(let newest), _):
+            newestSequence = max(newestSequence, newest)
+            if state == .idle { proceed(nowMs, &actions) }
+        case (.timer(let rung), .waiting(let step, let token, _)) where rung == token:
+            resume(step, nowMs, &actions)
+        case (.drain(let scope), _): drain(scope, nowMs, &actions)
+        default: break
+        }
+        return actions
+    }
+}
+
+// MARK: The store's side
+
+extension EndpointStateMachine {
+    private mutating func open() -> [Action] {
+        state = .opening
+        return [.openCursor(fromBeginning: configuration.fromBeginning)]
+    }
+
+    private mutating func opened(_ found: DeliveryPosition?, _ nowMs: Int64, _ actions: inout [Action]) {
+        guard let found else { return storeFailed(.open, nowMs, &actions) }
+        storeAnswered()
+        position = found
+        reached = found
+        movedMs = nowMs
+        fetch(nowMs, &actions)
+    }
+
+    private mutating func fetch(_ nowMs: Int64, _ actions: inout [Action]) {
+        if draining != nil, draining != .pending { return stop(nowMs, &actions) }
+        state = .fetching
+        newestAtFetch = newestSequence
+        actions.append(.fetch(after: reached, limit: Limits.fetchedWindows))
+    }
+
+    private mutating func received(
+        _ windows: [StoredWindow]?, _ through: Int64, _ nowMs: Int64, _ actions: inout [Action]
+    ) {
+        guard let windows else { return storeFailed(.fetch, nowMs, &actions) }
+        storeAnswered()
+        fetched = windows.reversed()
+        scannedThrough = max(through, windows.last?.sequence ?? 0)
+        newestSequence = max(newestSequence, scannedThrough)
+        if !windows.isEmpty { return proceed(nowMs, &actions) }
+        pass(scannedThrough)
+        // A commit may have come in while the store was looking.
+        newestSequence > newestAtFetch && newestSequence > scannedThrough
+            ? fetch(nowMs, &actions) : rest(nowMs, &actions)
+    }
+
+    private mutating func moved(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
+        guard done, let advance else { return storeFailed(.advance, nowMs, &actions) }
+        storeAnswered()
+        account.settle(advance)
+        position = advance.to
+        reached = max(reached, advance.to)
+        movedMs = nowMs
+        self.advance = nil
+        delivery = nil
+        if progress?.isFinished ?? false { progress = nil }
+        proceed(nowMs, &actions)
+    }
+
+    private mutating func storeFailed(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
+        account.failed("the store does not answer", nowMs)
+        if !isStoreFailing { actions.append(.report(.storeFailing)) }
+        isStoreFailing = true
+        if draining != nil { return stopNow(&actions) }
+        wait(step, storeBackoff.nextMs(), nowMs, &actions)
+    }
+
+    private mutating func storeAnswered() {
+        storeBackoff.reset()
+        isStoreFailing = false
+    }
+
+    /// Windows up to here need nothing more; only in memory until there is a reason to tell the store.
+    private mutating func pass(_ sequence: Int64) {
+        if sequence > reached.sequence { reached = DeliveryPosition(sequence: sequence, parts: 0) }
+    }
+}
+
+// MARK: Deciding what is next
+
+extension EndpointStateMachine {
+    /// Nothing is on its way: take the next part, or look for more.
+    private mutating func proceed(_ nowMs: Int64, _ actions: inout [Action]) {
+        if draining == .inFlight { return stop(nowMs, &actions) }
+        while true {
+            if progress == nil, !begin(nowMs, &actions) { return fetch(nowMs, &actions) }
+            if let part = progress?.nextPart() {
+                delivery = Delivery(part: part, pieces: [part])
+                return send(&actions)
+            }
+            if let done = progress { pass(done.window.sequence) }
+            progress = nil
+        }
+    }
+
+    /// Takes the next fetched window that is to be sent.
+    private mutating func begin(_ nowMs: Int64, _ actions: inout [Action]) -> Bool {
+        while let window = fetched.popLast() {
+            guard window.sequence > reached.sequence else { continue }
+            // A part count belongs to the window right after the cursor and to no other.
+            let skipped = window.sequence == reached.sequence + 1 ? reached.parts : 0
+            let grid = encoding.grid(for: window)
+            let next = WindowProgress(
+                window: window, grid: grid, limits: configuration.batch, skipping: skipped
+            )
+            if let reason = dropReason(window, nowMs) {
+                drop(next, reason, &actions)
+                pass(window.sequence)
+                continue
+            }
+            progress = next
+            return true
+        }
+        pass(scannedThrough)
+        return false
+    }
+
+    private func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> DropReason? {
+        if window.summary.revision > 0, !configuration.sendsRevisions { return .revision }
+        if configuration.kind == .remoteWrite, !configuration.allowFuture,
+            window.summary.endMs > nowMs + Limits.futureMs
+        {
+            return .future
+        }
+        return nil
+    }
+
+    private mutating func drop(_ window: WindowProgress, _ reason: DropReason, _ actions: inout [Action]) {
+        var rest = window
+        var samples = 0
+        while let part = rest.nextPart() { samples += part.samples }
+        guard samples > 0 else { return }
+        if account.dropped[reason] == nil { actions.append(.report(.dropped(samples: samples, reason))) }
+        account.dropped[reason, default: 0] += samples
+    }
+
+    /// Nothing to do until the next commit. The store learns now and then that unselected windows are behind us.
+    private mutating func rest(_ nowMs: Int64, _ actions: inout [Action]) {
+        if draining != nil { return stop(nowMs, &actions) }
+        let behind = reached.sequence - (position?.sequence ?? 0)
+        if behind >= Limits.skippedWindows || behind > 0 && nowMs - movedMs >= Limits.skippedMs {
+            return move(Advance(to: reached), &actions)
+        }
+        state = .idle
+    }
+
+    private mutating func move(_ advance: Advance, _ actions: inout [Action]) {
+        self.advance = advance
+        state = .advancing
+        actions.append(.advance(advance))
+    }
+}
+
+// MARK: The endpoint's side
+
+extension EndpointStateMachine {
+    private mutating func send(_ actions: inout [Action]) {
+        guard let piece = delivery?.pieces.last else { return }
+        state = .sending
+        actions.append(.send(piece))
+    }
+
+    private mutating func attempted(_ outcome: AttemptOutcome, _ nowMs: Int64, _ actions: inout [Action]) {
+        guard let piece = delivery?.pieces.last else { return }
+        let verdict =
+            credentialsMayBeStale(outcome) ? .retry : RetryPolicy.verdict(outcome, kind: configuration.kind)
+        if verdict == .retry { return retry(outcome, nowMs, &actions) }
+        if verdict == .disable {
+            account.failed(outcome.text, nowMs)
+            actions.append(.report(.disabled(outcome.text)))
+            state = .disabled
+            if draining != nil { stopNow(&actions) }
+            return
+        }
+        settled(nowMs, &actions)
+        delivery?.pieces.removeLast()
+        switch verdict {
+        case .delivered: delivery?.accepted += piece.samples
+        case .bisect: refuse(piece, outcome, nowMs, mayCut: true)
+        default: refuse(piece, outcome, nowMs, mayCut: false)
+        }
+        delivery?.pieces.isEmpty ?? true ? finish(&actions) : send(&actions)
+    }
+
+    /// A token that was replaced in its file looks like a refusal, once.
+    private mutating func credentialsMayBeStale(_ outcome: AttemptOutcome) -> Bool {
+        guard configuration.bearerTokenFile != nil, [401, 403].contains(outcome.status),
+            !hasRefreshedCredentials
+        else { return false }
+        hasRefreshedCredentials = true
+        return true
+    }
+
+    private mutating func retry(_ outcome: AttemptOutcome, _ nowMs: Int64, _ actions: inout [Action]) {
+        account.failed(outcome.text, nowMs)
+        account.retries += 1
+        account.failuresInARow += 1
+        if account.failuresInARow == 1 { actions.append(.report(.failing(outcome.text))) }
+        // What is pending is safe in the store; whoever is down now gets it after the next start.
+        if draining != nil { return stopNow(&actions) }
+        var delay = sendBackoff.nextMs()
+        if case .response(_, let after?, _) = outcome {
+            delay = max(delay, min(after, configuration.backoff.retryAfterMaxMs))
+        }
+        wait(.send, delay, nowMs, &actions)
+    }
+
+    /// The endpoint gave a final answer, whichever: it is up.
+    private mutating func settled(_ nowMs: Int64, _ actions: inout [Action]) {
+        sendBackoff.reset()
+        if account.failuresInARow > 0 {
+            actions.append(.report(.recovered(afterAttempts: account.failuresInARow)))
+            account.failuresInARow = 0
+        }
+    }
+
+    private mutating func refuse(_ piece: Part, _ outcome: AttemptOutcome, _ nowMs: Int64, mayCut: Bool) {
+        guard var delivery else { return }
+        account.failed(outcome.text, nowMs)
+        delivery.refusals += 1
+        let isLost = isHopeless && delivery.accepted == 0
+        let budget = isLost ? Limits.refusalsWhenHopeless : Limits.refusals
+        if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
+            delivery.pieces += [second, first]
+        } else {
+            delivery.dead.append(Refusal(part: piece, status: outcome.status, reason: outcome.text))
+        }
+        self.delivery = delivery
+    }
+
+    /// All pieces of the part have their answer.
+    private mutating func finish(_ actions: inout [Action]) {
+        guard let delivery, let progress else { return }
+        isHopeless = delivery.accepted == 0 && (isHopeless || delivery.refusals > Limits.refusals)
+        if delivery.accepted > 0 { hasRefreshedCredentials = false }
+        let refused = delivery.dead.reduce(0) { $0 + $1.part.samples }
+        if let last = delivery.dead.last, !isRefusing {
+            actions.append(.report(.refused(samples: refused, reason: last.reason)))
+        }
+        isRefusing = !delivery.dead.isEmpty
+        let sequence = progress.window.sequence
+        let target =
+            progress.isFinished
+            ? DeliveryPosition(sequence: sequence, parts: 0)
+            : DeliveryPosition(sequence: sequence - 1, parts: delivery.part.index + 1)
+        move(
+            Advance(
+                to: target, parts: delivery.accepted > 0 ? 1 : 0, samples: delivery.accepted,
+                dead: delivery.dead
+            ), &actions
+        )
+    }
+}
+
+// MARK: Waiting and stopping
+
+extension EndpointStateMachine {
+    private mutating func wait(_ step: Step, _ delayMs: Int64, _ nowMs: Int64, _ actions: inout [Action]) {
+        token += 1
+        state = .waiting(step, token: token, untilMs: nowMs + delayMs)
+        actions.append(.wake(afterMs: delayMs, token: token))
+    }
+
+    private mutating func resume(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
+        switch step {
+        case .open: actions += open()
+        case .fetch: fetch(nowMs, &actions)
+        case .send: send(&actions)
+        case .advance: if let advance { move(advance, &actions) }
+        }
+    }
+
+    private mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {
+        draining = scope
+        switch state {
+        case .sending, .advancing: break
+        case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
+        case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
+        case .created, .waiting, .disabled: stopNow(&actions)
+        case .stopped: break
+        }
+    }
+
+    /// Stops, after the cursor has been moved past what was not selected.
+    private mutating func stop(_ nowMs: Int64, _ actions: inout [Action]) {
+        if let position, reached > position, delivery == nil, advance == nil {
+            draining = .inFlight
+            return move(Advance(to: reached), &actions)
+        }
+        stopNow(&actions)
+    }
+
+    private mutating func stopNow(_ actions: inout [Action]) {
+        state = .stopped
+        fetched = []
+        progress = nil
+        actions.append(.stopped)
+    }
+}

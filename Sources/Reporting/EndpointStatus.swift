@@ -1,0 +1,107 @@
+public import Store
+
+/// How an endpoint is doing, for `colossusctl endpoints list`.
+public struct EndpointStatus: Sendable, Hashable {
+    /// The raw value is what users see.
+    public enum State: String, Sendable, Hashable {
+        /// Its cursor is being read.
+        case starting
+        /// Everything is delivered.
+        case idle
+        /// A part is on its way, or its delivery is being recorded.
+        case sending
+        /// The last attempt failed; the next has its time.
+        case retrying
+        /// It said that it wants nothing any more (410), until its configuration changes or the service starts anew.
+        case disabled
+        case stopped
+    }
+
+    /// The raw value is what users see.
+    public enum Circuit: String, Sendable, Hashable {
+        /// The last answer was final.
+        case closed
+        /// It does not work, and nothing is sent for now.
+        case open
+        /// It did not work, and is being tried.
+        case halfOpen = "half_open"
+    }
+
+    public var name: String
+    public var kind: EndpointKind
+    /// Without user, password and query.
+    public var destination: String
+    public var state: State
+    public var circuit: Circuit
+    /// The durable cursor; `nil` before the store has answered.
+    public var position: DeliveryPosition?
+    /// Windows behind the newest known one, selected or not.
+    public var pendingWindows: Int64
+    /// Since the start of this endpoint in this process:
+    public var deliveredParts: Int
+    public var deliveredSamples: Int
+    public var deadLetters: Int
+    public var retries: Int
+    /// Samples that were selected and not sent, by reason (`future`, `revision`).
+    public var dropped: [String: Int]
+    public var failuresInARow: Int
+    public var lastError: String?
+    /// Unix milliseconds.
+    public var lastErrorMs: Int64?
+    /// Unix milliseconds; while `retrying`.
+    public var nextRetryMs: Int64?
+}
+
+/// What came of `Reporter.test`.
+public struct EndpointTestResult: Sendable, Hashable {
+    public var endpoint: String
+    public var succeeded: Bool
+    /// HTTP status, or 0.
+    public var status: Int
+    public var seconds: Double
+    /// A sentence for people.
+    public var message: String
+}
+
+extension EndpointStateMachine {
+    var status: EndpointStatus {
+        EndpointStatus(
+            name: configuration.name, kind: configuration.kind, destination: configuration.destination,
+            state: visibleState, circuit: circuit, position: position, pendingWindows: pendingWindows,
+            deliveredParts: account.partsDelivered + account.partsCut, deliveredSamples: account.samples,
+            deadLetters: account.deadLetters, retries: account.retries,
+            dropped: Dictionary(uniqueKeysWithValues: account.dropped.map { ($0.rawValue, $1) }),
+            failuresInARow: account.failuresInARow, lastError: account.lastError,
+            lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs
+        )
+    }
+
+    /// Windows between what is done and the newest one that is known.
+    var pendingWindows: Int64 { position == nil ? 0 : max(0, newestSequence - reachedSequence) }
+
+    private var visibleState: EndpointStatus.State {
+        switch state {
+        case .created, .opening: .starting
+        case .idle, .fetching: .idle
+        case .sending, .advancing: .sending
+        case .waiting: .retrying
+        case .disabled: .disabled
+        case .stopped: .stopped
+        }
+    }
+
+    var isCircuitOpen: Bool { circuit != .closed }
+
+    private var circuit: EndpointStatus.Circuit {
+        switch state {
+        case .disabled: .open
+        case .waiting(.send, _, _): .open
+        case .sending where account.failuresInARow > 0: .halfOpen
+        default: account.failuresInARow > 0 ? .open : .closed
+        }
+    }
+
+    private var nextRetryMs: Int64? {
+        if case .waiting(_, _, let untilMs) = state { untilMs } else { nil }
+    }
+}

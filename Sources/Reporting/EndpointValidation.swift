@@ -1,0 +1,118 @@
+/// Endpoints that cannot be used; nothing was changed because of it.
+public struct EndpointConfigurationError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Name and what is wrong.
+    public var problems: [String]
+    public var description: String { problems.joined(separator: "; ") }
+}
+
+extension EndpointConfiguration {
+    /// What is wrong with a set of endpoints, each problem with the endpoint's name before it.
+    public static func problems(in configurations: [EndpointConfiguration]) -> [String] {
+        var found = configurations.flatMap { one in one.problems.map { "endpoint \(one.name): \($0)" } }
+        var names: Set<String> = []
+        var paths: [String: String] = [:]
+        for one in configurations {
+            if !names.insert(one.name).inserted {
+                found.append("endpoint \(one.name): the name is there twice")
+            }
+            guard one.kind == .file, !one.path.isEmpty else { continue }
+            if let other = paths.updateValue(one.name, forKey: one.path) {
+                found.append("endpoint \(one.name): endpoint \(other) writes to the same file")
+            }
+        }
+        return found
+    }
+
+    /// What is wrong with it, in plain sentences; empty when it can be used.
+    public var problems: [String] {
+        var found = namesProblems() + limitsProblems()
+        switch kind {
+        case .file:
+            if path.isEmpty { found.append("path is missing: where are the lines to be written?") }
+            if path.utf8.contains(0) { found.append("path holds a zero byte") }
+        case .webhook, .remoteWrite:
+            if url.isEmpty {
+                found.append("url is missing: where are summaries to be sent?")
+            } else if DestinationURL(url) == nil {
+                found.append("url is not an http or https URL with a host")
+            }
+        }
+        for (header, value) in headers.sorted(by: { $0.key < $1.key }) {
+            if let problem = Self.problem(header: header, value: value, kind: kind) { found.append(problem) }
+        }
+        if bearerTokenFile != nil, headers.keys.contains(where: { $0.lowercased() == "authorization" }) {
+            found.append("bearer_token_file and a header Authorization exclude each other")
+        }
+        return found
+    }
+
+    /// Headers that belong to the protocols; users cannot set them.
+    static func isReserved(header: String, kind: EndpointKind) -> Bool {
+        let name = header.lowercased()
+        let common: Set<String> = [
+            "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "host",
+            "expect", "user-agent", "idempotency-key",
+        ]
+        if common.contains(name) { return true }
+        return kind == .webhook ? name.hasPrefix("ce-") : name.hasPrefix("x-prometheus-remote-write-")
+    }
+
+    private func namesProblems() -> [String] {
+        var found: [String] = []
+        let plain = name.utf8.allSatisfy(Self.isNameByte)
+        if !plain || !(1...64).contains(name.utf8.count) {
+            found.append("name must be 1 to 64 characters out of a-z A-Z 0-9 . _ -")
+        }
+        if source.isEmpty || !source.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
+            found.append("source must be a URI reference without spaces")
+        }
+        return found
+    }
+
+    private func limitsProblems() -> [String] {
+        var found: [String] = []
+        if !BatchLimits.samplesRange.contains(batch.samplesMax) {
+            found.append("batch samples must be 1 to 100000")
+        }
+        if !BatchLimits.bytesRange.contains(batch.bytesMax) {
+            found.append("batch bytes must be 1 KiB to 16 MiB")
+        }
+        if !(1...600_000).contains(connectTimeoutMs) || !(1...600_000).contains(timeoutMs) {
+            found.append("timeouts must be 1 ms to 10 minutes")
+        }
+        if !(1...backoffCapMax).contains(backoff.capMs) || !(1...backoff.capMs).contains(backoff.baseMs) {
+            found.append("backoff must be 1 ms to 1 hour, and its base not above its cap")
+        }
+        return found
+    }
+
+    private var backoffCapMax: Int64 { 3_600_000 }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+
+    private static func problem(header: String, value: String, kind: EndpointKind) -> String? {
+        let tokenMarks = Set("!#$%&'*+-.^_`|~".utf8)
+        let isToken = header.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: tokenMarks.contains(byte)
+            }
+        }
+        if header.isEmpty || !isToken { return "a header's name must be an HTTP token" }
+        if isReserved(header: header, kind: kind) { return "header \(header) is the protocol's own" }
+        // A line break would let a value add headers of its own. The value itself may be a secret: not shown.
+        if value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) {
+            return "the value of header \(header) holds a control character"
+        }
+        return nil
+    }
+}

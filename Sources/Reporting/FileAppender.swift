@@ -1,0 +1,261 @@
+import Dispatch
+import QueueIsolation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Appends lines to files, each id once; on a queue with a thread of its own, because writing may block.
+///
+/// A line goes out with one `write`, and what is left of a line that did not fit is cut off again, so that a file ends
+/// with a whole line at all times except in the middle of a crash. When a file is opened, a torn last line is cut off
+/// and the ids of the lines before it are read: a part that was written but not yet accounted for when the process
+/// died is recognised, and not written again.
+actor FileAppender {
+    /// Named limits.
+    enum Limits {
+        /// How much of the end of a file is searched for ids. A line has 16 MiB at most.
+        static let tailBytes = 32 * 1_024 * 1_024
+        static let rememberedIDs = 4_096
+        static let tokenBytes = 65_536
+    }
+
+    nonisolated let executor = QueueExecutor(label: "colossus.reporter.files", target: nil)
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let folders: [String]
+    private var files: [String: OpenFile] = [:]
+
+    struct OpenFile {
+        var descriptor: Int32
+        var device: dev_t
+        var inode: ino_t
+        /// Newest last.
+        var ids: [String]
+        var known: Set<String>
+    }
+
+    struct Problem: Error {
+        var text: String
+    }
+
+    /// - Parameter folders: files may be inside of these and nowhere else.
+    init(folders: [String]) { self.folders = folders }
+
+    /// Writes a line unless one with that id is there already. Must run on the queue.
+    func append(_ line: [UInt8], id: String, to path: String, sync: Bool) -> AttemptOutcome {
+        do throws(Problem) {
+            let path = try resolve(path)
+            try openIfNeeded(path)
+            guard var file = files[path] else { throw Problem(text: "\(path) is not open") }
+            if file.known.contains(id) { return .written }
+            try write(line, to: file.descriptor, path: path, sync: sync)
+            file.remember(id)
+            files[path] = file
+            return .written
+        } catch {
+            return .failed(.file, reason: error.text)
+        }
+    }
+
+    /// Opens the file as for writing, and writes nothing.
+    func check(_ path: String) -> AttemptOutcome {
+        do throws(Problem) {
+            try openIfNeeded(try resolve(path))
+            return .written
+        } catch {
+            return .failed(.file, reason: error.text)
+        }
+    }
+
+    /// Closes the file of an endpoint that is gone.
+    func close(_ path: String) {
+        guard let path = try? resolve(path), let file = files.removeValue(forKey: path) else { return }
+        _ = Glibc.close(file.descriptor)
+    }
+
+    func closeAll() {
+        for file in files.values { _ = Glibc.close(file.descriptor) }
+        files = [:]
+    }
+
+    /// The first line of a small file, for tokens.
+    func token(_ path: String) -> Result<String, Problem> {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return .failure(Self.problem("cannot read \(path)")) }
+        defer { _ = Glibc.close(descriptor) }
+        guard let bytes = Self.read(descriptor, from: 0, count: Limits.tokenBytes) else {
+            return .failure(Self.problem("cannot read \(path)"))
+        }
+        let token = bytes.filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x20 }
+        guard !token.isEmpty, token.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            return .failure(
+                Problem(text: "\(path) holds no token: one line of printable characters is expected"))
+        }
+        return .success(String(decoding: token, as: UTF8.self))
+    }
+}
+
+// MARK: Opening
+
+extension FileAppender {
+    /// The real path, with all links followed except in the last component.
+    private func resolve(_ path: String) throws(Problem) -> String {
+        guard let first = folders.first else {
+            throw Problem(text: "no folder is allowed for file endpoints")
+        }
+        let whole = path.hasPrefix("/") ? path : first + "/" + path
+        guard let slash = whole.lastIndex(of: "/") else { throw Problem(text: "\(path) has no folder") }
+        let name = whole[whole.index(after: slash)...]
+        guard !name.isEmpty, name != ".", name != ".." else { throw Problem(text: "\(path) names no file") }
+        let parent = slash == whole.startIndex ? "/" : String(whole[..<slash])
+        guard let folder = Self.realPath(parent) else { throw Self.problem("no such folder: \(parent)") }
+        let isAllowed = folders.contains { allowed in
+            guard let real = Self.realPath(allowed) else { return false }
+            return folder == real || folder.hasPrefix(real == "/" ? "/" : real + "/")
+        }
+        guard isAllowed else {
+            throw Problem(
+                text:
+                    "\(path) is outside of the folders for file endpoints: \(folders.joined(separator: ", "))"
+            )
+        }
+        return (folder == "/" ? "" : folder) + "/" + name
+    }
+
+    private func openIfNeeded(_ path: String) throws(Problem) {
+        var now = stat()
+        if let file = files[path] {
+            // Moved away by a log rotation, or deleted: a new file then.
+            if lstat(path, &now) == 0, now.st_dev == file.device, now.st_ino == file.inode { return }
+            _ = Glibc.close(file.descriptor)
+            files[path]?.descriptor = -1
+        }
+        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o640)
+        guard descriptor >= 0 else {
+            let problem = Self.problem("cannot open \(path)")
+            files[path] = nil
+            throw problem
+        }
+        do throws(Problem) {
+            guard fstat(descriptor, &now) == 0, now.st_mode & S_IFMT == S_IFREG else {
+                throw Problem(text: "\(path) is no regular file")
+            }
+            let found = try Self.recover(descriptor, size: Int(now.st_size), path: path)
+            // What went into the file before it was moved away counts, too.
+            let ids = ((files[path]?.ids ?? []) + found).suffix(Limits.rememberedIDs)
+            files[path] = OpenFile(
+                descriptor: descriptor, device: now.st_dev, inode: now.st_ino, ids: Array(ids),
+                known: Set(ids)
+            )
+        } catch {
+            _ = Glibc.close(descriptor)
+            files[path] = nil
+            throw error
+        }
+    }
+
+    /// Cuts a torn last line off and reads the ids of the lines before it.
+    private static func recover(_ descriptor: Int32, size: Int, path: String) throws(Problem) -> [String] {
+        let start = max(0, size - Limits.tailBytes)
+        guard let tail = read(descriptor, from: start, count: size - start) else {
+            throw problem("cannot read \(path)")
+        }
+        let newline = UInt8(ascii: "\n")
+        let whole = tail.lastIndex(of: newline).map { $0 + 1 } ?? 0
+        let torn = tail[whole...]
+        if !torn.isEmpty {
+            // Never cut what somebody else wrote: only the beginning of one of our own lines.
+            let prefix = Array(SummaryGrid.idPrefix.utf8)
+            let isOurs = torn.starts(with: prefix) || prefix.starts(with: torn)
+            guard isOurs, whole > 0 || start == 0 else {
+                throw Problem(
+                    text: "\(path) ends with something that colossusd did not write; move the file away")
+            }
+            guard ftruncate(descriptor, off_t(start + whole)) == 0 else {
+                throw problem("cannot cut the torn last line off \(path)")
+            }
+        }
+        return ids(in: tail[..<whole])
+    }
+
+    private static func ids(in bytes: ArraySlice<UInt8>) -> [String] {
+        let prefix = Array(SummaryGrid.idPrefix.utf8)
+        var ids: [String] = []
+        // The first line may be half outside of the tail; it is then too old to matter.
+        for line in bytes.split(separator: UInt8(ascii: "\n")) where line.starts(with: prefix) {
+            let rest = line.dropFirst(prefix.count)
+            guard let end = rest.firstIndex(of: UInt8(ascii: "\"")) else { continue }
+            ids.append(String(decoding: rest[..<end], as: UTF8.self))
+        }
+        return Array(ids.suffix(Limits.rememberedIDs))
+    }
+}
+
+// MARK: Writing
+
+extension FileAppender {
+    private func write(_ line: [UInt8], to descriptor: Int32, path: String, sync: Bool) throws(Problem) {
+        let before = lseek(descriptor, 0, SEEK_END)
+        guard before >= 0 else { throw Self.problem("cannot write to \(path)") }
+        guard Self.writeAll(line, to: descriptor), !sync || fdatasync(descriptor) == 0 else {
+            let problem = Self.problem("cannot write to \(path)")
+            // Neither half of a line nor one that was reported as failed may stay: the next attempt writes it again.
+            _ = ftruncate(descriptor, before)
+            throw problem
+        }
+    }
+
+    private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
+            if count < 0, errno == EINTR { continue }
+            if count <= 0 { return false }
+            written += count
+        }
+        return true
+    }
+
+    private static func read(_ descriptor: Int32, from start: Int, count: Int) -> [UInt8]? {
+        var total = 0
+        var failed = false
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            while total < count {
+                let got = pread(
+                    descriptor, buffer.baseAddress.map { $0 + total }, count - total, off_t(start + total)
+                )
+                if got < 0, errno == EINTR { continue }
+                if got < 0 { failed = true }
+                if got <= 0 { break }
+                total += got
+            }
+            initialized = total
+        }
+        return failed ? nil : bytes
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    private static func problem(_ what: String) -> Problem {
+        Problem(text: what + ": " + String(cString: strerror(errno)))
+    }
+}
+
+extension FileAppender.OpenFile {
+    fileprivate mutating func remember(_ id: String) {
+        ids.append(id)
+        known.insert(id)
+        if ids.count > 2 * FileAppender.Limits.rememberedIDs {
+            let dropped = ids.count - FileAppender.Limits.rememberedIDs
+            known.subtract(ids.prefix(dropped))
+            ids.removeFirst(dropped)
+        }
+    }
+}

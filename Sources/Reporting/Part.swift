@@ -1,0 +1,135 @@
+import Store
+import Telemetry
+
+/// A window laid out for one kind of endpoint: rows in a fixed order, of which some may be absent (nothing was
+/// heard of them). The same summary and settings always give the same rows.
+protocol WindowGrid: Sendable {
+    var rowCount: Int { get }
+
+    /// What a row brings: numbers, and bytes before compression, never estimated too low. No numbers: absent.
+    func weight(row: Int) -> RowWeight
+
+    /// The body of a request that carries those rows.
+    func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8]
+}
+
+struct RowWeight: Sendable, Equatable {
+    var samples: Int
+    var bytes: Int
+
+    static let absent = RowWeight(samples: 0, bytes: 0)
+    var isPresent: Bool { samples > 0 }
+}
+
+/// Rows of a window that go out in one request.
+struct Part: Sendable, Equatable {
+    /// `STREAM/RESOLUTION/START/REVISION/PART`, the same on each attempt; a piece of a part that was cut because of a
+    /// refusal adds `+FIRST-LAST` rows.
+    var id: String
+    var sequence: Int64
+    /// From 0 within the window.
+    var index: Int
+    var rows: Range<Int>
+    var samples: Int
+    /// Event time of what it carries: the window's end, Unix milliseconds.
+    var endMs: Int64
+    /// It was cut off a refused part.
+    var isPiece = false
+
+    static func id(of summary: WindowSummary, part: Int) -> String {
+        "\(summary.stream.name)/\(summary.resolutionMs)/\(summary.startMs)/\(summary.revision)/\(part)"
+    }
+}
+
+/// A window on its way through an endpoint, cut as it goes.
+struct WindowProgress: Sendable {
+    let window: StoredWindow
+    let grid: any WindowGrid
+    let limits: BatchLimits
+    /// Index of the part that `nextPart` gives.
+    private(set) var partIndex = 0
+    private var nextRow: Int
+
+    init(window: StoredWindow, grid: any WindowGrid, limits: BatchLimits, skipping parts: Int) {
+        self.window = window
+        self.grid = grid
+        self.limits = limits
+        nextRow = Self.firstPresent(in: grid, from: 0)
+        for _ in 0..<parts { _ = nextPart() }
+    }
+
+    /// No part is left.
+    var isFinished: Bool { nextRow >= grid.rowCount }
+
+    /// Cuts off the next part: as many rows as fit, one at least.
+    mutating func nextPart() -> Part? {
+        guard !isFinished else { return nil }
+        let first = nextRow
+        var samples = 0
+        var bytes = 0
+        var row = first
+        while row < grid.rowCount {
+            let weight = grid.weight(row: row)
+            if weight.isPresent {
+                let isOver =
+                    samples + weight.samples > limits.samplesMax || bytes + weight.bytes > limits.bytesMax
+                if samples > 0, isOver { break }
+                samples += weight.samples
+                bytes += weight.bytes
+            }
+            row += 1
+        }
+        // Here `row` is present or the end: absent rows never make a part of their own.
+        nextRow = row
+        let part = Part(
+            id: Part.id(of: window.summary, part: partIndex), sequence: window.sequence, index: partIndex,
+            rows: first..<row, samples: samples, endMs: window.summary.endMs
+        )
+        partIndex += 1
+        return part
+    }
+
+    /// Two pieces with about half of the samples each, or `nil` when a single row is left.
+    func halves(of part: Part) -> (Part, Part)? {
+        var samples = 0
+        var split: Int?
+        var last = part.rows.lowerBound
+        for row in part.rows {
+            let weight = grid.weight(row: row)
+            guard weight.isPresent else { continue }
+            // Both sides get a row that is present.
+            if samples > 0, split == nil, (samples + weight.samples) * 2 > part.samples { split = row }
+            samples += weight.samples
+            last = row
+        }
+        guard let middle = split ?? (samples > 0 && last > part.rows.lowerBound ? last : nil),
+            present(part.rows.lowerBound..<middle) > 0, present(middle..<part.rows.upperBound) > 0
+        else { return nil }
+        return (
+            piece(of: part, rows: part.rows.lowerBound..<middle),
+            piece(of: part, rows: middle..<part.rows.upperBound)
+        )
+    }
+
+    func body(of part: Part) -> [UInt8] { grid.body(part.rows, id: part.id, part: part.index) }
+
+    private func piece(of part: Part, rows: Range<Int>) -> Part {
+        var piece = part
+        piece.id =
+            Part.id(of: window.summary, part: part.index) + "+\(rows.lowerBound)-\(rows.upperBound - 1)"
+        piece.rows = rows
+        piece.samples = present(rows)
+        piece.isPiece = true
+        return piece
+    }
+
+    private func present(_ rows: Range<Int>) -> Int {
+        rows.reduce(0) { $0 + grid.weight(row: $1).samples }
+    }
+
+    private static func firstPresent(in grid: any WindowGrid, from row: Int) -> Int {
+        var row = row
+        while row < grid.rowCount, !grid.weight(row: row).isPresent { row += 1 }
+        return row
+    }
+}

@@ -1,0 +1,235 @@
+import Dispatch
+public import Logging
+public import QueueIsolation
+public import Store
+public import Telemetry
+
+/// Pushes summaries to endpoints: reads behind each endpoint's cursor and moves it when a part has arrived.
+///
+/// The decisions are those of `EndpointStateMachine`, one for each endpoint; this actor carries them out on the queue
+/// `colossus.reporter`, on which libcurl is driven, too. Nothing there blocks: files and token files have a queue of
+/// their own.
+///
+///     let reporter = Reporter(store: store, clock: clock, metrics: metrics, logger: logger, seed: seed,
+///                             fileFolders: [stateDirectory])
+///     try await reporter.apply(endpoints)          // again after a reload: only what changed is restarted
+///     …
+///     await reporter.drain(within: .seconds(10))   // once, before it is let go
+public actor Reporter {
+    nonisolated let executor = QueueExecutor(label: "colossus.reporter", target: WorkerPool.shared)
+    /// The reporter's own queue.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    let store: any DeliveryStore
+    let clock: WallClock
+    let logger: Logger
+    let files: FileAppender
+    /// `nil` when libcurl is unusable: HTTP endpoints then fail with a reason.
+    let transfers: CurlMulti?
+    private let metrics: Metrics
+    private let seed: UInt64
+
+    /// One endpoint and what belongs to it.
+    struct Endpoint {
+        /// Tells replies for this one from those for an earlier one of the same name.
+        let generation: Int
+        let configuration: EndpointConfiguration
+        let encoding: any EndpointEncoding
+        let meters: EndpointMeters
+        var machine: EndpointStateMachine
+        var transfer: Int?
+        var token: String?
+        var tokenReadMs: Int64 = 0
+    }
+
+    var endpoints: [String: Endpoint] = [:]
+    private var lastGeneration = 0
+    private var newestSequence: Int64 = 0
+    private var isDraining = false
+    private var drainWaiters: [CheckedContinuation<Void, Never>] = []
+
+    /// - Parameters:
+    ///   - seed: of the jitter.
+    ///   - fileFolders: `file` endpoints may write inside of these and nowhere else; relative paths start in the first.
+    public init(
+        store: any DeliveryStore, clock: WallClock, metrics: Metrics, logger: Logger, seed: UInt64,
+        fileFolders: [String] = []
+    ) {
+        self.store = store
+        self.clock = clock
+        self.metrics = metrics
+        self.logger = logger
+        self.seed = seed
+        files = FileAppender(folders: fileFolders)
+        transfers = CurlMulti(executor: executor, clock: clock)
+        store.onCommit { [weak self] newest in
+            self?.onQueue { $0.committed(newest) }
+        }
+    }
+
+    /// For the watchdog.
+    public nonisolated var monitoredQueues: [MonitoredQueue] {
+        [
+            MonitoredQueue(label: "colossus.reporter", queue: executor.queue),
+            MonitoredQueue(label: "colossus.reporter.files", queue: files.executor.queue),
+        ]
+    }
+
+    /// Makes these the endpoints. One that is equal to what it was goes on undisturbed; a changed one is started anew
+    /// at its cursor; one that is not there any more is stopped.
+    ///
+    /// - Throws: when one cannot be used; then nothing has changed.
+    public func apply(_ configurations: [EndpointConfiguration]) throws(EndpointConfigurationError) {
+        let problems = EndpointConfiguration.problems(in: configurations)
+        guard problems.isEmpty else { throw EndpointConfigurationError(problems: problems) }
+        guard !isDraining else { return }
+        let wanted = Set(configurations.map(\.name))
+        for name in endpoints.keys.sorted() where !wanted.contains(name) {
+            remove(name)
+            metrics.remove(label: "endpoint", value: name)
+        }
+        for configuration in configurations
+        where endpoints[configuration.name]?.configuration != configuration {
+            remove(configuration.name)
+            start(configuration)
+        }
+    }
+
+    /// How all endpoints are doing, by name.
+    public func status() -> [EndpointStatus] {
+        endpoints.values.map(\.machine.status).sorted { $0.name < $1.name }
+    }
+
+    /// Finishes what is on its way (`.inFlight`), or everything the store holds for endpoints that are up (`.pending`),
+    /// then stops for good. Whatever is not finished in time is cut off; it is sent after the next start.
+    public func drain(within limit: Duration, _ scope: DrainScope = .inFlight) async {
+        isDraining = true
+        for name in endpoints.keys.sorted() { handle(.drain(scope), name) }
+        if !areAllStopped {
+            let milliseconds =
+                Int(limit.components.seconds * 1_000)
+                + Int(limit.components.attoseconds / 1_000_000_000_000_000)
+            executor.queue.asyncAfter(deadline: .now() + .milliseconds(milliseconds)) {
+                @Sendable [weak self] in
+                self?.assumeIsolated { $0.endDrain() }
+            }
+            await withCheckedContinuation { drainWaiters.append($0) }
+        }
+        close()
+    }
+
+    // MARK: Endpoints come and go
+
+    private func start(_ configuration: EndpointConfiguration) {
+        lastGeneration += 1
+        let name = configuration.name
+        // Each endpoint has jitter of its own, the same in each run with this seed.
+        let own = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        endpoints[name] = Endpoint(
+            generation: lastGeneration, configuration: configuration, encoding: configuration.encoding,
+            meters: EndpointMeters(metrics, endpoint: name),
+            machine: EndpointStateMachine(configuration, seed: own)
+        )
+        logger.info(
+            "endpoint started",
+            metadata: ["endpoint": "\(name)", "destination": "\(configuration.destination)"])
+        handle(.committed(newestSequence), name)
+        handle(.start, name)
+    }
+
+    private func remove(_ name: String) {
+        guard let old = endpoints.removeValue(forKey: name) else { return }
+        if let transfer = old.transfer { transfers?.assumeIsolated { $0.cancel(transfer) } }
+        if old.configuration.kind == .file {
+            let path = old.configuration.path
+            files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(path) } }
+        }
+        logger.info("endpoint stopped", metadata: ["endpoint": "\(name)"])
+    }
+
+    private func committed(_ newest: Int64) {
+        newestSequence = max(newestSequence, newest)
+        for name in endpoints.keys.sorted() { handle(.committed(newest), name) }
+    }
+
+    // MARK: Events and actions
+
+    /// Runs on the reporter's queue, later.
+    nonisolated func onQueue(_ body: @escaping @Sendable (isolated Reporter) -> Void) {
+        executor.queue.async { @Sendable [weak self] in self?.assumeIsolated(body) }
+    }
+
+    /// Takes a reply, unless the endpoint that waited for it is gone.
+    nonisolated func reply(_ event: EndpointStateMachine.Event, _ name: String, _ generation: Int) {
+        onQueue { reporter in
+            guard reporter.endpoints[name]?.generation == generation else { return }
+            reporter.handle(event, name)
+        }
+    }
+
+    func handle(_ event: EndpointStateMachine.Event, _ name: String) {
+        guard var endpoint = endpoints.removeValue(forKey: name) else { return }
+        let before = endpoint.machine.account
+        let actions = endpoint.machine.handle(event, nowMs: clock.nowMs())
+        endpoint.meters.count(before, endpoint.machine.account)
+        endpoint.meters.show(
+            pendingWindows: endpoint.machine.pendingWindows, isCircuitOpen: endpoint.machine.isCircuitOpen
+        )
+        endpoints[name] = endpoint
+        for action in actions { perform(action, name, endpoint.generation) }
+    }
+
+    private func perform(_ action: EndpointStateMachine.Action, _ name: String, _ generation: Int) {
+        switch action {
+        case .openCursor(let fromBeginning):
+            store.openCursor(endpoint: name, fromBeginning: fromBeginning) { [weak self] position in
+                self?.reply(.cursor(position), name, generation)
+            }
+        case .fetch(let position, let limit):
+            guard let selection = endpoints[name]?.configuration.selection else { return }
+            store.windows(after: position, selection: selection, limit: limit) { [weak self] found in
+                let event = EndpointStateMachine.Event.windows(
+                    found?.windows, scannedThrough: found?.scannedThrough ?? 0
+                )
+                self?.reply(event, name, generation)
+            }
+        case .send(let part): send(part, name)
+        case .advance(let advance): record(advance, name, generation)
+        case .wake(let afterMs, let token):
+            executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(afterMs))) {
+                @Sendable [weak self] in
+                self?.reply(.timer(token), name, generation)
+            }
+        case .report(let notice): log(notice, name)
+        case .stopped: if areAllStopped { endDrain() }
+        }
+    }
+
+    private func record(_ advance: EndpointStateMachine.Advance, _ name: String, _ generation: Int) {
+        guard let machine = endpoints[name]?.machine else { return }
+        let dead = advance.dead.map { refusal in
+            DeadLetter(
+                endpoint: name, id: refusal.part.id, sequence: refusal.part.sequence, status: refusal.status,
+                reason: refusal.reason, body: machine.body(of: refusal.part) ?? [], timeMs: clock.nowMs()
+            )
+        }
+        store.advance(
+            endpoint: name, to: advance.to, parts: advance.parts, samples: advance.samples, dead: dead
+        ) { [weak self] done in
+            self?.reply(.advanced(done), name, generation)
+        }
+    }
+
+    private var areAllStopped: Bool { endpoints.values.allSatisfy { $0.machine.state == .stopped } }
+
+    private func close() {
+        transfers?.assumeIsolated { $0.shutDown() }
+        files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.closeAll() } }
+    }
+
+    private func endDrain() {
+        guard isDraining else { return }
+        for waiter in drainWaiters { waiter.resume() }
+        drainWaiters = []
+    }
+}

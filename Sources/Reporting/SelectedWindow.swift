@@ -1,0 +1,136 @@
+import Store
+import Telemetry
+
+/// The levels and fields of a window that an endpoint selected, in a fixed order: levels from the node up, entities
+/// as in the topology, fields by their place in the catalogue.
+struct SelectedWindow: Sendable {
+    let window: StoredWindow
+    let levels: [SelectedLevel]
+
+    init(_ window: StoredWindow, selection: DeliverySelection) {
+        self.window = window
+        levels = window.summary.levels
+            .filter { selection.levels.isEmpty || selection.levels.contains($0.level) }
+            .sorted { $0.level < $1.level }
+            .map { SelectedLevel($0, fields: selection.fields) }
+    }
+
+    var summary: WindowSummary { window.summary }
+
+    /// The place of an entity, sorted by label name; entities without a name have an empty value there.
+    ///
+    /// Names are unique only within their parents (two halls may both have an array `a1`), hence all of them.
+    func place(_ level: Level, _ entity: Int) -> [(name: String, value: String)] {
+        let topology = window.topology
+        var place: [(name: String, value: String)] = []
+        switch level {
+        case .site: break
+        case .job: place = [("job", levels.first { $0.level == .job }?.jobs[safely: entity] ?? "")]
+        case .hall: place = hall(entity)
+        case .array: place = array(entity)
+        case .rack: place = rack(entity)
+        case .node:
+            let rackIndex = topology.nodeRack[safely: entity].map(Int.init)
+            var names = rack(rackIndex ?? -1)
+            names.insert(("node", topology.nodeNames[safely: entity] ?? ""), at: names.count - 1)
+            place = names
+        }
+        place.append(("site", topology.site))
+        return place
+    }
+
+    /// The most bytes that the names of one place of a level can have: a bound that costs nothing a row.
+    func placeBytesMax(_ level: Level) -> Int {
+        func longest(_ names: [String]) -> Int { names.reduce(0) { max($0, $1.utf8.count) } }
+        let topology = window.topology
+        var bytes = topology.site.utf8.count
+        if level == .job { return bytes + longest(levels.first { $0.level == .job }?.jobs ?? []) }
+        if level <= .hall { bytes += longest(topology.hallNames) }
+        if level <= .array { bytes += longest(topology.arrayNames) }
+        if level <= .rack { bytes += longest(topology.rackNames) }
+        if level <= .node { bytes += longest(topology.nodeNames) }
+        return bytes
+    }
+
+    private func hall(_ hall: Int) -> [(name: String, value: String)] {
+        [("hall", window.topology.hallNames[safely: hall] ?? "")]
+    }
+
+    private func array(_ array: Int) -> [(name: String, value: String)] {
+        let topology = window.topology
+        let parent = topology.arrayHall[safely: array].map(Int.init) ?? -1
+        return [("array", topology.arrayNames[safely: array] ?? "")] + hall(parent)
+    }
+
+    private func rack(_ rack: Int) -> [(name: String, value: String)] {
+        let topology = window.topology
+        let parent = topology.rackArray[safely: rack].map(Int.init) ?? -1
+        return array(parent) + [("rack", topology.rackNames[safely: rack] ?? "")]
+    }
+}
+
+/// One level of a window, with its selected columns.
+struct SelectedLevel: Sendable {
+    let level: Level
+    let columns: [FieldColumn]
+    let gpus: GPUCounts
+    /// Names of the entities, for jobs only.
+    let jobs: [String]
+    let entityCount: Int
+
+    init(_ summary: LevelSummary, fields: Set<FieldIndex>) {
+        level = summary.level
+        columns = summary.columns
+            .filter { fields.isEmpty || fields.contains($0.field) }
+            .sorted { $0.field < $1.field }
+        gpus = summary.gpus
+        jobs = summary.jobs
+        entityCount = max(gpus.expected.count, columns.map(\.entityCount).max() ?? 0)
+    }
+
+    func hasGPUs(_ entity: Int) -> Bool {
+        entity < gpus.expected.count && (gpus.expected[entity] > 0 || gpus.reporting[entity] > 0)
+    }
+}
+
+/// The GPU counts of an entity, in the order in which they are reported.
+enum GPUStatistic: String, CaseIterable, Sendable {
+    case expected, reporting, silent
+    case inJob = "in_job"
+    case faulted
+
+    func value(_ counts: GPUCounts, _ entity: Int) -> UInt32 {
+        switch self {
+        case .expected: counts.expected[entity]
+        case .reporting: counts.reporting[entity]
+        case .silent: counts.silent(entity)
+        case .inJob: counts.inJob[entity]
+        case .faulted: counts.faulted[entity]
+        }
+    }
+}
+
+/// The statistics of a field, in the order in which they are reported.
+enum FieldStatistic: String, CaseIterable, Sendable {
+    case avg, min, max, count, sum, p50, p90, p99
+
+    /// `nil` where nothing was heard, or where the level keeps no quantiles.
+    func value(_ column: FieldColumn, _ entity: Int) -> Double? {
+        guard entity < column.entityCount, column.count[entity] > 0 else { return nil }
+        return switch self {
+        case .avg: column.mean(entity)
+        case .min: column.min[entity]
+        case .max: column.max[entity]
+        case .count: Double(column.count[entity])
+        case .sum: column.sum[entity]
+        case .p50: column.p50[safely: entity]
+        case .p90: column.p90[safely: entity]
+        case .p99: column.p99[safely: entity]
+        }
+    }
+}
+
+extension Array {
+    /// `nil` outside; what comes from a file is not trusted to have consistent lengths.
+    subscript(safely index: Int) -> Element? { indices.contains(index) ? self[index] : nil }
+}

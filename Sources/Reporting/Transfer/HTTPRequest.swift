@@ -1,0 +1,79 @@
+import Telemetry
+
+/// One POST.
+struct HTTPRequest: Sendable {
+    var url: String
+    var headers: [HTTPHeader]
+    var body: [UInt8]
+    var connectTimeoutMs: Int64
+    var timeoutMs: Int64
+    /// Certificates to trust instead of the system's.
+    var caFile: String?
+}
+
+/// What a request brought, or why it brought nothing.
+struct HTTPResult: Sendable {
+    var outcome: AttemptOutcome
+    var seconds: Double
+}
+
+/// What is kept of a response: the status, `Retry-After`, and the beginning of the body for people.
+struct ResponseHead: Sendable {
+    /// The body is read to its end so that the connection can be used again, but not for ever.
+    static let bodyBytesMax = 1_048_576
+    static let excerptBytesMax = 512
+
+    private(set) var status = 0
+    private(set) var retryAfter: String?
+    /// The empty line after the headers has been seen, and it was no interim response.
+    private(set) var isComplete = false
+    private(set) var bodyBytes = 0
+    private var excerpt: [UInt8] = []
+
+    /// Takes one line of the head, as libcurl gives them.
+    mutating func headerLine(_ line: some Collection<UInt8>) {
+        let text = String(decoding: line, as: UTF8.self)
+        if text.hasPrefix("HTTP/") {
+            let words = text.split(separator: " ", maxSplits: 2)
+            status = words.count > 1 ? Int(words[1].prefix { $0.isNumber }) ?? 0 : 0
+            retryAfter = nil
+            isComplete = false
+        } else if text == "\r\n" || text == "\n" {
+            isComplete = status >= 200
+        } else if let colon = text.firstIndex(of: ":"), text[..<colon].lowercased() == "retry-after" {
+            retryAfter = Self.trimmed(text[text.index(after: colon)...])
+        }
+    }
+
+    /// - Returns: `false` when enough has been read.
+    mutating func bodyBytes(_ bytes: some Collection<UInt8>) -> Bool {
+        excerpt.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - excerpt.count)))
+        bodyBytes += bytes.count
+        return bodyBytes <= Self.bodyBytesMax
+    }
+
+    /// What the response means, or `nil` when its head is not complete. A response whose body breaks off has been
+    /// given all the same: receivers answer after they have taken the data, and their bodies say nothing we need.
+    func outcome(nowMs: Int64) -> AttemptOutcome? {
+        guard isComplete else { return nil }
+        return .response(
+            status: status, retryAfterMs: retryAfter.flatMap { RetryAfter.delayMs($0, nowMs: nowMs) },
+            reason: (200..<300).contains(status) ? "" : Self.line(excerpt)
+        )
+    }
+
+    /// One line without control characters: it goes to logs and terminals.
+    static func line(_ bytes: [UInt8]) -> String {
+        let text = String(decoding: bytes, as: UTF8.self)
+        let plain = text.unicodeScalars.map { scalar in
+            scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? " " : Character(scalar)
+        }
+        return trimmed(Substring(String(plain)))
+    }
+
+    private static func trimmed(_ text: Substring) -> String {
+        var rest = text
+        while let last = rest.last, last.isWhitespace { rest.removeLast() }
+        return String(rest.drop { $0.isWhitespace })
+    }
+}

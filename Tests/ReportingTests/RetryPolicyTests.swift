@@ -1,0 +1,83 @@
+import Telemetry
+import Testing
+
+@testable import Reporting
+
+@Suite struct RetryPolicyTests {
+    @Test(
+        "the table says by kind and status what is tried again",
+        arguments: [
+            (EndpointKind.remoteWrite, 204, Verdict.delivered), (.remoteWrite, 200, .delivered),
+            (.remoteWrite, 500, .retry), (.remoteWrite, 503, .retry), (.remoteWrite, 429, .retry),
+            (.remoteWrite, 400, .bisect), (.remoteWrite, 409, .bisect), (.remoteWrite, 413, .bisect),
+            (.remoteWrite, 422, .bisect), (.remoteWrite, 401, .dead), (.remoteWrite, 404, .dead),
+            (.remoteWrite, 415, .dead), (.remoteWrite, 302, .retry),
+            (.webhook, 200, .delivered), (.webhook, 202, .delivered), (.webhook, 408, .retry),
+            (.webhook, 429, .retry), (.webhook, 502, .retry), (.webhook, 410, .disable),
+            (.webhook, 413, .bisect), (.webhook, 400, .dead), (.webhook, 401, .dead), (.webhook, 301, .retry),
+        ])
+    func table(kind: EndpointKind, status: Int, verdict: Verdict) {
+        let outcome = AttemptOutcome.response(status: status, retryAfterMs: nil, reason: "")
+        #expect(RetryPolicy.verdict(outcome, kind: kind) == verdict)
+    }
+
+    @Test("whatever has no response is tried again", arguments: EndpointKind.allCases)
+    func failures(kind: EndpointKind) {
+        for failure in [AttemptFailure.connect, .resolve, .timeout, .tls, .transfer, .credentials, .file] {
+            #expect(RetryPolicy.verdict(.failed(failure, reason: ""), kind: kind) == .retry)
+        }
+    }
+
+    @Test(
+        "Retry-After is read in all forms of RFC 9110",
+        arguments: [
+            ("120", Int64?.some(120_000)), ("0", 0), (" 5 ", 5_000), ("", nil), ("soon", nil), ("-3", nil),
+            ("1.5", nil),
+            ("99999999999999999999", Int64.max),
+            // 784111777 s is 1994-11-06T08:49:37Z, the example of the RFC.
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 7_000), ("Sunday, 06-Nov-94 08:49:37 GMT", 7_000),
+            ("Sun Nov  6 08:49:37 1994", 7_000), ("Sun, 06 Nov 1994 08:49:20 GMT", 0),
+            ("Sun, 31 Feb 1994 08:49:37 GMT", nil), ("Sun, 06 Nox 1994 08:49:37 GMT", nil),
+        ] as [(String, Int64?)])
+    func retryAfter(text: String, delayMs: Int64?) {
+        #expect(RetryAfter.delayMs(text, nowMs: 784_111_770_000) == delayMs)
+    }
+
+    @Test(
+        "jitter stays between base and cap, starts low and is the same for the same seed",
+        arguments: [1, 7, 42])
+    func jitter(seed: UInt64) {
+        let limits = BackoffLimits(baseMs: 100, capMs: 5_000)
+        var backoff = Backoff(limits, seed: seed)
+        var again = Backoff(limits, seed: seed)
+        var last: Int64 = 100
+        var longest: Int64 = 0
+        for _ in 0..<1_000 {
+            let delay = backoff.nextMs()
+            #expect(delay == again.nextMs())
+            #expect((100...5_000).contains(delay))
+            #expect(delay <= last * 3)
+            last = delay
+            longest = max(longest, delay)
+        }
+        #expect(longest > 4_000)
+        backoff.reset()
+        #expect(backoff.nextMs() <= 300)
+    }
+
+    @Test("a response head is read line by line, interim responses and control characters included")
+    func responseHead() {
+        var head = ResponseHead()
+        for line in ["HTTP/1.1 100 Continue\r\n", "\r\n"] { head.headerLine(Array(line.utf8)) }
+        #expect(head.outcome(nowMs: 0) == nil)
+        for line in ["HTTP/1.1 503 Unavailable\r\n", "rEtRy-aFtEr:  7 \r\n"] {
+            head.headerLine(Array(line.utf8))
+        }
+        #expect(head.outcome(nowMs: 0) == nil)
+        head.headerLine(Array("\r\n".utf8))
+        let wantsMore = head.bodyBytes(Array("no\r\n\u{1B}[31mway".utf8))
+        #expect(wantsMore)
+        let expected = AttemptOutcome.response(status: 503, retryAfterMs: 7_000, reason: "no   [31mway")
+        #expect(head.outcome(nowMs: 0) == expected)
+    }
+}

@@ -1,0 +1,111 @@
+import Dispatch
+import Store
+import Synchronization
+import Telemetry
+
+/// A `DeliveryStore` in memory, with the failures that a test asks for.
+final class FakeStore: DeliveryStore {
+    struct State: Sendable {
+        var windows: [StoredWindow] = []
+        var cursors: [String: DeliveryPosition] = [:]
+        var dead: [DeadLetter] = []
+        var parts: [String: Int] = [:]
+        var samples: [String: Int] = [:]
+        /// How many of the next calls fail.
+        var failingAdvances = 0
+        var failingReads = 0
+        var failingOpens = 0
+        var advances = 0
+        var handlers: [@Sendable (Int64) -> Void] = []
+    }
+
+    private let state = Mutex(State())
+    private let queue = DispatchQueue(label: "fake.store")
+
+    var snapshot: State { state.withLock { $0 } }
+    func change(_ body: @Sendable (inout State) -> Void) { state.withLock { body(&$0) } }
+    func cursor(_ endpoint: String) -> DeliveryPosition? { snapshot.cursors[endpoint] }
+
+    /// Commits windows under the next sequence numbers, and tells.
+    func commit(_ summaries: [WindowSummary], _ topology: TopologySnapshot) {
+        queue.sync {
+            let (newest, handlers) = state.withLock { state in
+                for summary in summaries {
+                    let sequence = Int64(state.windows.count + 1)
+                    state.windows.append(
+                        StoredWindow(sequence: sequence, summary: summary, topology: topology))
+                }
+                return (Int64(state.windows.count), state.handlers)
+            }
+            for handler in handlers { handler(newest) }
+        }
+    }
+
+    func openCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+    ) {
+        queue.async { [self] in
+            let position: DeliveryPosition? = state.withLock { state in
+                if state.failingOpens > 0 {
+                    state.failingOpens -= 1
+                    return nil
+                }
+                if let known = state.cursors[endpoint] { return known }
+                let newest = DeliveryPosition(sequence: Int64(state.windows.count), parts: 0)
+                state.cursors[endpoint] = fromBeginning ? .start : newest
+                return state.cursors[endpoint]
+            }
+            reply(position)
+        }
+    }
+
+    func windows(
+        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
+    ) {
+        queue.async { [self] in
+            let found: ([StoredWindow], Int64)? = state.withLock { state in
+                if state.failingReads > 0 {
+                    state.failingReads -= 1
+                    return nil
+                }
+                let after = state.windows.filter { $0.sequence > position.sequence }
+                let wanted = after.filter {
+                    selection.streams.contains($0.summary.stream)
+                        && (selection.resolutions.isEmpty
+                            || selection.resolutions.contains($0.summary.resolutionMs))
+                }
+                if wanted.count > limit {
+                    return (Array(wanted.prefix(limit)), wanted[limit - 1].sequence)
+                }
+                return (wanted, after.last?.sequence ?? position.sequence)
+            }
+            reply(found.map { (windows: $0.0, scannedThrough: $0.1) })
+        }
+    }
+
+    func advance(
+        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        queue.async { [self] in
+            let done = state.withLock { state in
+                if state.failingAdvances > 0 {
+                    state.failingAdvances -= 1
+                    return false
+                }
+                state.cursors[endpoint] = position
+                state.parts[endpoint, default: 0] += parts
+                state.samples[endpoint, default: 0] += samples
+                state.dead += dead
+                state.advances += 1
+                return true
+            }
+            reply(done)
+        }
+    }
+
+    func onCommit(_ handler: @escaping @Sendable (Int64) -> Void) {
+        state.withLock { $0.handlers.append(handler) }
+    }
+}
