@@ -20,7 +20,8 @@ public struct ModelEvent: Sendable, Equatable {
     var node: Int32 = -1
     var gpu: Int8 = -1
     var reason = Reason.none
-    var value: Double?
+    /// As in `Event`: an XID, GPUs, megawatts, seconds lost or until the repair.
+    public var value: Double?
 }
 
 /// A date of the scenario that has nothing to do with chance.
