@@ -102,6 +102,21 @@ public struct SketchArena: ~Copyable, Sendable {
         }
     }
 
+    /// Adds one sketch of this arena to another.
+    public mutating func mergeOwn(_ sketch: Int, into target: Int) {
+        var buckets: [(Int32, UInt32)] = []
+        forEachBucket(of: sketch) { buckets.append(($0, $1)) }
+        for (key, count) in buckets { add(SketchKey(rawValue: key), to: target, count: count) }
+    }
+
+    /// Makes one sketch empty; its counters stay its own.
+    public mutating func clear(_ sketch: Int) {
+        let run = runs[sketch]
+        for place in 0..<Int(run.width) { counters[Int(run.offset) + place] = 0 }
+        runs[sketch].zeros = 0
+        strays[sketch] = nil
+    }
+
     /// Adds an encoded sketch.
     ///
     /// - Throws: when the bytes are no sketch. Buckets before the bad one have been added then.

@@ -121,3 +121,37 @@ extension QuantileSketch {
         }
     }
 }
+
+extension SketchCoding {
+    /// Three quantiles of an encoded sketch without making the sketch; as `QuantileSketch.quantile`.
+    ///
+    /// - Parameter shares: ascending, 0...1.
+    /// - Returns: `nil` for the empty sketch.
+    public static func quantiles(
+        _ shares: (Double, Double, Double), of bytes: ArraySlice<UInt8>, clampedTo range: ClosedRange<Double>?
+    ) throws(SketchDecodingError) -> (Double, Double, Double)? {
+        var total: UInt64 = 0
+        try decode(bytes) { _, count in total = saturatingSum(total, count) }
+        guard total > 0 else { return nil }
+        let ranks: InlineArray<3, UInt64> = [
+            QuantileSketch.rank(shares.0, of: total), QuantileSketch.rank(shares.1, of: total),
+            QuantileSketch.rank(shares.2, of: total),
+        ]
+        var found = InlineArray<3, Int32>(repeating: 0)
+        var next = 0
+        var seen: UInt64 = 0
+        try decode(bytes) { key, count in
+            seen = saturatingSum(seen, count)
+            while next < 3, seen > ranks[next] {
+                found[next] = key
+                next += 1
+            }
+            // Only saturated counts end before the last rank.
+            if next < 3 { found[next] = key }
+        }
+        func value(_ place: Int) -> Double {
+            QuantileSketch.clamped(SketchKey(rawValue: found[place]).value, to: range)
+        }
+        return (value(0), value(1), value(2))
+    }
+}

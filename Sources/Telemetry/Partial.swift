@@ -33,6 +33,8 @@ public struct WindowPartial: Sendable {
     public var groupGPUs: GPUCounts
     /// This shard's totals since the stream began.
     public var ledger: Ledger
+    /// A share may come in several slices; this one is the shard's last for this window and for all before it.
+    public var isLast = false
 
     public init(stream: StreamIndex, shard: Int, startMs: Int64, resolutionMs: Int64) {
         self.stream = stream

@@ -1,0 +1,29 @@
+/// The limits of the core. Times are milliseconds.
+public struct AggregationLimits: Sendable, Hashable {
+    /// Records on their way to one shard; beyond, offers are refused.
+    public var recordsInFlightMax = 262_144
+    /// A sample further ahead of its arrival is dropped as `future`.
+    public var futureMaxMs: Int64 = 600_000
+    /// How long the owner of a (GPU, field) may be silent before a second source of it takes over.
+    public var ownerSilentMs: Int64 = 30_000
+    /// Closings of one stream that were handed to the sink and are not committed yet.
+    public var closingsInFlightMax = 2
+    /// Windows of one stream that are over but could not be closed yet; beyond, offers to the stream are refused.
+    public var unclosedWindowsMax = 32
+    /// Windows that a stream has open in one shard; a sample that would open another is dropped as `tooOld`.
+    public var openWindowsMax = 256
+    /// Senders whose event time drives a watermark; further ones are not heard.
+    public var sendersMax = 16_384
+    /// Events of one stream that wait for a closing; beyond, the oldest are forgotten (and counted).
+    public var pendingEventsMax = 65_536
+    /// Intervals of job membership that a stream remembers.
+    public var jobIntervalsMax = 1_048_576
+    /// Series of one stream in one shard.
+    public var slotsMax = 1 << 26
+    /// Racks that one block on a shard's queue works on, so that nothing waits longer than about a millisecond.
+    public var racksPerBlock = 64
+    /// Nodes at which a block of a closing ends even before that many racks.
+    public var nodesPerBlock = 512
+
+    public init() {}
+}

@@ -1,0 +1,109 @@
+import Sketches
+import Telemetry
+
+extension FieldColumn {
+    /// Adds values that were added up elsewhere. The count stays at its greatest value instead of overflowing.
+    @inline(__always)
+    mutating func add(_ entity: Int, from other: FieldColumn, _ row: Int) {
+        let count = other.count[row]
+        guard count > 0 else { return }
+        if self.count[entity] == 0 {
+            self.count[entity] = count
+            sum[entity] = other.sum[row]
+            min[entity] = other.min[row]
+            max[entity] = other.max[row]
+        } else {
+            let (total, overflow) = self.count[entity].addingReportingOverflow(count)
+            self.count[entity] = overflow ? .max : total
+            sum[entity] += other.sum[row]
+            min[entity] = Swift.min(min[entity], other.min[row])
+            max[entity] = Swift.max(max[entity], other.max[row])
+        }
+    }
+
+    /// Appends entities that nothing was heard of.
+    mutating func grow(to entityCount: Int) {
+        let missing = entityCount - count.count
+        guard missing > 0 else { return }
+        count.append(contentsOf: repeatElement(0, count: missing))
+        sum.append(contentsOf: repeatElement(0, count: missing))
+        min.append(contentsOf: repeatElement(0, count: missing))
+        max.append(contentsOf: repeatElement(0, count: missing))
+    }
+
+    /// Whether any entity has a sample.
+    var isHeard: Bool { count.contains { $0 > 0 } }
+
+    /// Takes the sketches of the entities out of an arena; `first` is that of entity 0.
+    mutating func setSketches(_ arena: borrowing SketchArena, first: Int = 0) {
+        sketchOffsets = [0]
+        sketchOffsets.reserveCapacity(entityCount + 1)
+        sketchBytes = []
+        for entity in 0..<entityCount {
+            arena.encode(first + entity, into: &sketchBytes)
+            sketchOffsets.append(UInt32(sketchBytes.count))
+        }
+    }
+
+    /// Works out the quantiles from the sketches; none where no entity has a sketch. An entity that was heard only
+    /// while sketches were not fed gets its mean.
+    mutating func setQuantiles() {
+        guard !sketchBytes.isEmpty else {
+            p50 = []
+            p90 = []
+            p99 = []
+            return
+        }
+        p50 = Array(repeating: 0, count: entityCount)
+        p90 = p50
+        p99 = p50
+        for entity in 0..<entityCount {
+            guard let mean = mean(entity) else { continue }
+            let range = min[entity]...max[entity]
+            let found = try? SketchCoding.quantiles((0.5, 0.9, 0.99), of: sketch(entity), clampedTo: range)
+            p50[entity] = found?.0 ?? mean
+            p90[entity] = found?.1 ?? mean
+            p99[entity] = found?.2 ?? mean
+        }
+    }
+
+    mutating func dropSketches() {
+        sketchOffsets = []
+        sketchBytes = []
+    }
+}
+
+extension GPUCounts {
+    var entityCount: Int { expected.count }
+
+    mutating func grow(to entityCount: Int) {
+        let missing = entityCount - expected.count
+        guard missing > 0 else { return }
+        expected.append(contentsOf: repeatElement(0, count: missing))
+        reporting.append(contentsOf: repeatElement(0, count: missing))
+        inJob.append(contentsOf: repeatElement(0, count: missing))
+        faulted.append(contentsOf: repeatElement(0, count: missing))
+    }
+
+    mutating func add(_ entity: Int, from other: GPUCounts, _ row: Int) {
+        expected[entity] += other.expected[row]
+        reporting[entity] += other.reporting[row]
+        inJob[entity] += other.inJob[row]
+        faulted[entity] += other.faulted[row]
+    }
+
+    /// The most in any of the windows merged.
+    mutating func raise(_ entity: Int, to other: GPUCounts, _ row: Int) {
+        expected[entity] = max(expected[entity], other.expected[row])
+        reporting[entity] = max(reporting[entity], other.reporting[row])
+        inJob[entity] = max(inJob[entity], other.inJob[row])
+        faulted[entity] = max(faulted[entity], other.faulted[row])
+    }
+
+    /// The sums over the children of each of `count` parents.
+    func summed(count: Int, parent: (Int) -> Int) -> GPUCounts {
+        var sums = GPUCounts(entityCount: count)
+        for entity in 0..<entityCount { sums.add(parent(entity), from: self, entity) }
+        return sums
+    }
+}

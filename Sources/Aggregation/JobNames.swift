@@ -1,0 +1,26 @@
+import Synchronization
+
+/// The numbers of a stream's jobs, for hot structures.
+final class JobNames: Sendable {
+    private struct Table {
+        var numbers: [String: Int32] = [:]
+        var names: [String] = []
+    }
+
+    private let table = Mutex(Table())
+
+    /// The number of a job; the empty name is "no job".
+    func number(_ name: String) -> Int32 {
+        guard !name.isEmpty else { return JobSnapshot.none }
+        return table.withLock { table in
+            if let known = table.numbers[name] { return known }
+            let number = Int32(table.names.count)
+            table.numbers[name] = number
+            table.names.append(name)
+            return number
+        }
+    }
+
+    /// All names by number.
+    var all: [String] { table.withLock { $0.names } }
+}

@@ -1,0 +1,91 @@
+import Telemetry
+
+/// The nodes and racks that a shard owns, numbered from 0 in the order in which it met them.
+///
+/// The windows of a shard are arrays over these numbers; topology indices would leave them mostly empty.
+struct NodeDirectory {
+    /// By topology index, or -1.
+    private var localOfNode: [Int32] = []
+    private var localOfRack: [Int32] = []
+    /// By topology index: position among the GPUs of its rack, or -1.
+    private var ordinalOfGPU: [Int32] = []
+
+    /// By local number.
+    private(set) var nodes: [Int32] = []
+    private(set) var racks: [Int32] = []
+    /// Local nodes of each local rack.
+    private(set) var nodesOfRack: [[Int32]] = []
+    /// For each local rack, the local node and the topology index of each GPU by its position.
+    private(set) var gpuNodes: [[Int32]] = []
+    private(set) var gpus: [[Int32]] = []
+
+    /// How much of a topology's snapshot has been read in (fleets only).
+    private var readNodes = 0
+    private var readGPUs = 0
+
+    mutating func rack(_ rack: Int32) -> Int32 {
+        let known = Self.value(localOfRack, rack)
+        guard known < 0 else { return known }
+        let local = Int32(racks.count)
+        Self.set(&localOfRack, rack, local)
+        racks.append(rack)
+        nodesOfRack.append([])
+        gpuNodes.append([])
+        gpus.append([])
+        return local
+    }
+
+    mutating func node(_ node: Int32, rack: Int32) -> Int32 {
+        let known = Self.value(localOfNode, node)
+        guard known < 0 else { return known }
+        let local = Int32(nodes.count)
+        Self.set(&localOfNode, node, local)
+        nodes.append(node)
+        nodesOfRack[Int(rack)].append(local)
+        return local
+    }
+
+    /// The position of a GPU among those of its rack; both `rack` and `node` are local.
+    mutating func ordinal(gpu: Int32, node: Int32, rack: Int32) -> Int32 {
+        let known = Self.value(ordinalOfGPU, gpu)
+        guard known < 0 else { return known }
+        let ordinal = Int32(gpuNodes[Int(rack)].count)
+        Self.set(&ordinalOfGPU, gpu, ordinal)
+        gpuNodes[Int(rack)].append(node)
+        gpus[Int(rack)].append(gpu)
+        return ordinal
+    }
+
+    /// Local number of a rack that is known, or -1.
+    func find(rack: Int32) -> Int32 { Self.value(localOfRack, rack) }
+
+    /// Meets every GPU of the racks that this shard owns, in the order of the topology: in a rack that was not met
+    /// before, a GPU's position is then its bit in a `RackTick`.
+    mutating func read(_ topology: TopologySnapshot, owns: (Int32) -> Bool) {
+        while readNodes < topology.nodeRack.count {
+            let rack = topology.nodeRack[readNodes]
+            if owns(rack) { _ = node(Int32(readNodes), rack: self.rack(rack)) }
+            readNodes += 1
+        }
+        while readGPUs < topology.gpuNode.count {
+            let node = topology.gpuNode[readGPUs]
+            let rack = topology.nodeRack[Int(node)]
+            if owns(rack) {
+                let local = self.rack(rack)
+                _ = ordinal(gpu: Int32(readGPUs), node: self.node(node, rack: local), rack: local)
+            }
+            readGPUs += 1
+        }
+    }
+
+    private static func value(_ table: [Int32], _ index: Int32) -> Int32 {
+        Int(index) < table.count ? table[Int(index)] : -1
+    }
+
+    private static func set(_ table: inout [Int32], _ index: Int32, _ value: Int32) {
+        if table.count <= Int(index) {
+            table.append(contentsOf: repeatElement(-1, count: Int(index) + 1 - table.count))
+        }
+        table[Int(index)] = value
+    }
+}

@@ -1,0 +1,211 @@
+import Dispatch
+import QueueIsolation
+import Telemetry
+
+/// Merges the shares of the shards into summaries, and hands them to the sink one closing after the other.
+actor Roller {
+    /// One stream on its way upwards.
+    private final class RollerStream {
+        let shared: StreamShared
+        let ladder: RollupLadder
+        var step: CloseStep?
+        var partials: [WindowPartial] = []
+        var sharesDone = 0
+        var ledger = Ledger()
+        var outbox: [WindowClose] = []
+        var inFlight = 0
+        /// The last `closedThroughMs` that was handed over.
+        var handedOverMs: Int64?
+
+        init(_ shared: StreamShared) {
+            self.shared = shared
+            ladder = RollupLadder(shared.spec)
+            handedOverMs = shared.spec.closedThroughMs
+        }
+
+        var isQuiet: Bool { step == nil && outbox.isEmpty && inFlight == 0 }
+    }
+
+    private struct Waiter {
+        var isReady: @Sendable () -> Bool
+        var completion: @Sendable () -> Void
+    }
+
+    private nonisolated let executor = QueueExecutor(label: "colossus.roller", target: WorkerPool.shared)
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    nonisolated var queue: DispatchQueue { executor.queue }
+
+    private let shardCount: Int
+    private let closingsInFlightMax: Int
+    private let sink: any SummarySink
+    private let counters: CoreCounters
+    private var streams: [StreamIndex: RollerStream] = [:]
+    private var waiters: [Waiter] = []
+    /// Called when a step is done and the next may come.
+    private var stepDone: @Sendable (StreamIndex) -> Void = { _ in }
+
+    init(shardCount: Int, closingsInFlightMax: Int, sink: any SummarySink, counters: CoreCounters) {
+        self.shardCount = shardCount
+        self.closingsInFlightMax = closingsInFlightMax
+        self.sink = sink
+        self.counters = counters
+    }
+
+    private nonisolated func later(_ body: @escaping @Sendable (isolated Roller) -> Void) {
+        executor.queue.async { @Sendable in self.assumeIsolated { body($0) } }
+    }
+
+    nonisolated func onStepDone(_ body: @escaping @Sendable (StreamIndex) -> Void) {
+        later { $0.stepDone = body }
+    }
+
+    nonisolated func open(_ shared: StreamShared) {
+        later { $0.streams[shared.index] = RollerStream(shared) }
+    }
+
+    nonisolated func close(_ stream: StreamIndex, _ completion: @escaping @Sendable () -> Void) {
+        later { roller in
+            roller.streams[stream] = nil
+            roller.checkWaiters()
+            completion()
+        }
+    }
+
+    /// The shares of the shards for this step follow.
+    nonisolated func begin(_ step: CloseStep, _ stream: StreamIndex) {
+        later { $0.streams[stream]?.step = step }
+    }
+
+    nonisolated func receive(_ partial: WindowPartial) {
+        later { $0.take(partial) }
+    }
+
+    /// Calls `completion` as soon as nothing is on its way and `isReady` says so too.
+    nonisolated func whenIdle(
+        _ isReady: @escaping @Sendable () -> Bool, _ completion: @escaping @Sendable () -> Void
+    ) {
+        later { roller in
+            roller.waiters.append(Waiter(isReady: isReady, completion: completion))
+            roller.checkWaiters()
+        }
+    }
+
+    /// Something outside may have become idle.
+    nonisolated func poke() { later { $0.checkWaiters() } }
+
+    private func checkWaiters() {
+        guard !waiters.isEmpty, streams.values.allSatisfy(\.isQuiet) else { return }
+        let all = waiters
+        waiters = []
+        for waiter in all {
+            if waiter.isReady() { waiter.completion() } else { waiters.append(waiter) }
+        }
+    }
+
+    private func take(_ partial: WindowPartial) {
+        guard let stream = streams[partial.stream], let step = stream.step else { return }
+        guard partial.isLast else {
+            stream.partials.append(partial)
+            return
+        }
+        stream.ledger.add(partial.ledger)
+        stream.sharesDone += 1
+        guard stream.sharesDone == shardCount else { return }
+        stream.outbox += closings(stream, step)
+        stream.partials = []
+        stream.sharesDone = 0
+        stream.ledger = Ledger()
+        counters.closeSeconds.set(Double(DispatchTime.now().uptimeNanoseconds - step.decidedAtNs) / 1e9)
+        handOver(stream)
+    }
+
+    /// Hands over as many closings as may be on their way; the step is done when all of its own are.
+    private func handOver(_ stream: RollerStream) {
+        let index = stream.shared.index
+        while stream.inFlight < closingsInFlightMax, !stream.outbox.isEmpty {
+            let close = stream.outbox.removeFirst()
+            stream.inFlight += 1
+            counters.windowsClosed.add(Int64(close.windows.count))
+            sink.commit(close) { [weak self] in self?.later { $0.committed(index) } }
+        }
+        if stream.outbox.isEmpty, stream.step != nil, stream.inFlight < closingsInFlightMax {
+            stream.step = nil
+            stepDone(index)
+        }
+        checkWaiters()
+    }
+
+    private func committed(_ index: StreamIndex) {
+        guard let stream = streams[index] else { return }
+        stream.inFlight -= 1
+        handOver(stream)
+    }
+
+    private func closings(_ stream: RollerStream, _ step: CloseStep) -> [WindowClose] {
+        let topology = stream.shared.topology.snapshot()
+        var ledger = stream.shared.spec.ledger
+        ledger.add(stream.ledger)
+        ledger.add(step.accounted)
+        let shares = Dictionary(grouping: stream.partials, by: \.startMs)
+        var made: [(endMs: Int64, windows: [WindowSummary])] = []
+        for startMs in starts(stream, step, shares) {
+            let finest = finest(stream, step, startMs, shares[startMs] ?? [], topology)
+            let before = stream.ladder.close(throughMs: startMs, topology)
+            stream.ladder.add(finest)
+            let ended = stream.ladder.close(throughMs: finest.endMs, topology)
+            made.append((finest.endMs, [finest] + before + ended))
+        }
+        let rest = stream.ladder.close(throughMs: step.isFinal ? .max : step.throughMs, topology)
+        if !rest.isEmpty {
+            made.append((step.throughMs, rest))
+        } else if made.isEmpty, isWorthTelling(stream, step) {
+            made.append((step.throughMs, []))
+        } else if !made.isEmpty {
+            made[made.count - 1].endMs = step.throughMs
+        }
+        if !made.isEmpty { stream.handedOverMs = step.throughMs }
+        return made.enumerated().map { place, one in
+            WindowClose(
+                stream: stream.shared.spec.id, closedThroughMs: one.endMs, windows: one.windows,
+                topology: topology, ledger: ledger, events: place == 0 ? step.events : [])
+        }
+    }
+
+    /// The windows of a step: those with shares, those with a tick, and silent ones where they are wanted.
+    private func starts(
+        _ stream: RollerStream, _ step: CloseStep, _ shares: [Int64: [WindowPartial]]
+    ) -> [Int64] {
+        var starts = Set(shares.keys).union(step.tickedMs)
+        let finestMs = stream.shared.spec.plan.finestMs
+        if let fromMs = step.emptyFromMs {
+            var startMs = fromMs
+            if stream.handedOverMs == nil { startMs = max(fromMs, starts.min() ?? step.throughMs) }
+            while startMs < step.throughMs {
+                starts.insert(startMs)
+                startMs += finestMs
+            }
+        }
+        return starts.sorted()
+    }
+
+    private func finest(
+        _ stream: RollerStream, _ step: CloseStep, _ startMs: Int64, _ partials: [WindowPartial],
+        _ topology: TopologySnapshot
+    ) -> WindowSummary {
+        let spec = stream.shared.spec
+        let builder = WindowBuilder(
+            partials: partials, topology: topology, step: step, startMs: startMs,
+            endMs: startMs + spec.plan.finestMs)
+        return builder.levels(spec).summary(
+            spec, resolutionMs: spec.plan.finestMs, startMs: startMs, coverage: step.coverage,
+            topology: topology)
+    }
+
+    /// A stretch without windows is told of with its events, and else once in the shortest rollup.
+    private func isWorthTelling(_ stream: RollerStream, _ step: CloseStep) -> Bool {
+        guard let handedOverMs = stream.handedOverMs, step.events.isEmpty,
+            let everyMs = stream.shared.spec.plan.rollupsMs.first
+        else { return true }
+        return floorMultiple(step.throughMs, everyMs) > floorMultiple(handedOverMs, everyMs)
+    }
+}

@@ -1,0 +1,252 @@
+import Telemetry
+
+/// Holds a window for the arrays and queues that cannot hold what is not copyable. Only its shard touches it.
+final class WindowBox {
+    var state = WindowAccumulator()
+}
+
+/// One stream in one shard: series, open windows, and what goes from the one to the other.
+struct ShardStream: ~Copyable {
+    let shared: StreamShared
+    let shard: Int
+    let shardCount: Int
+    let limits: AggregationLimits
+
+    private var slots = SlotTable()
+    private var directory = NodeDirectory()
+    private var fields: [FieldIndex] = []
+    /// Column of each field, indexed by `FieldIndex`, or -1.
+    private var columnOfField = Array(repeating: Int16(-1), count: FieldCatalog.all.count)
+    /// Ascending by start.
+    private var windows: [WindowBox] = []
+    private var spare: [WindowBox] = []
+    private(set) var sealedThroughMs: Int64
+    private var jobs = JobSnapshot()
+
+    private var accepted: [AcceptedSample] = []
+    private var edges: [XIDEdge] = []
+    private var scratch: [Double] = []
+    private var lastTickMs = Int64.min
+    /// Last XID of each local rack's GPUs in a fleet; NaN before the first.
+    private var fleetXIDs: [[Double]] = []
+
+    /// Emptied windows that are kept for the next.
+    private static let spareMax = 2
+
+    init(shared: StreamShared, shard: Int, shardCount: Int, limits: AggregationLimits) {
+        self.shared = shared
+        self.shard = shard
+        self.shardCount = shardCount
+        self.limits = limits
+        sealedThroughMs = shared.spec.closedThroughMs ?? .min
+    }
+
+    mutating func register(_ series: [SeriesDescriptor]) {
+        for one in series where Int(one.slot) < limits.slotsMax {
+            var slot = Slot()
+            slot.rack = directory.rack(one.rack)
+            slot.node = directory.node(one.node, rack: slot.rack)
+            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: slot.rack)
+            slot.gpu = one.gpu
+            slot.field = column(one.field)
+            slot.isWide = SampleFilter.isWide[Int(one.field.rawValue)]
+            slot.isXID = one.field == .xidErrors
+            if let root = one.redundantTo { slot.root = Int32(root) }
+            slots.register(slot, at: Int(one.slot))
+        }
+    }
+
+    /// What became of a batch.
+    mutating func absorb(_ batch: SampleBatch) -> Ledger {
+        var drops = DropCounts()
+        accepted.removeAll(keepingCapacity: true)
+        edges.removeAll(keepingCapacity: true)
+        let rules = SlotTable.Rules(
+            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
+            futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
+        slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
+        let added = addAccepted(&drops)
+        if !edges.isEmpty { detect() }
+        var ledger = Ledger()
+        ledger.received = Int64(batch.records.count)
+        ledger.aggregated = Int64(added)
+        drops.move(into: &ledger)
+        shared.add(ledger, shard: shard)
+        return ledger
+    }
+
+    /// Samples mostly come in runs of one window.
+    private mutating func addAccepted(_ drops: inout DropCounts) -> Int {
+        var added = 0
+        var index = 0
+        while index < accepted.count {
+            let startMs = shared.spec.plan.start(accepted[index].timeMs)
+            let endMs = startMs + shared.spec.plan.finestMs
+            var end = index + 1
+            while end < accepted.count, accepted[end].timeMs >= startMs, accepted[end].timeMs < endMs {
+                end += 1
+            }
+            if let window = window(startMs, endMs) {
+                window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
+                added += end - index
+            } else {
+                drops.add(.tooOld, Int32(end - index))
+            }
+            index = end
+        }
+        return added
+    }
+
+    /// The open window with that start, or `nil` when too many are open.
+    private mutating func window(_ startMs: Int64, _ endMs: Int64) -> WindowBox? {
+        var place = windows.count
+        while place > 0, windows[place - 1].state.startMs >= startMs {
+            place -= 1
+            if windows[place].state.startMs == startMs { return windows[place] }
+        }
+        guard windows.count < limits.openWindowsMax else { return nil }
+        let window = spare.popLast() ?? WindowBox()
+        window.state.open(
+            startMs: startMs, endMs: endMs, fieldCount: fields.count, jobsVersion: jobs.version)
+        windows.insert(window, at: place)
+        shared.opened(startMs)
+        return window
+    }
+
+    private mutating func column(_ field: FieldIndex) -> UInt8 {
+        let known = columnOfField[Int(field.rawValue)]
+        if known >= 0 { return UInt8(known) }
+        let column = UInt8(fields.count)
+        columnOfField[Int(field.rawValue)] = Int16(column)
+        fields.append(field)
+        return column
+    }
+
+    mutating func use(_ snapshot: JobSnapshot) { jobs = snapshot }
+
+    mutating func seal(throughMs: Int64) { sealedThroughMs = max(sealedThroughMs, throughMs) }
+
+    // MARK: Closing
+
+    /// Takes out the windows that end by a time, oldest first.
+    mutating func take(throughMs: Int64) -> [WindowBox] {
+        var taken: [WindowBox] = []
+        while let first = windows.first, first.state.endMs <= throughMs {
+            taken.append(windows.removeFirst())
+        }
+        return taken
+    }
+
+    func sliceContext() -> SliceContext {
+        SliceContext(
+            shared: shared, shard: shard, directory: directory, fields: fields,
+            jobNames: shared.jobNames.all, limits: limits)
+    }
+
+    mutating func giveBack(_ window: WindowBox) {
+        shared.closed(window.state.startMs)
+        if spare.count < Self.spareMax { spare.append(window) }
+    }
+
+    // MARK: Fleets
+
+    /// Reads in what the topology has since the last tick, and makes what the racks of this tick are added with.
+    mutating func begin(_ tick: TickRun) -> (TickContext, racks: [Int32]) {
+        if tick.topology.version != 0 {
+            let count = Int32(shardCount)
+            let mine = Int32(shard)
+            directory.read(tick.topology) { $0 % count == mine }
+        }
+        let context = TickContext(
+            timeMs: tick.tick.timeMs, columns: tick.tick.fields.map { column($0) },
+            isWide: tick.tick.fields.map { SampleFilter.isWide[Int($0.rawValue)] }, jobs: tick.jobs,
+            feedsSketches: tick.feedsSketches)
+        scratch = Array(repeating: 0, count: max(scratch.count, context.columns.count * 64))
+        return (context, directory.racks)
+    }
+
+    /// Adds some of the shard's racks at one tick; `racks` are local numbers.
+    mutating func add(_ tick: TickRun, _ context: TickContext, racks: Range<Int>) -> Ledger {
+        var ledger = Ledger()
+        var drops = DropCounts()
+        edges.removeAll(keepingCapacity: true)
+        let startMs = shared.spec.plan.start(context.timeMs)
+        let refused = refusal(context.timeMs)
+        let box = refused == nil ? window(startMs, startMs + shared.spec.plan.finestMs) : nil
+        box?.state.prepare(directory, jobs, fieldCount: fields.count)
+        var values: [Double] = []
+        swap(&values, &scratch)
+        defer { swap(&values, &scratch) }
+        for rack in racks where Int(directory.racks[rack]) < tick.tick.rackCount {
+            let state = Self.fill(tick.tick, Int(directory.racks[rack]), &values)
+            let samples = Int64(state.reporting.nonzeroBitCount * context.columns.count)
+            ledger.received += samples
+            guard let box else {
+                drops.add(refused ?? .tooOld, Int32(samples))
+                continue
+            }
+            ledger.aggregated += Int64(
+                box.state.add(state, rack: rack, values.span, context, directory, &drops))
+            watchXIDs(state, rack, values, context)
+        }
+        drops.move(into: &ledger)
+        if !edges.isEmpty { detect() }
+        shared.add(ledger, shard: shard)
+        return ledger
+    }
+
+    private static func fill(_ tick: any FleetTick, _ rack: Int, _ values: inout [Double]) -> RackTick {
+        var span = values.mutableSpan
+        return tick.fill(rack: rack, into: &span)
+    }
+
+    mutating func finished(_ context: TickContext) { lastTickMs = max(lastTickMs, context.timeMs) }
+
+    /// The rules for a series, for a whole tick.
+    private func refusal(_ timeMs: Int64) -> DropReason? {
+        if timeMs < 0 { return .tooOld }
+        if timeMs <= lastTickMs { return timeMs == lastTickMs ? .duplicate : .outOfOrder }
+        return timeMs < sealedThroughMs ? .late : nil
+    }
+
+    private mutating func watchXIDs(
+        _ tick: RackTick, _ rack: Int, _ values: [Double], _ context: TickContext
+    ) {
+        let wanted = columnOfField[Int(FieldIndex.xidErrors.rawValue)]
+        guard wanted >= 0, let position = context.columns.firstIndex(of: UInt8(wanted)) else { return }
+        while fleetXIDs.count <= rack { fleetXIDs.append(Array(repeating: .nan, count: 64)) }
+        var bits = tick.reporting
+        while bits != 0 {
+            let gpu = bits.trailingZeroBitCount
+            bits &= bits - 1
+            let value = values[position * 64 + gpu]
+            let last = fleetXIDs[rack][gpu]
+            guard value != last, SampleFilter.reason(value, isWide: false) == nil else { continue }
+            fleetXIDs[rack][gpu] = value
+            if !last.isNaN, value != 0, gpu < directory.gpus[rack].count {
+                edges.append(
+                    XIDEdge(gpu: directory.gpus[rack][gpu], timeMs: context.timeMs, code: value))
+            }
+        }
+    }
+
+    // MARK: Detection
+
+    /// Tells of the XIDs that series have changed to.
+    private func detect() {
+        let topology = shared.topology.snapshot()
+        let events = edges.compactMap { edge -> Event? in
+            guard Int(edge.gpu) < topology.gpuNode.count else { return nil }
+            let node = Int(topology.gpuNode[Int(edge.gpu)])
+            let code = Int(exactly: edge.code.rounded()) ?? 0
+            let text = XID.text(code) ?? "not in DCGM's table"
+            let ordinal = Int(topology.gpuOrdinal[Int(edge.gpu)])
+            let name = topology.nodeNames[node]
+            return Event(
+                stream: shared.spec.id, timeMs: edge.timeMs, kind: .xid, entity: name, gpu: ordinal,
+                value: edge.code, message: "XID \(code) on GPU \(ordinal) of \(name): \(text)",
+                source: .detected)
+        }
+        shared.detected(events)
+    }
+}

@@ -1,0 +1,260 @@
+import Dispatch
+import Synchronization
+import Telemetry
+
+/// Decides when the windows of one stream are over, and drives their closing step by step.
+///
+/// A lock guards its state; while it is held, blocks are put on the queues of the shards, so that all of them see the
+/// decisions in one order with the batches. Nothing under the lock waits.
+final class StreamControl: Sendable {
+    struct State {
+        var watermark: Watermark
+        /// What the watermark says; for simulated streams the time of the last tick.
+        var watermarkMs: Int64?
+        /// Samples before this are late.
+        var sealedThroughMs: Int64?
+        /// Closing was ordered up to here.
+        var orderedThroughMs: Int64?
+        var isClosing = false
+        var isFinal = false
+        var seriesCount = 0
+        var jobs: JobTable
+        var faults: FaultTable
+        var events: [Event] = []
+        var accounted = Ledger()
+        var ticks = TickQueue()
+    }
+
+    let shared: StreamShared
+    let state: Mutex<State>
+    let shards: [Shard]
+    let roller: Roller
+    let limits: AggregationLimits
+    private let credits: Credits
+    private let counters: CoreCounters
+
+    init(
+        shared: StreamShared, shards: [Shard], roller: Roller, limits: AggregationLimits, credits: Credits,
+        counters: CoreCounters
+    ) {
+        self.shared = shared
+        self.shards = shards
+        self.roller = roller
+        self.limits = limits
+        self.credits = credits
+        self.counters = counters
+        let spec = shared.spec
+        var start = State(
+            watermark: Watermark(
+                plan: spec.plan, sendersMax: limits.sendersMax, closedThroughMs: spec.closedThroughMs),
+            jobs: JobTable(intervalsMax: limits.jobIntervalsMax),
+            faults: FaultTable(intervalsMax: limits.jobIntervalsMax))
+        start.watermarkMs = spec.closedThroughMs
+        start.sealedThroughMs = spec.closedThroughMs
+        start.orderedThroughMs = spec.closedThroughMs
+        state = Mutex(start)
+    }
+
+    private var plan: WindowPlan { shared.spec.plan }
+    private var isMeasured: Bool { !shared.spec.id.isSimulated }
+    private var index: StreamIndex { shared.index }
+
+    // MARK: What comes in
+
+    func open() {
+        roller.open(shared)
+        for shard in shards { shard.open(shared) }
+        take(shared.spec.openEvents, keep: false)
+    }
+
+    func register(_ series: [SeriesDescriptor], shard: Int) {
+        state.withLock { state in
+            state.seriesCount += series.count
+            shards[shard].register(series, index)
+            guard state.jobs.hasWaiting, state.jobs.resolveWaiting(find: shared.topology.nodeIndex) else {
+                return
+            }
+            publishJobs(state.jobs.snapshot)
+        }
+    }
+
+    func observed(_ sender: SenderID, newestMs: Int64, arrivalMs: Int64) {
+        state.withLock { state in
+            state.watermark.observed(sender, newestMs: newestMs, arrivalMs: arrivalMs)
+            if !isMeasured { advance(&state, toMs: newestMs) }
+        }
+    }
+
+    func tick(nowMs: Int64) {
+        state.withLock { state in
+            guard isMeasured, let watermarkMs = state.watermark.advance(nowMs: nowMs) else { return }
+            advance(&state, toMs: watermarkMs)
+        }
+    }
+
+    /// - Parameter keep: whether they go with the next closing; not when they were kept before a restart.
+    func take(_ events: [Event], keep: Bool) {
+        guard !events.isEmpty else { return }
+        state.withLock { state in
+            let version = state.jobs.snapshot.version
+            for event in events {
+                state.faults.take(event)
+                let job = event.job.isEmpty ? JobSnapshot.none : shared.jobNames.number(event.job)
+                guard job != JobSnapshot.none else { continue }
+                if event.kind == .jobStart {
+                    state.jobs.start(
+                        job, nodes: event.nodes, atMs: event.timeMs, find: shared.topology.nodeIndex)
+                } else if event.kind == .jobEnd {
+                    state.jobs.end(job, atMs: event.timeMs)
+                }
+            }
+            if state.jobs.snapshot.version != version { publishJobs(state.jobs.snapshot) }
+            guard keep else { return }
+            state.events += events
+            let excess = state.events.count - limits.pendingEventsMax
+            if excess > 0 {
+                state.events.removeFirst(excess)
+                counters.eventsForgotten.add(Int64(excess))
+            }
+        }
+    }
+
+    func account(_ ledger: Ledger) {
+        state.withLock { $0.accounted.add(ledger) }
+        counters.add(ledger)
+    }
+
+    /// Too many windows wait for the sink.
+    var isStalled: Bool { state.withLock { unclosedCount($0) > limits.unclosedWindowsMax } }
+
+    private func publishJobs(_ snapshot: JobSnapshot) {
+        for shard in shards { shard.use(snapshot, index) }
+    }
+
+    // MARK: Closing
+
+    /// Moves the watermark, never back.
+    func advance(_ state: inout State, toMs watermarkMs: Int64) {
+        state.watermarkMs = max(state.watermarkMs ?? watermarkMs, watermarkMs)
+        seal(&state, throughMs: plan.start(watermarkMs))
+    }
+
+    func seal(_ state: inout State, throughMs: Int64) {
+        guard throughMs > state.sealedThroughMs ?? .min else { return }
+        state.sealedThroughMs = throughMs
+        for shard in shards { shard.seal(index, throughMs: throughMs) }
+        orderNext(&state)
+    }
+
+    /// Orders the next step of closing, when none is on its way: one window, or a stretch in which none is open.
+    private func orderNext(_ state: inout State) {
+        guard !state.isClosing, let sealedMs = state.sealedThroughMs else { return }
+        guard sealedMs > state.orderedThroughMs ?? .min || state.isFinal else { return }
+        let emptyFromMs = emptyFrom(state, sealedMs)
+        let throughMs = nextEnd(state, sealedMs, emptyFromMs)
+        let tickedMs = state.ticks.takeTicked { $0 + plan.finestMs <= throughMs }
+        let step = CloseStep(
+            throughMs: throughMs, emptyFromMs: emptyFromMs, tickedMs: tickedMs,
+            isFleet: state.ticks.hasSeenAny,
+            coverage: isMeasured ? state.watermark.coverage(fromMs: throughMs - plan.finestMs) : 1,
+            faults: state.faults, jobs: state.jobs.snapshot, jobNames: shared.jobNames.all,
+            events: state.events, accounted: state.accounted,
+            isFinal: state.isFinal && throughMs == sealedMs,
+            decidedAtNs: DispatchTime.now().uptimeNanoseconds)
+        if step.isFinal { state.isFinal = false }
+        state.events = []
+        state.isClosing = true
+        state.orderedThroughMs = throughMs
+        roller.begin(step, index)
+        for shard in shards { shard.emit(index, throughMs: throughMs) }
+    }
+
+    /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long
+    /// gap.
+    private func emptyFrom(_ state: State, _ sealedMs: Int64) -> Int64? {
+        guard isMeasured, state.seriesCount > 0 else { return nil }
+        let recentMs = plan.start(sealedMs - plan.maxHoldMs)
+        return max(state.orderedThroughMs ?? recentMs, recentMs)
+    }
+
+    private func nextEnd(_ state: State, _ sealedMs: Int64, _ emptyFromMs: Int64?) -> Int64 {
+        var endMs = sealedMs
+        for startMs in [shared.firstOpenMs, state.ticks.firstTickedMs] {
+            if let startMs { endMs = min(endMs, startMs + plan.finestMs) }
+        }
+        if let emptyFromMs, let orderedMs = state.orderedThroughMs {
+            endMs = min(endMs, orderedMs < emptyFromMs ? emptyFromMs : orderedMs + plan.finestMs)
+        }
+        // A window that a late block has yet to close lies before what was ordered already.
+        return max(endMs, min(sealedMs, (state.orderedThroughMs ?? .min / 2) + plan.finestMs))
+    }
+
+    /// The roller has handed everything of the last step over.
+    func stepDone() {
+        let released = state.withLock { state in
+            state.isClosing = false
+            if let orderedMs = state.orderedThroughMs {
+                state.jobs.prune(beforeMs: orderedMs)
+                state.faults.prune(beforeMs: orderedMs)
+            }
+            orderNext(&state)
+            return releaseTicks(&state)
+        }
+        for done in released { done() }
+    }
+
+    func unclosedCount(_ state: State) -> Int {
+        guard state.isClosing, let sealedMs = state.sealedThroughMs else { return 0 }
+        return Int((sealedMs - (state.orderedThroughMs ?? sealedMs)) / plan.finestMs) + 1
+    }
+
+    /// Nothing is on its way through the shards or the roller.
+    var isIdle: Bool {
+        state.withLock { state in
+            !state.isClosing && !state.ticks.isBusy && !state.isFinal && credits.used(stream: index) == 0
+                && (state.orderedThroughMs ?? .min) >= (state.sealedThroughMs ?? .min)
+        }
+    }
+
+    /// Closes every window and every rollup. To be called when the shards have nothing more to do.
+    func closeAll() {
+        state.withLock { state in
+            let ends = [shared.lastOpenMs, state.ticks.lastTickedMs].compactMap {
+                $0.map { $0 + plan.finestMs }
+            }
+            let endMs = max(ends.max() ?? .min, state.sealedThroughMs ?? .min)
+            guard endMs > .min else { return }
+            state.isFinal = true
+            if endMs > state.sealedThroughMs ?? .min {
+                state.watermarkMs = endMs
+                seal(&state, throughMs: endMs)
+            } else {
+                orderNext(&state)
+            }
+        }
+    }
+
+    // MARK: Status
+
+    func status(nowMs: Int64) -> StreamStatus {
+        let inFlight = credits.used(stream: index)
+        var ledger = shared.spec.ledger
+        ledger.add(shared.processed)
+        return state.withLock { state in
+            ledger.add(state.accounted)
+            ledger.received += Int64(inFlight)
+            let senders = state.watermark.senders.sorted { $0.key.rawValue < $1.key.rawValue }
+            return StreamStatus(
+                stream: shared.spec.id, watermarkMs: state.watermarkMs,
+                closedThroughMs: state.orderedThroughMs,
+                lagMs: isMeasured ? state.watermarkMs.map { max(0, nowMs - $0) } ?? 0 : 0,
+                senders: senders.map { id, sender in
+                    .init(
+                        id: id, newestMs: sender.newestMs, lastArrivalMs: sender.lastArrivalMs,
+                        skewMs: sender.skewMs)
+                },
+                seriesCount: state.seriesCount, openWindowCount: shared.openCount,
+                unclosedWindowCount: unclosedCount(state), recordsInFlight: inFlight, ledger: ledger)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+import Sketches
+import Telemetry
+
+/// What the partials of a shard are made with.
+struct SliceContext {
+    var shared: StreamShared
+    var shard: Int
+    var directory: NodeDirectory
+    /// The shard's fields in the order of its columns.
+    var fields: [FieldIndex]
+    var jobNames: [String]
+    var limits: AggregationLimits
+}
+
+extension WindowAccumulator {
+    /// The share of some racks.
+    borrowing func partial(racks: Range<Int>, _ context: SliceContext) -> WindowPartial {
+        var partial = WindowPartial(
+            stream: context.shared.index, shard: context.shard, startMs: startMs,
+            resolutionMs: endMs - startMs)
+        let columns = context.fields.indices.sorted { context.fields[$0] < context.fields[$1] }
+            .filter { $0 < stride }
+        partial.fields = columns.map { context.fields[$0] }
+        fillNodes(&partial, racks, columns, context)
+        fillGroups(&partial, racks, columns, context)
+        return partial
+    }
+
+    private borrowing func fillNodes(
+        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext
+    ) {
+        var heard: [(node: Int32, local: Int32)] = []
+        for rack in racks {
+            for local in context.directory.nodesOfRack[rack]
+            where Int(local) < nodes.count && nodes[Int(local)].row >= 0 {
+                heard.append((context.directory.nodes[Int(local)], local))
+            }
+        }
+        heard.sort { $0.node < $1.node }
+        partial.nodes = heard.map(\.node)
+        if context.shared.spec.levels.contains(.node) {
+            let rows = heard.map { Int(nodes[Int($0.local)].row) }
+            partial.nodeColumns = columns.map { column(nodeCells, rows, $0, context.fields[$0]) }
+        }
+        var places: [Int32: Int] = [:]
+        places.reserveCapacity(heard.count)
+        for (place, node) in heard.enumerated() { places[node.local] = place }
+        partial.nodeGPUs = GPUCounts(entityCount: heard.count)
+        for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context) }
+    }
+
+    /// Counts the GPUs of a rack by node: a GPU that worked for two jobs in the window is one GPU.
+    private borrowing func countGPUs(
+        _ rack: Int, _ places: [Int32: Int], _ counts: inout GPUCounts, _ context: SliceContext
+    ) {
+        let gpuNodes = context.directory.gpuNodes[rack]
+        for word in 0..<(gpuNodes.count + 63) / 64 {
+            var bits = (reporting: UInt64(0), inJob: UInt64(0), expected: UInt64(0), faulted: UInt64(0))
+            var number = firstGroups[rack]
+            while number >= 0 {
+                let group = groups[Int(number)]
+                if word < Int(group.wordCount) {
+                    let place = Int(group.firstWord) + word
+                    bits.reporting |= reporting[place]
+                    bits.expected |= expected[place]
+                    bits.faulted |= faulted[place]
+                    if group.job != JobSnapshot.none { bits.inJob |= reporting[place] }
+                }
+                number = group.next
+            }
+            // Bit by bit only over what is there at all.
+            var any = bits.reporting | bits.expected
+            while any != 0 {
+                let bit = any.trailingZeroBitCount
+                any &= any - 1
+                let ordinal = word * 64 + bit
+                guard ordinal < gpuNodes.count, let place = places[gpuNodes[ordinal]] else { continue }
+                counts.reporting[place] += UInt32((bits.reporting >> UInt64(bit)) & 1)
+                counts.inJob[place] += UInt32((bits.inJob >> UInt64(bit)) & 1)
+                counts.expected[place] += UInt32((bits.expected >> UInt64(bit)) & 1)
+                counts.faulted[place] += UInt32((bits.faulted >> UInt64(bit)) & 1)
+            }
+        }
+    }
+
+    private borrowing func fillGroups(
+        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext
+    ) {
+        var numbers: [Int] = []
+        for rack in racks {
+            var number = firstGroups[rack]
+            while number >= 0 {
+                numbers.append(Int(number))
+                number = groups[Int(number)].next
+            }
+        }
+        partial.groups = numbers.map { number in
+            let group = groups[number]
+            let job = group.job == JobSnapshot.none ? "" : context.jobNames[Int(group.job)]
+            return GroupKey(rack: context.directory.racks[Int(group.rack)], job: job)
+        }
+        partial.groupGPUs = GPUCounts(entityCount: numbers.count)
+        for (place, number) in numbers.enumerated() {
+            for word in 0..<Int(groups[number].wordCount) {
+                let index = Int(groups[number].firstWord) + word
+                partial.groupGPUs.reporting[place] += UInt32(reporting[index].nonzeroBitCount)
+                partial.groupGPUs.expected[place] += UInt32(expected[index].nonzeroBitCount)
+                partial.groupGPUs.faulted[place] += UInt32(faulted[index].nonzeroBitCount)
+            }
+            if groups[number].job != JobSnapshot.none {
+                partial.groupGPUs.inJob[place] = partial.groupGPUs.reporting[place]
+            }
+        }
+        partial.groupColumns = columns.map { column in
+            var filled = self.column(groupCells, numbers, column, context.fields[column])
+            filled.sketchOffsets.reserveCapacity(numbers.count + 1)
+            filled.sketchOffsets.append(0)
+            for number in numbers {
+                sketches.encode(number * stride + column, into: &filled.sketchBytes)
+                filled.sketchOffsets.append(UInt32(filled.sketchBytes.count))
+            }
+            return filled
+        }
+    }
+
+    private borrowing func column(
+        _ cells: borrowing [Cell], _ rows: [Int], _ column: Int, _ field: FieldIndex
+    ) -> FieldColumn {
+        var filled = FieldColumn(field: field, entityCount: rows.count)
+        for (place, row) in rows.enumerated() {
+            let cell = cells[row * stride + column]
+            guard cell.count > 0 else { continue }
+            filled.count[place] = cell.count
+            filled.sum[place] = cell.sum
+            filled.min[place] = cell.min
+            filled.max[place] = cell.max
+        }
+        return filled
+    }
+}
