@@ -47,7 +47,8 @@ final class DecodeLane {
                 bytes.span.bytes.extracting(0..<count), hasher: core.hasher,
                 salt: SeriesFormat.remoteWrite.salt(sender), samplesMax: core.limits.samplesPerRequest,
                 into: &request)
-            try core.registry.resolve(request, in: bytes, format: .remoteWrite, sender: sender, into: &routes)
+            try core.registry.resolve(
+                request, in: bytes, format: .remoteWrite, sender: sender, arrivalMs: arrivalMs, into: &routes)
         } catch {
             throw answer(to: error, "The remote write message is corrupt at \(error).")
         }
@@ -69,7 +70,8 @@ final class DecodeLane {
                 salt: SeriesFormat.exposition.salt(sender), samplesMax: core.limits.samplesPerRequest,
                 into: &page)
             try core.registry.resolve(
-                page.request, in: bytes, format: .exposition, sender: sender, into: &routes)
+                page.request, in: bytes, format: .exposition, sender: sender, arrivalMs: arrivalMs,
+                into: &routes)
         } catch {
             throw answer(to: error, "The text cannot be read at \(error).")
         }

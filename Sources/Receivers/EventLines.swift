@@ -12,7 +12,7 @@ import WireFormats
 /// | `kind` | one of `EventKind` that can come from outside: see `kinds` |
 /// | `entity` | name of the node (or rack, array, hall) it happened to |
 /// | `gpu` | ordinal within the node |
-/// | `job`, `nodes` | of jobs; a job that starts needs nodes; with nodes, `job_end` is about these only |
+/// | `job`, `nodes` | of jobs; `job_start` names all nodes of the job |
 /// | `value` | XID number, seconds lost …: depends on the kind |
 /// | `message` | a sentence for people |
 ///

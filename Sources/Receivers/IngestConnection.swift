@@ -27,7 +27,6 @@ final class IngestConnection: ChannelInboundHandler {
     private let budget: BodyBudget
     private var state = State.idle
     private var body = ByteBuffer()
-    private var bodyLimit: Int
     private var held = 0
     private var keepsAlive = true
     private var path = "other"
@@ -41,7 +40,6 @@ final class IngestConnection: ChannelInboundHandler {
         self.core = core
         self.lane = lane
         self.budget = budget
-        bodyLimit = core.limits.bodyBytes
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -76,7 +74,7 @@ final class IngestConnection: ChannelInboundHandler {
     }
 
     private func collect(_ part: ByteBuffer, _ context: ChannelHandlerContext) {
-        guard body.readableBytes + part.readableBytes <= bodyLimit else {
+        guard body.readableBytes + part.readableBytes <= core.limits.bodyBytes else {
             refuseEarly(core.rules.tooLarge, context)
             return
         }

@@ -32,11 +32,11 @@ public final class IngestServer: Sendable {
     /// - Parameters:
     ///   - stream: where everything that comes in belongs; its topology is that of `streams`.
     ///   - inventory: where nodes stand; it wins over labels.
-    ///   - senders: shared by all receivers of the process, because it numbers senders.
+    ///   - senders: to be shared by all receivers of a process, because it numbers senders; without it, one of its own.
     ///   - account: gets what was rejected before the sink, after each request.
     public init(
         configuration: IngestConfiguration, sink: any BatchSink, events: any EventSink, streams: Streams,
-        stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable = SenderTable(),
+        stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable? = nil,
         account: @escaping @Sendable (Ledger, StreamIndex) -> Void, clock: WallClock, metrics: Metrics,
         logger: Logger
     ) {
@@ -49,7 +49,8 @@ public final class IngestServer: Sendable {
             events: events, inventory: inventory, limits: limits)
         core = IngestCore(
             limits: limits, listenerName: configuration.listenerName, sink: sink, events: events,
-            stream: stream, streamID: streamID, registry: registry, senders: senders,
+            stream: stream, streamID: streamID, registry: registry,
+            senders: senders ?? SenderTable(sendersMax: limits.senders),
             hasher: IdentityHasher(), clock: clock,
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
@@ -65,6 +66,10 @@ public final class IngestServer: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.threads))
         do {
             let listener = try await bind(group)
+            let core = core
+            group.any().scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
+                core.registry.tellJobs(nowMs: core.clock.nowMs())
+            }
             running.withLock { $0 = Running(group: group, listener: listener) }
             let address = BoundAddress(
                 host: listener.localAddress?.ipAddress ?? configuration.host,
@@ -98,6 +103,7 @@ public final class IngestServer: Sendable {
         timer.cancel()
         for channel in open { channel.close(promise: nil) }
         try? await running.group.shutdownGracefully()
+        core.registry.tellJobs(nowMs: core.clock.nowMs(), all: true)
         core.logger.info("stopped listening for telemetry")
     }
 

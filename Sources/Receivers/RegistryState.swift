@@ -24,6 +24,7 @@ struct RegistryState {
     private var gpus: [UInt64: Int32] = [:]
     private var ordinals: [String: UInt8] = [:]
     private var jobs: NodeJobs
+    private var membership = JobMembership()
     private var nodeNames: [Int32: String] = [:]
     /// Node and GPU of each slot of each shard.
     private var placeOfSlot: [[(node: Int32, gpu: Int32)]]
@@ -67,7 +68,7 @@ struct RegistryState {
 
     mutating func resolve(
         _ request: WriteRequest, in bytes: RawSpan, format: SeriesFormat, sender: SenderID,
-        into routes: inout [Route], changes: inout JobChanges
+        into routes: inout [Route]
     ) -> WireError? {
         // Also when a later run is found to be corrupt: their slots are given out.
         defer { announce() }
@@ -80,7 +81,7 @@ struct RegistryState {
                     let labels = try format.readLabels(bytes, run.labels, limits: limits.labels)
                     route = admit(labels, run.identity, sender)
                 }
-                if route.job > 0 { observe(route, request.samples[Int(run.firstSample)].timeMs, &changes) }
+                if route.job > 0 { observe(route, request.samples[Int(run.firstSample)].timeMs) }
                 routes.append(route)
             }
             return nil
@@ -216,10 +217,22 @@ struct RegistryState {
         return jobs.number(labels.job).map { $0 + 1 } ?? 0
     }
 
-    private mutating func observe(_ route: Route, _ timeMs: Int64, _ changes: inout JobChanges) {
+    private mutating func observe(_ route: Route, _ timeMs: Int64) {
         let place = placeOfSlot[Int(route.shard)][Int(route.slot)]
-        let seen = jobs.observe(node: place.node, gpu: place.gpu, job: route.job - 1, timeMs: timeMs)
-        guard let seen, let node = nodeNames[seen.node] else { return }
-        changes.add(node: node, from: jobs.name(seen.from), to: jobs.name(seen.to), timeMs: seen.timeMs)
+        let change = jobs.observe(node: place.node, gpu: place.gpu, job: route.job - 1, timeMs: timeMs)
+        if let change { membership.note(change) }
+    }
+
+    struct JobNews {
+        var job: String
+        var nodes: [String]
+        var timeMs: Int64
+    }
+
+    mutating func jobNews(nowMs: Int64, all: Bool = false) -> [JobNews] {
+        membership.due(nowMs: nowMs, all: all).map { news in
+            JobNews(
+                job: jobs.name(news.job), nodes: news.nodes.compactMap { nodeNames[$0] }, timeMs: news.timeMs)
+        }
     }
 }

@@ -46,21 +46,37 @@ final class SeriesRegistry: Sendable {
     ///
     /// - Parameter routes: is emptied, and gets one route a run.
     func resolve(
-        _ request: WriteRequest, in bytes: [UInt8], format: SeriesFormat, sender: SenderID,
+        _ request: WriteRequest, in bytes: [UInt8], format: SeriesFormat, sender: SenderID, arrivalMs: Int64,
         into routes: inout [Route]
     ) throws(WireError) {
         routes.removeAll(keepingCapacity: true)
         routes.reserveCapacity(request.runs.count)
-        var changes = JobChanges()
         var failure: WireError?
-        state.withLock { state in
+        let news = state.withLock { state in
             failure = state.resolve(
-                request, in: bytes.span.bytes, format: format, sender: sender, into: &routes,
-                changes: &changes)
+                request, in: bytes.span.bytes, format: format, sender: sender, into: &routes)
+            return state.jobNews(nowMs: arrivalMs)
         }
-        let happened = changes.events(stream: streamID)
-        if !happened.isEmpty { events.emit(happened) }
+        tell(news)
         if let failure { throw failure }
+    }
+
+    /// Tells what has changed in jobs and was held back. To be called every second or so.
+    func tellJobs(nowMs: Int64, all: Bool = false) {
+        tell(state.withLock { $0.jobNews(nowMs: nowMs, all: all) })
+    }
+
+    private func tell(_ news: [RegistryState.JobNews]) {
+        guard !news.isEmpty else { return }
+        events.emit(
+            news.map { news in
+                let isOver = news.nodes.isEmpty
+                let what = isOver ? "ended" : "runs on \(news.nodes.count) nodes"
+                return Event(
+                    stream: streamID, timeMs: news.timeMs, kind: isOver ? .jobEnd : .jobStart, job: news.job,
+                    nodes: news.nodes, message: "job \(news.job) \(what), say hpc_job labels",
+                    source: .detected)
+            })
     }
 
     /// Takes a new inventory for the nodes that come from now on, and returns how many known nodes it would place
@@ -82,38 +98,4 @@ final class SeriesRegistry: Sendable {
 
     /// Series that have a slot, of all senders together.
     var seriesCount: Int { state.withLock { $0.seriesCount } }
-}
-
-/// Changes of jobs that one request brought to light.
-struct JobChanges {
-    /// Nodes by (job, time), in the order in which they came up.
-    private var nodes: [Key: [String]] = [:]
-    private var order: [Key] = []
-
-    private struct Key: Hashable {
-        var kind: EventKind
-        var job: String
-        var timeMs: Int64
-    }
-
-    /// A node that goes from one job to another only starts with the other; one that goes to none ends with its job.
-    mutating func add(node: String, from: String, to: String, timeMs: Int64) {
-        let key =
-            to.isEmpty
-            ? Key(kind: .jobEnd, job: from, timeMs: timeMs) : Key(kind: .jobStart, job: to, timeMs: timeMs)
-        if nodes[key] == nil { order.append(key) }
-        nodes[key, default: []].append(node)
-    }
-
-    func events(stream: StreamID) -> [Event] {
-        order.map { key in
-            let names = nodes[key] ?? []
-            let verb = key.kind == .jobStart ? "start with" : "leave"
-            let subject = names.count == 1 ? "node \(names[0])" : "\(names.count) nodes"
-            return Event(
-                stream: stream, timeMs: key.timeMs, kind: key.kind,
-                entity: names.count == 1 ? names[0] : "", job: key.job, nodes: names,
-                message: "hpc_job labels: \(subject) \(verb) job \(key.job)", source: .detected)
-        }
-    }
 }
