@@ -29,6 +29,7 @@ public struct SummaryRequest: Sendable, Hashable {
     public init() {}
 
     public init(query: QueryString) throws(ControlError) {
+        try query.allow(["stream", "resolution", "level", "entity", "field", "at", "limit"])
         stream = query["stream"]
         resolutionMs = try query.duration("resolution")
         level = query["level"] ?? "site"
@@ -66,6 +67,7 @@ public struct TimelineRequest: Sendable, Hashable {
     public init() {}
 
     public init(query: QueryString) throws(ControlError) {
+        try query.allow(["stream", "resolution", "from", "to", "limit"])
         stream = query["stream"]
         resolutionMs = try query.duration("resolution")
         from = try query.time("from")
@@ -100,6 +102,7 @@ public struct EventsRequest: Sendable, Hashable {
     public init() {}
 
     public init(query: QueryString) throws(ControlError) {
+        try query.allow(["stream", "kind", "entity", "job", "from", "to", "after", "limit"])
         stream = query["stream"]
         kind = query["kind"]
         entity = query["entity"]
@@ -161,6 +164,13 @@ public struct ConfigCheckRequest: Codable, Sendable, Hashable {
 }
 
 extension QueryString {
+    /// A misspelt parameter would otherwise be an answer to another question.
+    func allow(_ names: [String]) throws(ControlError) {
+        guard let odd = items.first(where: { !names.contains($0.name) }) else { return }
+        throw ControlError(
+            .badRequest, "There is no parameter \(odd.name).", hint: "Use \(names.joined(separator: ", ")).")
+    }
+
     func duration(_ name: String) throws(ControlError) -> Int64? {
         guard let text = self[name] else { return nil }
         guard let ms = DurationText.milliseconds(text), ms > 0 else {

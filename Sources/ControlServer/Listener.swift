@@ -24,9 +24,9 @@ final class Listener: Sendable {
     init(
         _ router: Router<ConnectionContext>, at address: BindAddress, connectionsMax: Int, logger: Logger
     ) async throws {
-        // Hummingbird reports each start and stop; that is ours to say.
+        // Hummingbird reports each start, and each stop as an error; that is ours to say.
         var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .error)
+        quiet.logLevel = max(logger.logLevel, .critical)
         let (bound, continuation) = AsyncThrowingStream<any Channel, any Error>.makeStream()
         let application = Application(
             router: router,

@@ -30,7 +30,7 @@ struct WebGuard: RouterMiddleware {
         else {
             return ControlError(
                 .notPermitted, "The host \"\(authority)\" is not a name of this server.",
-                hint: "Use the address it listens on, or add the name to web.hosts.")
+                hint: "Use the address it listens on, or add the name to `hosts` in the configuration.")
         }
         return nil
     }

@@ -128,6 +128,8 @@ import Testing
     func pace() {
         #expect(PaceText.speed("1d/s") == "a day a second")
         #expect(PaceText.speed("86400") == "a day a second")
+        #expect(PaceText.speed("86400.0") == "a day a second")
+        #expect(PaceText.speed("0.5") == "500ms a second")
         #expect(PaceText.speed("1") == "in real time")
         #expect(PaceText.speed("max") == "as fast as possible")
         #expect(PaceText.speed("10x") == "10s a second")
@@ -198,7 +200,7 @@ import Testing
         #expect(printed == [100, 105, 106, 120])
         #expect(
             WatchLog.text(Samples.simulation)
-                == "2024-07-22  day 80 of 122  announced 100,000  installed 61,440  powered 32,000  in training 28,416"
+                == "2024-07-22  phase 1  day 80 of 122  announced 100,000  installed 61,440  powered 32,000  in training 28,416"
                 + "  utilization 91.2%  43.1 MW  interruptions 37  ETTR 0.942")
     }
 

@@ -36,6 +36,7 @@ import Testing
             ("limit=-1", "limit"), ("limit=100001", "limit"), ("limit=1e3", "limit"),
             ("level=a&level=b", "level"),
             ("entity=%zz", "entity"), ("entity=%ff", "entity"), ("entity=%4", "entity"),
+            ("levle=rack", "levle"),
         ])
     func refused(text: String, name: String) {
         let error = #expect(throws: ControlError.self) {

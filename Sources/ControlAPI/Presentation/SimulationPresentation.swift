@@ -112,7 +112,10 @@ public enum PaceText {
         let isPerSecond = text.hasSuffix("/s")
         let amount =
             isPerSecond ? String(text.dropLast(2)) : text.hasSuffix("x") ? String(text.dropLast()) : text
-        guard let ms = DurationText.milliseconds(amount) else { return "at speed \(text)" }
+        let seconds = isPerSecond ? nil : Double(amount)
+        let ms =
+            seconds.flatMap { Int64(exactly: ($0 * 1000).rounded()) } ?? DurationText.milliseconds(amount)
+        guard let ms, ms > 0 else { return "at speed \(text)" }
         switch ms {
         case 1000: return "in real time"
         case 60_000: return "a minute a second"

@@ -123,9 +123,11 @@ public struct WatchLog: Sendable {
 
     public static func text(_ run: SimulationStatus) -> String {
         let now = run.now
-        let day = now.phaseDays > 0 ? "\(now.phaseDay) of \(now.phaseDays)" : "\(now.day) of \(run.days)"
+        let day =
+            now.phaseDays > 0
+            ? "\(now.phase)  day \(now.phaseDay) of \(now.phaseDays)" : "day \(now.day) of \(run.days)"
         return [
-            now.time.endingDate, "day \(day)", "announced \(Number.grouped(now.announced))",
+            now.time.endingDate, day, "announced \(Number.grouped(now.announced))",
             "installed \(Number.grouped(now.installed))", "powered \(Number.grouped(now.powered))",
             "in training \(Number.grouped(now.inTraining))", "utilization \(Number.percent(now.utilization))",
             "\(Number.fixed(now.megawatts, 1)) MW", "interruptions \(Number.grouped(now.interruptions))",
