@@ -1,6 +1,5 @@
 import Dispatch
 import Store
-import Synchronization
 import Telemetry
 
 /// A `DeliveryStore` in memory, with the failures that a test asks for.
@@ -19,7 +18,7 @@ final class FakeStore: DeliveryStore {
         var handlers: [@Sendable (Int64) -> Void] = []
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
     private let queue = DispatchQueue(label: "fake.store")
 
     var snapshot: State { state.withLock { $0 } }

@@ -1,6 +1,5 @@
 import Dispatch
 import Glibc
-import Synchronization
 
 /// A real HTTP/1.1 server on a free loopback port that answers as a test tells it to. A thread a connection.
 final class ScriptedServer: Sendable {
@@ -27,8 +26,8 @@ final class ScriptedServer: Sendable {
     let port: UInt16
     private let listener: Int32
     private let answer: @Sendable (Request) -> Answer
-    private let open = Mutex<Set<Int32>>([])
-    private let seen = Mutex<[Request]>([])
+    private let open = Locked<Set<Int32>>([])
+    private let seen = Locked<[Request]>([])
 
     var requests: [Request] { seen.withLock { $0 } }
     func url(_ path: String = "/") -> String { "http://127.0.0.1:\(port)\(path)" }
