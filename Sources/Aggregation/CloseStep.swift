@@ -11,8 +11,8 @@ struct CloseStep: Sendable {
     var tickedMs: [Int64]
     /// The expected GPUs come from the ticks, not from the topology.
     var isFleet: Bool
-    /// By window start.
-    var coverage: Double
+    /// Newest event time of each sender that is expected; none for simulated streams.
+    var sendersNewestMs: [Int64]
     var faults: FaultTable
     var jobs: JobSnapshot
     var jobNames: [String]
@@ -23,4 +23,10 @@ struct CloseStep: Sendable {
     var isFinal: Bool
     /// Monotonic, nanoseconds: when it was decided.
     var decidedAtNs: UInt64
+
+    /// Share of the expected senders whose event time has reached a window.
+    func coverage(fromMs: Int64) -> Double {
+        guard !sendersNewestMs.isEmpty else { return 1 }
+        return Double(sendersNewestMs.count { $0 >= fromMs }) / Double(sendersNewestMs.count)
+    }
 }

@@ -16,11 +16,14 @@ actor Roller {
         var inFlight = 0
         /// The last `closedThroughMs` that was handed over.
         var handedOverMs: Int64?
+        /// Silence is worth a summary only after the first sample.
+        var hasHeard: Bool
 
         init(_ shared: StreamShared) {
             self.shared = shared
             ladder = RollupLadder(shared.spec)
             handedOverMs = shared.spec.closedThroughMs
+            hasHeard = shared.spec.closedThroughMs != nil
         }
 
         var isQuiet: Bool { step == nil && outbox.isEmpty && inFlight == 0 }
@@ -150,10 +153,12 @@ actor Roller {
         var made: [(endMs: Int64, windows: [WindowSummary])] = []
         for startMs in starts(stream, step, shares) {
             let finest = finest(stream, step, startMs, shares[startMs] ?? [], topology)
+            // After a gap: rollups that ended in it.
             let before = stream.ladder.close(throughMs: startMs, topology)
+            if !before.isEmpty { made.append((startMs, before)) }
             stream.ladder.add(finest)
             let ended = stream.ladder.close(throughMs: finest.endMs, topology)
-            made.append((finest.endMs, [finest] + before + ended))
+            made.append((finest.endMs, [finest] + ended))
         }
         let rest = stream.ladder.close(throughMs: step.isFinal ? .max : step.throughMs, topology)
         if !rest.isEmpty {
@@ -179,12 +184,13 @@ actor Roller {
         let finestMs = stream.shared.spec.plan.finestMs
         if let fromMs = step.emptyFromMs {
             var startMs = fromMs
-            if stream.handedOverMs == nil { startMs = max(fromMs, starts.min() ?? step.throughMs) }
+            if !stream.hasHeard { startMs = max(fromMs, starts.min() ?? step.throughMs) }
             while startMs < step.throughMs {
                 starts.insert(startMs)
                 startMs += finestMs
             }
         }
+        stream.hasHeard = stream.hasHeard || !shares.isEmpty
         return starts.sorted()
     }
 
@@ -197,7 +203,8 @@ actor Roller {
             partials: partials, topology: topology, step: step, startMs: startMs,
             endMs: startMs + spec.plan.finestMs)
         return builder.levels(spec).summary(
-            spec, resolutionMs: spec.plan.finestMs, startMs: startMs, coverage: step.coverage,
+            spec, resolutionMs: spec.plan.finestMs, startMs: startMs,
+            coverage: step.coverage(fromMs: startMs),
             topology: topology)
     }
 

@@ -156,7 +156,7 @@ final class StreamControl: Sendable {
         let step = CloseStep(
             throughMs: throughMs, emptyFromMs: emptyFromMs, tickedMs: tickedMs,
             isFleet: state.ticks.hasSeenAny,
-            coverage: isMeasured ? state.watermark.coverage(fromMs: throughMs - plan.finestMs) : 1,
+            sendersNewestMs: isMeasured ? state.watermark.senders.values.map(\.newestMs) : [],
             faults: state.faults, jobs: state.jobs.snapshot, jobNames: shared.jobNames.all,
             events: state.events, accounted: state.accounted,
             isFinal: state.isFinal && throughMs == sealedMs,

@@ -89,13 +89,6 @@ struct Watermark: Sendable {
         return currentMs
     }
 
-    /// Share of the known senders whose event time has reached a window.
-    func coverage(fromMs: Int64) -> Double {
-        guard !senders.isEmpty else { return 1 }
-        let heard = senders.values.count { $0.newestMs >= fromMs }
-        return Double(heard) / Double(senders.count)
-    }
-
     private func isActive(_ sender: Sender, _ nowMs: Int64) -> Bool {
         nowMs - sender.lastArrivalMs < senderSilentMs
     }

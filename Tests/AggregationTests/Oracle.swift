@@ -1,0 +1,115 @@
+import Sketches
+import Telemetry
+
+/// What summaries must say, worked out slowly from the samples themselves.
+struct Oracle {
+    struct Statistics {
+        var values: [Double] = []
+        var count: Int { values.count }
+        var sum: Double { values.sorted().reduce(0, +) }
+        var min: Double { values.min() ?? 0 }
+        var max: Double { values.max() ?? 0 }
+        var sketch: [UInt8] { QuantileSketch(values).encoded() }
+    }
+
+    struct Key: Hashable {
+        var startMs: Int64
+        var level: Level
+        /// Index at the level; for jobs -1.
+        var entity: Int
+        var job: String
+        var field: FieldIndex
+    }
+
+    /// A node's time in a job, half open.
+    struct Membership {
+        var node: Int
+        var job: String
+        var fromMs: Int64
+        var toMs: Int64
+    }
+
+    private(set) var statistics: [Key: Statistics] = [:]
+    /// GPUs heard of, by window, level, entity and job.
+    private(set) var heard: [Key: Set<Int>] = [:]
+
+    /// - Parameter samples: only those that must count.
+    init(
+        _ samples: [TestSample], windowMs: Int64, topology: TopologySnapshot, jobs: [Membership] = [],
+        gpusPerNode: Int = 64
+    ) {
+        for sample in samples {
+            let start = sample.timeMs / windowMs * windowMs
+            let rack = Int(topology.nodeRack[sample.node])
+            let array = Int(topology.rackArray[rack])
+            var places: [(Level, Int, String)] = [
+                (.node, sample.node, ""), (.rack, rack, ""), (.array, array, ""),
+                (.hall, Int(topology.arrayHall[array]), ""), (.site, 0, ""),
+            ]
+            let job = jobs.first {
+                $0.node == sample.node && $0.fromMs <= sample.timeMs && sample.timeMs < $0.toMs
+            }
+            if let job { places.append((.job, -1, job.job)) }
+            for (level, entity, job) in places {
+                let key = Key(startMs: start, level: level, entity: entity, job: job, field: sample.field)
+                statistics[key, default: Statistics()].values.append(sample.value)
+                var anyField = key
+                anyField.field = FieldIndex(rawValue: 0)
+                heard[anyField, default: []].insert(sample.node * gpusPerNode + sample.gpu)
+            }
+        }
+    }
+
+    /// Differences between a summary and the truth, in words.
+    func differences(_ summary: WindowSummary) -> [String] {
+        var found: [String] = []
+        var seen = 0
+        for level in summary.levels {
+            for column in level.columns {
+                for entity in 0..<column.entityCount {
+                    let key = Key(
+                        startMs: summary.startMs, level: level.level,
+                        entity: level.level == .job ? -1 : entity,
+                        job: level.level == .job ? level.jobs[entity] : "", field: column.field)
+                    let truth = statistics[key] ?? Statistics()
+                    seen += truth.count > 0 ? 1 : 0
+                    found += Self.compare(column, entity, truth).map { "\(key): \($0)" }
+                }
+            }
+            for entity in 0..<level.gpus.reporting.count {
+                let key = Key(
+                    startMs: summary.startMs, level: level.level, entity: level.level == .job ? -1 : entity,
+                    job: level.level == .job ? level.jobs[entity] : "", field: FieldIndex(rawValue: 0))
+                if Int(level.gpus.reporting[entity]) != heard[key]?.count ?? 0 {
+                    found.append("\(key): reporting \(level.gpus.reporting[entity])")
+                }
+            }
+        }
+        let wanted = statistics.keys.count { key in
+            key.startMs == summary.startMs && summary.level(key.level) != nil
+        }
+        if wanted != seen { found.append("\(wanted) statistics wanted, \(seen) there") }
+        return found
+    }
+
+    private static func compare(_ column: FieldColumn, _ entity: Int, _ truth: Statistics) -> [String] {
+        var found: [String] = []
+        if Int(column.count[entity]) != truth.count { found.append("count \(column.count[entity])") }
+        if column.min[entity] != truth.min { found.append("min \(column.min[entity])") }
+        if column.max[entity] != truth.max { found.append("max \(column.max[entity])") }
+        let error = abs(column.sum[entity] - truth.sum)
+        if error > 1e-12 * truth.values.reduce(0, { $0 + abs($1) }) {
+            found.append("sum \(column.sum[entity]) for \(truth.sum)")
+        }
+        if !column.sketchOffsets.isEmpty, Array(column.sketch(entity)) != truth.sketch {
+            found.append("sketch")
+        }
+        guard !column.p50.isEmpty, truth.count > 0 else { return found }
+        let sorted = truth.values.sorted()
+        for (share, value) in [(0.5, column.p50), (0.9, column.p90), (0.99, column.p99)] {
+            let exact = sorted[Int((share * Double(truth.count - 1)).rounded(.down))]
+            if abs(value[entity] - exact) > 0.0055 * abs(exact) { found.append("p\(share) \(value[entity])") }
+        }
+        return found
+    }
+}
