@@ -21,11 +21,7 @@ enum SettingsChecks {
                     "\(file) cannot be read: \(problem)", expected: "a CSV file node,rack,array,hall,model"))
         }
         for run in settings.simulations {
-            if let problem = SettingsFiles.problem(run.scenario) {
-                errors.append(
-                    place("simulation.\(run.run)").error(
-                        "\(run.scenario) cannot be read: \(problem)", expected: "a scenario file"))
-            }
+            errors += scenario(run, place("simulation.\(run.run)"))
         }
         var writers: [String: String] = [:]
         for endpoint in settings.endpoints {
@@ -39,6 +35,19 @@ enum SettingsChecks {
             errors += check(endpoint, settings) { place("endpoint.\(endpoint.name)" + $0) }
         }
         return errors
+    }
+
+    /// A scenario that is there is checked, too: its errors have places in its own file.
+    private static func scenario(_ run: DaemonSettings.SimulationRun, _ place: YAMLPlace) -> [SettingsError] {
+        if let problem = SettingsFiles.problem(run.scenario) {
+            return [place.error("\(run.scenario) cannot be read: \(problem)", expected: "a scenario file")]
+        }
+        do throws(SettingsFailure) {
+            _ = try loadScenario(path: run.scenario, seed: run.seed)
+            return []
+        } catch {
+            return error.errors
+        }
     }
 
     private static func windows(_ windows: DaemonSettings.Windows, _ place: YAMLPlace) -> [SettingsError] {
@@ -72,20 +81,5 @@ enum SettingsChecks {
                     "\(file) cannot be read: \(problem)", expected: "a file that holds a token"))
         }
         return errors
-    }
-}
-
-extension DaemonSettings {
-    /// The parts that differ and that only a restart can change; a reload changes the rest.
-    public func restartNeeded(for new: DaemonSettings) -> [String] {
-        var parts: [String] = []
-        if ingest != new.ingest { parts.append("ingest") }
-        if web != new.web { parts.append("web") }
-        if hosts != new.hosts { parts.append("hosts") }
-        if inventory != new.inventory { parts.append("inventory") }
-        if windows != new.windows { parts.append("windows") }
-        if aggregation != new.aggregation { parts.append("aggregation") }
-        if store != new.store { parts.append("store") }
-        return parts
     }
 }

@@ -101,7 +101,8 @@ struct LoadSettingsTests {
             simulations:
               - {run: r, scenario: s.yaml, seed: 7}
             """,
-            "s.yaml": "x",
+            "s.yaml": try String(
+                contentsOfFile: repository + "/Config/scenarios/small-512.yaml", encoding: .utf8),
             "conf.d/20-b.yaml":
                 "endpoints: [{name: one, levels: [rack]}, {name: three, kind: file, path: /x}]",
             "conf.d/10-a.yaml": """
@@ -241,6 +242,14 @@ struct LoadSettingsTests {
         #expect(starts == ["c.yaml:1:1:", "conf.d/a.yaml:2:1:", "conf.d/b.yaml:1:29:"])
     }
 
+    @Test("a simulation's scenario is checked, and its errors are at places of its own file")
+    func scenario() throws {
+        let folder = try ConfigFolder([
+            "c.yaml": "simulations: [{run: r, scenario: s.yaml}]", "s.yaml": "bogus: 1\n",
+        ])
+        #expect(folder.errors().contains { $0.hasPrefix("s.yaml:1:1: ") }, "\(folder.errors())")
+    }
+
     @Test("a file that cannot be read says why")
     func unreadable() throws {
         let folder = try ConfigFolder(["x": ""])
@@ -263,17 +272,5 @@ struct LoadSettingsTests {
         #expect(store.keepMs(resolutionMs: 60_000) == 7 * UTC.dayMs)
         #expect(store.keepMs(resolutionMs: 300_000) == 7 * UTC.dayMs)
         #expect(store.keepMs(resolutionMs: UTC.dayMs) == 730 * UTC.dayMs)
-    }
-
-    @Test("a reload can change endpoints, simulations and the log level only")
-    func restart() {
-        let old = DaemonSettings()
-        var new = old
-        new.endpoints = [.init(name: "a", destination: .file(path: "x"))]
-        new.log.level = .debug
-        #expect(old.restartNeeded(for: new).isEmpty)
-        new.windows.latenessMs += 1
-        new.hosts = ["a"]
-        #expect(old.restartNeeded(for: new) == ["hosts", "windows"])
     }
 }
