@@ -24,11 +24,14 @@ public struct SimulationRun: Sendable, Equatable {
     public var state: String
     /// Wall clock, Unix milliseconds.
     public var startedMs: Int64
+    /// Simulated milliseconds between ticks, where the user said so; `nil` follows the speed.
+    public var tickMs: Int64?
 
     public init(
         name: String, scenario: String, path: String, seed: UInt64, speed: String, state: String,
-        startedMs: Int64
+        startedMs: Int64, tickMs: Int64? = nil
     ) {
+        self.tickMs = tickMs
         self.name = name
         self.scenario = scenario
         self.path = path

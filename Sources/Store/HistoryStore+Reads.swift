@@ -47,13 +47,7 @@ extension HistoryStore {
     /// - Parameter ladder: the stream's resolutions in milliseconds.
     public func openRollups(_ stream: StreamID, ladder: [Int64]) async throws -> [WindowSummary] {
         let ladder = ladder.sorted()
-        try await write("ladder") { db in
-            let id = try CommitTransaction(db: db, nowMs: 0).streamID(stream)
-            try db.execute(
-                sql: "UPDATE streams SET ladder = ? WHERE id = ?",
-                arguments: [ladder.map(String.init).joined(separator: " "), id])
-        }
-        onWriter { $0.ladders[stream] = ladder }
+        try await write { $0.setLadder(ladder, of: stream) }
         return try await read { reader in
             guard
                 let row = try Row.fetchOne(

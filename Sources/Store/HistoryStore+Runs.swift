@@ -8,14 +8,14 @@ extension HistoryStore {
         try await write("run") { db in
             try db.execute(
                 sql: """
-                    INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+                    INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
                     scenario = excluded.scenario, path = excluded.path, seed = excluded.seed,
                     speed = excluded.speed, state = excluded.state, started_ms = excluded.started_ms,
-                    updated_ms = excluded.updated_ms
+                    updated_ms = excluded.updated_ms, tick_ms = excluded.tick_ms
                     """,
                 arguments: [
                     run.name, run.scenario, run.path, Int64(bitPattern: run.seed), run.speed, run.state,
-                    run.startedMs, nowMs,
+                    run.startedMs, nowMs, run.tickMs,
                 ])
         }
     }
@@ -27,29 +27,14 @@ extension HistoryStore {
                 SimulationRun(
                     name: row["name"], scenario: row["scenario"], path: row["path"],
                     seed: UInt64(bitPattern: row["seed"]), speed: row["speed"], state: row["state"],
-                    startedMs: row["started_ms"])
+                    startedMs: row["started_ms"], tickMs: row["tick_ms"])
             }
         }
     }
 
     /// Removes a stream and all that is kept of it; its name is free at once, its rows go in small steps. For a run
-    /// that begins anew under the same name.
-    public func remove(_ stream: StreamID) async throws {
-        try await write("remove") { db in
-            try db.execute(
-                sql: """
-                    UPDATE streams SET name = 'removed/' || id, closed_through_ms = ? WHERE name = ?
-                    """,
-                arguments: [Int64.max, stream.name])
-            if let run = stream.run {
-                try db.execute(sql: "DELETE FROM runs WHERE name = ?", arguments: [run])
-            }
-        }
-        onWriter { writer in
-            writer.forget(stream)
-            writer.planRetention()
-        }
-    }
+    /// that begins anew under the same name. Closings of the old run must not come after this.
+    public func remove(_ stream: StreamID) async throws { try await write { $0.remove(stream) } }
 
     public func save(_ senders: [SenderRecord]) async throws {
         try await write("senders") { db in

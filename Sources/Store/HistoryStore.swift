@@ -85,15 +85,19 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         writer.executor.queue.async { @Sendable [writer] in writer.assumeIsolated(work) }
     }
 
-    /// A write that is waited for.
-    func write(_ what: String, _ body: @escaping @Sendable (Database) throws -> Void) async throws(StoreError)
-    {
+    /// A write that is waited for; false is a failure, which was counted and logged.
+    func write(_ work: @escaping @Sendable (isolated StoreWriter) -> Bool) async throws(StoreError) {
         let succeeded = await withCheckedContinuation { continuation in
-            onWriter { writer in continuation.resume(returning: writer.attempt(what, body) != nil) }
+            onWriter { continuation.resume(returning: work($0)) }
         }
         if !succeeded {
             throw StoreError(.database, "the store could not write", advice: "the log says why; try again")
         }
+    }
+
+    func write(_ what: String, _ body: @escaping @Sendable (Database) throws -> Void) async throws(StoreError)
+    {
+        try await write { $0.attempt(what, body) != nil }
     }
 
     /// A read on a snapshot, beside the writer.

@@ -21,6 +21,8 @@ struct Retention {
     let limits: StoreLimits
     let nowMs: Int64
     let endpoints: [Endpoint]
+    /// Rows that the next closings will name.
+    let fleetsInUse: Set<Int64>
 
     struct Endpoint {
         var name: String
@@ -168,6 +170,7 @@ struct Retention {
             }
             try db.cachedStatement(sql: "DELETE FROM windows WHERE sequence = ?")
                 .execute(arguments: [window.sequence])
+            guard !fleetsInUse.contains(window.topology) else { continue }
             try db.cachedStatement(
                 sql: """
                     DELETE FROM topologies WHERE id = ?1

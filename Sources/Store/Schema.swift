@@ -89,7 +89,8 @@ enum Schema {
         """
         CREATE TABLE runs (
             name TEXT PRIMARY KEY, scenario TEXT NOT NULL, path TEXT NOT NULL, seed INTEGER NOT NULL,
-            speed TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL)
+            speed TEXT NOT NULL, state TEXT NOT NULL, started_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,
+            tick_ms INTEGER)
         """,
         """
         CREATE TABLE senders (

@@ -22,13 +22,16 @@ extension StoreWriter {
     }
 
     private func retain() {
+        guard !isClosed else { return }
         let sweep = Sweep(limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints)
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
+        let fleets = Set(topologies.values.map(\.id))
         let more = attempt("retention") { [limits, endpointLimits] db in
             if isSweep { try sweep.run(db) }
             let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
-            let retention = Retention(db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints)
+            let retention = Retention(
+                db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints, fleetsInUse: fleets)
             return try retention.step()
         }
         let shrank = shrink()

@@ -44,8 +44,9 @@ actor StoreWriter {
     private var pending: [Pending] = []
     private var failures = 0
     private var isRetryPlanned = false
-    private var isClosed = false
-    private var topologies: [StreamID: KnownTopology] = [:]
+    private(set) var isClosed = false
+    /// Rows of the fleets that were committed last.
+    private(set) var topologies: [StreamID: KnownTopology] = [:]
     var ladders: [StreamID: [Int64]] = [:]
     var endpointLimits: [String: EndpointLimit] = [:]
     var openedEndpoints: Set<String> = []
@@ -225,9 +226,37 @@ actor StoreWriter {
         }
     }
 
+    /// Frees a stream's name at once; its rows go in small steps, under a name that no stream can have.
+    func remove(_ stream: StreamID) -> Bool {
+        let removed: Void? = attempt("remove") { db in
+            try db.execute(
+                sql: "UPDATE streams SET name = 'removed/' || id, closed_through_ms = ? WHERE name = ?",
+                arguments: [Int64.max, stream.name])
+            if let run = stream.run {
+                try db.execute(sql: "DELETE FROM runs WHERE name = ?", arguments: [run])
+            }
+        }
+        if removed != nil {
+            forget(stream)
+            planRetention()
+        }
+        return removed != nil
+    }
+
     func forget(_ stream: StreamID) {
         topologies[stream] = nil
         ladders[stream] = nil
+    }
+
+    func setLadder(_ ladder: [Int64], of stream: StreamID) -> Bool {
+        let set: Void? = attempt("ladder") { db in
+            let id = try CommitTransaction(db: db, nowMs: 0).streamID(stream)
+            try db.execute(
+                sql: "UPDATE streams SET ladder = ? WHERE id = ?",
+                arguments: [ladder.map(String.init).joined(separator: " "), id])
+        }
+        if set != nil { ladders[stream] = ladder }
+        return set != nil
     }
 
     /// Commits what waits, or says what is lost, and lets go of the file.

@@ -310,6 +310,74 @@ import Testing
         await store.close()
     }
 
+    @Test("a full disk holds closings up, in order, until there is room")
+    func fullDisk() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var maker = CloseMaker(seed: 12, racks: 60)
+        await store.commit(maker.close(at: start))
+        let setPages = { @Sendable (pages: Int) in
+            store.onWriter { writer in
+                try? writer.pool.writeWithoutTransaction {
+                    try $0.execute(sql: "PRAGMA max_page_count = \(pages)")
+                }
+            }
+        }
+        setPages(1)  // SQLite takes the size that the file has
+        let done = Mutex(0)
+        for step in 1...4 {
+            store.commit(maker.close(at: start + Int64(step) * 10_000)) { done.withLock { $0 += 1 } }
+        }
+        await store.settle()
+        #expect(await store.windows(after: 0)?.windows.count == 1)
+        #expect(done.withLock { $0 } == 0)
+        #expect(sandbox.metrics.exposition().contains("colossus_store_queue_length 4"))
+        setPages(1_000_000)
+        await store.commit(maker.close(at: start + 50_000))
+        #expect(done.withLock { $0 } == 4)
+        #expect(await store.windows(after: 0)?.windows.map(\.sequence) == [1, 2, 3, 4, 5, 6])
+        await store.close()
+    }
+
+    @Test("everybody at once: commits, cursors, readers, removal")
+    func together() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let stream = try #require(StreamID.simulated(run: "busy"))
+        let start = start
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (seed, own) in [StreamID.measured, stream].enumerated() {
+                group.addTask {
+                    var maker = CloseMaker(seed: UInt64(seed), racks: 10)
+                    maker.stream = own
+                    for step in 1...30 { await store.commit(maker.close(at: start + Int64(step) * 10_000)) }
+                }
+            }
+            group.addTask {
+                var position = await store.openCursor("e", fromBeginning: true)?.sequence ?? -1
+                for _ in 0..<20 {
+                    let found = try #require(await store.windows(after: position, limit: 5))
+                    #expect(found.windows.map(\.sequence) == found.windows.map(\.sequence).sorted())
+                    position = found.scannedThrough
+                    #expect(await store.advance("e", to: position))
+                }
+            }
+            group.addTask {
+                for _ in 0..<20 {
+                    _ = try await store.streams()
+                    _ = try await store.summaries(
+                        SummaryQuery(stream: .measured, resolutionMs: 10_000, level: .rack, limit: 50))
+                    _ = try await store.endpointRecords()
+                    _ = try await store.openRollups(.measured, ladder: [10_000, 60_000])
+                    _ = store.sizeBytes
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(await store.windows(after: 0)?.windows.map(\.sequence) == Array(1...60))
+        await store.close()
+    }
+
     @Test("runs, senders and the removal of a stream")
     func runs() async throws {
         let sandbox = try Sandbox()

@@ -137,6 +137,96 @@ import Testing
         await store.close()
     }
 
+    @Test("the timeline is thinned with age and events go with the oldest history, by the stream's clock")
+    func sweep() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let day: Int64 = 86_400_000
+        let midnight: Int64 = 1_700_006_400_000
+        var maker = CloseMaker(seed: 1)
+        for minute in 1...30 {
+            var close = maker.close(at: midnight + Int64(minute) * 60_000)
+            close.events = [
+                Event(stream: .measured, timeMs: close.closedThroughMs, kind: .milestone, source: .ingest)
+            ]
+            await store.commit(close)
+        }
+        let sweep = Sweep(limits: store.limits, nowMs: 0, opened: [])
+        func times() async throws -> [Int64] {
+            try await store.timeline(.measured).map { ($0.timeMs - midnight) / 60_000 }
+        }
+        func pass(_ days: Int64) async throws {
+            var quiet = maker.close(at: midnight + days * day + 3_600_000)
+            quiet.windows = []
+            await store.commit(quiet)
+            try await store.write("test") { try sweep.run($0) }
+        }
+        #expect(try await times().count == 30)
+        try await pass(7)
+        #expect(try await times() == [10, 20, 30])
+        #expect(try await store.events(EventQuery()).count == 30)
+        try await pass(91)
+        #expect(try await times().isEmpty)
+        try await pass(731)
+        #expect(try await store.events(EventQuery()).isEmpty)
+        await store.close()
+    }
+
+    @Test("a timeline is read in steps, the last point of each, the newest when there are too many")
+    func timelineSteps() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in 1...12 { await store.commit(maker.close(at: start + Int64(step) * 10_000)) }
+        func times(step: Int64? = nil, limit: Int = 100) async throws -> [Int64] {
+            try await store.timeline(.measured, fromMs: start, stepMs: step, limit: limit)
+                .map { ($0.timeMs - start) / 1_000 }
+        }
+        #expect(try await times(step: 60_000) == [60, 120])
+        #expect(try await times(step: 50_000) == [10, 60, 110, 120])
+        #expect(try await times(limit: 2) == [110, 120])
+        #expect(try await store.timeline(.measured, fromMs: start, toMs: start + 20_000).count == 2)
+        await store.close()
+    }
+
+    @Test("a cursor that nobody opens is kept for a week, one that is open for ever")
+    func cursorsOfStrangers() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        _ = await store.openCursor("gone", fromBeginning: true)
+        _ = await store.openCursor("here", fromBeginning: true)
+        await store.close()
+        store = try sandbox.open()
+        _ = await store.openCursor("here", fromBeginning: true)
+        let now = sandbox.nowMs.withLock { $0 }
+        for (days, left) in [(6, ["gone", "here"]), (8, ["here"])] {
+            let sweep = Sweep(limits: store.limits, nowMs: now + Int64(days) * 86_400_000, opened: ["here"])
+            try await store.write("test") { try sweep.run($0) }
+            #expect(try await store.endpointRecords().map(\.endpoint) == left)
+        }
+        await store.close()
+    }
+
+    @Test("names of fleets go with the last window that needs them")
+    func fleets() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits())
+        for size in 1...5 {
+            var maker = CloseMaker(seed: 1, racks: size)
+            await fill(store, &maker, minutes: 1, from: start + Int64(size) * 60_000)
+        }
+        let fleets = {
+            try await store.read { try Int.fetchOne($0.db, sql: "SELECT count(*) FROM topologies") }
+        }
+        #expect(try await fleets() == 5)
+        var maker = CloseMaker(seed: 1, racks: 6)
+        await store.commit(maker.close(at: start + 7_200_000))
+        await store.settle()
+        #expect(try await fleets() == 1)
+        #expect(try await store.topology(.measured)?.rackNames.count == 6)
+        await store.close()
+    }
+
     @Test("the database gives space back in steps")
     func autoVacuum() async throws {
         let sandbox = try Sandbox()

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import GRDB
 import Logging
@@ -71,17 +72,38 @@ import Testing
         await next.close()
     }
 
-    @Test("a reader of another process does not stop commits")
-    func otherReader() async throws {
+    @Test("commits wait for somebody else's lock on the file, and a reader of it does not stop them")
+    func otherConnections() async throws {
         let sandbox = try Sandbox()
         let store = try sandbox.open()
         var maker = CloseMaker(seed: 1)
         await store.commit(maker.close(at: 1_700_000_040_000))
-        let uri = sandbox.database
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: uri))
-        await store.commit(maker.close(at: 1_700_000_050_000))
-        try handle.close()
-        #expect(await store.windows(after: 0)?.windows.count == 2)
+        let second = maker.close(at: 1_700_000_050_000)
+        let third = maker.close(at: 1_700_000_060_000)
+        let fourth = maker.close(at: 1_700_000_070_000)
+        var patient = Configuration()
+        patient.busyMode = .timeout(60)
+        let other = try DatabaseQueue(path: sandbox.database, configuration: patient)
+        let windows = { @Sendable (db: Database) throws -> Int in
+            try Int.fetchOne(db, sql: "SELECT count(*) FROM windows") ?? 0
+        }
+        try await other.write { db in
+            store.commit(second) {}
+            let seen = try windows(db)
+            #expect(seen == 1)
+        }
+        await store.commit(third)
+        #expect(try await other.read(windows) == 3)
+        try await other.read { db in
+            let seen = try windows(db)
+            #expect(seen == 3)
+            let done = DispatchSemaphore(value: 0)
+            store.commit(fourth) { done.signal() }
+            done.wait()
+            let still = try windows(db)
+            #expect(still == 3)
+        }
+        #expect(await store.windows(after: 0)?.windows.count == 4)
         await store.close()
     }
 
