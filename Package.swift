@@ -29,11 +29,12 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ more: [Target.Dependency] = []) -> Target {
+func tests(_ name: String, _ more: [Target.Dependency] = [], exclude: [String] = []) -> Target {
     .testTarget(
         name: "\(name)Tests",
         dependencies: [.byName(name: name), "TestSupport"] + (name == "Telemetry" ? [] : ["Telemetry"])
             + more,
+        exclude: exclude,
         swiftSettings: strict
     )
 }
@@ -99,7 +100,7 @@ var targets: [Target] = [
     tests("WireFormats", ["CSnappy"]),
     tests("Simulation"),
     tests("Playback", ["Simulation"]),
-    tests("Receivers", ["WireFormats"]),
+    tests("Receivers", ["WireFormats"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
     tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),

@@ -41,6 +41,7 @@ struct LabelCollector {
     private let limits: LabelLimits
     private var labels: [Label] = []
     private var problem: LabelProblem?
+    private var isSorted = true
 
     init(limits: LabelLimits) {
         self.limits = limits
@@ -60,9 +61,15 @@ struct LabelCollector {
         }
         guard labels.count < limits.count else { return refuse(.tooMany) }
         guard !name.isEmpty else { return refuse(.emptyName) }
-        guard !labels.contains(where: { $0.name == name }) else { return refuse(.repeated) }
+        guard !isKnown(name) else { return refuse(.repeated) }
         guard let value = bytes.text(value) else { return refuse(.notUTF8) }
         labels.append(Label(name, value))
+    }
+
+    /// Senders sort labels: a name that comes after the one before is a new one as long as all did so.
+    private mutating func isKnown(_ name: String) -> Bool {
+        if let last = labels.last, last.name >= name { isSorted = false }
+        return !isSorted && labels.contains { $0.name == name }
     }
 
     /// The first problem counts.
