@@ -9,8 +9,43 @@ protocol WindowGrid: Sendable {
     /// What a row brings: numbers, and bytes before compression, never estimated too low. No numbers: absent.
     func weight(row: Int) -> RowWeight
 
+    /// Where a part that starts at a row ends: as many rows as fit, and one that is present at least. The end is
+    /// either a present row or the end of all rows, so that absent rows never make a part of their own.
+    func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int)
+
     /// The body of a request that carries those rows.
     func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8]
+}
+
+extension WindowGrid {
+    func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {
+        var fill = PartFill(limits: limits)
+        var row = first
+        while row < rowCount, fill.take(weight(row: row)) { row += 1 }
+        return (row, fill.samples)
+    }
+}
+
+/// How full a part is.
+struct PartFill {
+    let limits: BatchLimits
+    private(set) var samples = 0
+    private(set) var bytes = 0
+
+    init(limits: BatchLimits) { self.limits = limits }
+
+    func hasRoom(for weight: RowWeight) -> Bool {
+        samples + weight.samples <= limits.samplesMax && bytes + weight.bytes <= limits.bytesMax
+    }
+
+    /// - Returns: `false` when it does not fit; whatever comes first fits, and so does what is absent.
+    mutating func take(_ weight: RowWeight) -> Bool {
+        guard weight.isPresent else { return true }
+        guard samples == 0 || hasRoom(for: weight) else { return false }
+        samples += weight.samples
+        bytes += weight.bytes
+        return true
+    }
 }
 
 struct RowWeight: Sendable, Equatable {
@@ -65,25 +100,11 @@ struct WindowProgress: Sendable {
     mutating func nextPart() -> Part? {
         guard !isFinished else { return nil }
         let first = nextRow
-        var samples = 0
-        var bytes = 0
-        var row = first
-        while row < grid.rowCount {
-            let weight = grid.weight(row: row)
-            if weight.isPresent {
-                let isOver =
-                    samples + weight.samples > limits.samplesMax || bytes + weight.bytes > limits.bytesMax
-                if samples > 0, isOver { break }
-                samples += weight.samples
-                bytes += weight.bytes
-            }
-            row += 1
-        }
-        // Here `row` is present or the end: absent rows never make a part of their own.
-        nextRow = row
+        let (end, samples) = grid.cut(from: first, limits: limits)
+        nextRow = end
         let part = Part(
             id: Part.id(of: window.summary, part: partIndex), sequence: window.sequence, index: partIndex,
-            rows: first..<row, samples: samples, endMs: window.summary.endMs
+            rows: first..<end, samples: samples, endMs: window.summary.endMs
         )
         partIndex += 1
         return part

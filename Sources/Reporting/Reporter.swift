@@ -106,9 +106,8 @@ public actor Reporter {
         isDraining = true
         for name in endpoints.keys.sorted() { handle(.drain(scope), name) }
         if !areAllStopped {
-            let milliseconds =
-                Int(limit.components.seconds * 1_000)
-                + Int(limit.components.attoseconds / 1_000_000_000_000_000)
+            let bounded = min(max(limit, .zero), .seconds(86_400)).components
+            let milliseconds = Int(bounded.seconds * 1_000 + bounded.attoseconds / 1_000_000_000_000_000)
             executor.queue.asyncAfter(deadline: .now() + .milliseconds(milliseconds)) {
                 @Sendable [weak self] in
                 self?.assumeIsolated { $0.endDrain() }
