@@ -77,7 +77,8 @@ var targets: [Target] = [
     program(
         "colossusd",
         [
-            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation", "Aggregation",
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
+            "Aggregation",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
             arguments, logging,
         ]

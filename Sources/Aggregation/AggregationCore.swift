@@ -126,6 +126,10 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
         control(stream)?.status(nowMs: clock.nowMs())
     }
 
+    /// Records on their way to each shard; `creditMax` at most.
+    public var creditUsed: [Int] { (0..<shardCount).map { credits.used(shard: $0) } }
+    public var creditMax: Int { limits.recordsInFlightMax }
+
     /// Adds what a receiver rejected before it became a batch: `received` and the drops.
     public func account(_ ledger: Ledger, stream: StreamIndex) { control(stream)?.account(ledger) }
 

@@ -5,7 +5,7 @@ public import Telemetry
 extension HistoryStore {
     /// Keeps a run, new or changed.
     public func save(_ run: SimulationRun, nowMs: Int64) async throws {
-        try await write("run") { db in
+        try await write(.run) { db in
             try db.execute(
                 sql: """
                     INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
@@ -37,7 +37,7 @@ extension HistoryStore {
     public func remove(_ stream: StreamID) async throws { try await write { $0.remove(stream) } }
 
     public func save(_ senders: [SenderRecord]) async throws {
-        try await write("senders") { db in
+        try await write(.senders) { db in
             for sender in senders {
                 let stream = try CommitTransaction(db: db, nowMs: sender.seenMs).streamID(sender.stream)
                 try db.execute(
@@ -73,7 +73,7 @@ extension HistoryStore {
         var encoded: [EncodedEvent] = []
         for event in events { encoded.append(try EncodedEvent(event, zstd: zstd)) }
         let rows = encoded
-        try await write("events") { db in
+        try await write(.events) { db in
             let transaction = CommitTransaction(db: db, nowMs: nowMs)
             for row in rows {
                 try transaction.insert(row, stream: transaction.streamID(row.event.stream))

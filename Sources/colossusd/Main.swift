@@ -1,3 +1,83 @@
 import ArgumentParser
+import Dispatch
+import Glibc
+import Logging
+import Settings
+import SystemdSupport
 
-@main struct Main: ParsableCommand { func run() {} }
+/// The program: reads the command line, starts the daemon, and waits for its end.
+@main
+struct Colossusd: ParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "colossusd",
+        abstract: "Simulates and ingests the telemetry of GPU training clusters.",
+        discussion: """
+            Receives remote write, exposition text and events on 127.0.0.1:9480, plays simulated fleets, aggregates \
+            both, keeps the history in the state directory and pushes summaries to the configured endpoints. \
+            colossusctl(1) talks to it.
+
+            EXAMPLES
+              colossusd --check-config --config ./colossusd.yaml
+              colossusd --config ./colossusd.yaml --state-dir ./state --runtime-dir ./run
+            """,
+        version: version
+    )
+
+    @Option(help: "The configuration; conf.d/*.yaml beside it is read after it.")
+    var config = "/etc/colossusd/colossusd.yaml"
+
+    @Option(help: "Where the history is kept. [default: $STATE_DIRECTORY, else /var/lib/colossusd]")
+    var stateDir: String?
+
+    @Option(help: "Where the control socket is. [default: $RUNTIME_DIRECTORY, else /run/colossusd]")
+    var runtimeDir: String?
+
+    @Flag(help: "Read and check the configuration, say what is wrong with it, and end with 0 or 78.")
+    var checkConfig = false
+
+    /// Signals are blocked before anything can have started a thread.
+    static func main() {
+        blockSignals()
+        main(nil)
+    }
+
+    func run() throws {
+        let settings = try load()
+        if checkConfig {
+            print("\(config) is good.")
+            return
+        }
+        let threshold = LogThreshold(Logger.Level(settings.log.level))
+        ServiceLogging.bootstrap(threshold: threshold)
+        let places = DaemonPlaces(
+            config: config,
+            stateDirectory: stateDir ?? ServiceDirectory.first("STATE_DIRECTORY") ?? "/var/lib/colossusd",
+            runtimeDirectory: runtimeDir ?? ServiceDirectory.first("RUNTIME_DIRECTORY") ?? "/run/colossusd")
+        let daemon = Daemon(settings: settings, places: places, threshold: threshold)
+        Task { Glibc.exit(await daemon.runUntilStopped()) }
+        dispatchMain()
+    }
+
+    private func load() throws -> DaemonSettings {
+        do {
+            return try loadSettings(path: config)
+        } catch {
+            StandardError.write("\(error)\n")
+            throw ExitCode(78)
+        }
+    }
+}
+
+/// Standard error, before there is a log.
+enum StandardError {
+    static func write(_ text: String) {
+        var bytes = Array(text.utf8)
+        _ = Glibc.write(STDERR_FILENO, &bytes, bytes.count)
+    }
+}
+
+extension Logger.Level {
+    init(_ level: DaemonSettings.Log.Level) { self = Logger.Level(rawValue: level.rawValue) ?? .info }
+}

@@ -25,8 +25,9 @@ struct ArrowTests {
         "CSystemd": [],
         "CZstd": [],
         "colossusd": [
-            "Telemetry", "Simulation", "Playback", "Receivers", "QueueIsolation", "Aggregation", "Store",
-            "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
+            "Aggregation",
+            "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
         ],
         "colossusctl": ["ControlAPI", "Settings", "Simulation"],
         "colossus-bench": [
@@ -160,7 +161,9 @@ struct ArrowTests {
         for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
             var parts = line.split(separator: " ")
             guard parts.contains("import"), let first = parts.first, words.contains(first) else { continue }
-            parts.removeAll { words.contains($0) || ["struct", "class", "enum", "protocol", "func"].contains($0) }
+            parts.removeAll {
+                words.contains($0) || ["struct", "class", "enum", "protocol", "func"].contains($0)
+            }
             if let module = parts.first { modules.insert(String(module.split(separator: ".")[0])) }
         }
         return modules

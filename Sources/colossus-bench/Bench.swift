@@ -1,0 +1,70 @@
+import ArgumentParser
+import Glibc
+
+/// Benchmarks that print a table. Each result stands beside a calibration figure of the same run, because machines
+/// drift: compare only what one run printed.
+@main
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "colossus-bench",
+        abstract: "Measures the core: ingest over HTTP, simulated telemetry, closing of windows.",
+        discussion: """
+            EXAMPLES
+              colossus-bench                        all of them, about a minute
+              colossus-bench ingest --rounds 5
+              colossus-bench --json
+            """
+    )
+
+    @Argument(help: "Which: ingest, simulate, close. Default: all of them.")
+    var names: [Benchmark] = Benchmark.allCases
+
+    @Option(help: "Rounds, interleaved over the benchmarks; the median is shown with the extremes.")
+    var rounds = 3
+
+    @Option(help: "The scenario of `simulate` and `close`; all of its GPUs stand at its end.")
+    var scenario = "Config/scenarios/colossus.yaml"
+
+    @Flag(help: "One JSON object a line instead of the table.")
+    var json = false
+
+    func validate() throws {
+        guard (1...100).contains(rounds) else { throw ValidationError("Rounds are 1 to 100.") }
+    }
+
+    func run() throws {
+        var results: [String: Series] = [:]
+        var order: [String] = []
+        for round in 1...rounds {
+            for name in names {
+                fputs("round \(round) of \(rounds): \(name.rawValue)\n", stderr)
+                let calibration = Calibration.measure()
+                for result in try name.run(scenario: scenario) {
+                    if results[result.name] == nil { order.append(result.name) }
+                    results[result.name, default: Series(unit: result.unit)].add(result, calibration)
+                }
+            }
+        }
+        let all = order.compactMap { name in results[name].map { (name, $0) } }
+        print(json ? Report.json(all) : Report.table(all))
+    }
+}
+
+enum Benchmark: String, CaseIterable, ExpressibleByArgument {
+    case ingest, simulate, close
+
+    func run(scenario: String) throws -> [Result] {
+        switch self {
+        case .ingest: try IngestBenchmark.run()
+        case .simulate: try SimulateBenchmark.run(scenario: scenario)
+        case .close: try CloseBenchmark.run(scenario: scenario)
+        }
+    }
+
+    /// One figure of one round.
+    struct Result {
+        var name: String
+        var value: Double
+        var unit: String
+    }
+}

@@ -1,0 +1,118 @@
+import Aggregation
+import ControlAPI
+import ControlServer
+import Glibc
+import Logging
+import Settings
+import Store
+import Telemetry
+
+// What the control interface can ask for.
+extension Daemon: ControlPlane {
+    func ready() async throws -> ReadyReply {
+        ReadyReply(ready: waitsFor == nil, state: state, reason: waitsFor)
+    }
+
+    func simulations() async throws -> [SimulationStatus] { try await running().runs.statuses() }
+
+    func simulation(run: String) async throws -> SimulationStatus {
+        try await running().runs.status(run: run)
+    }
+
+    func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
+        try await running().runs.start(start)
+    }
+
+    func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {
+        try await running().runs.change(run: run, action)
+    }
+
+    func status() async throws -> StatusReply {
+        let now = clock.nowMs()
+        var reply = StatusReply(
+            version: Colossusd.version, pid: Int(getpid()), started: UTCTime(ms: startedMs),
+            uptimeSeconds: Double(now - startedMs) / 1_000, state: state, ready: waitsFor == nil,
+            reason: waitsFor)
+        guard let parts else { return reply }
+        reply.simulations = try await parts.runs.statuses()
+        for id in parts.streams.all {
+            guard let index = parts.streams.find(id), let status = parts.core.status(index) else { continue }
+            var row = ControlAPI.StreamStatus(
+                status, rate: rates.perSecond[id] ?? 0, run: reply.simulations.first { $0.run == id.run })
+            if let gpus = try await newestGPUs(id, parts) {
+                row.gpusExpected = Int(gpus.expected[0])
+                row.gpusReporting = Int(gpus.reporting[0])
+            }
+            reply.streams.append(row)
+        }
+        reply.endpoints = try await endpoints()
+        reply.store = StoreStatus(
+            path: places.stateDirectory, bytes: parts.store.sizeBytes, bytesMax: settings.store.bytesMax)
+        let total = parts.core.creditMax
+        reply.shards = parts.core.creditUsed.enumerated().map { shard, used in
+            ShardStatus(shard: shard, series: 0, creditFree: total - used, creditTotal: total)
+        }
+        reply.warnings = warnings(reply)
+        return reply
+    }
+
+    /// GPUs of the whole site in the newest stored window.
+    private func newestGPUs(_ stream: StreamID, _ parts: DaemonParts) async throws -> GPUCounts? {
+        guard let finest = try await parts.store.resolutions(stream).first else { return nil }
+        let window = try await parts.store.window(
+            stream, resolutionMs: finest, levels: [.site], fields: [.gpuUtil])
+        guard let gpus = window?.summary.level(.site)?.gpus, !gpus.expected.isEmpty else { return nil }
+        return gpus
+    }
+
+    private func warnings(_ reply: StatusReply) -> [String] {
+        var warnings: [String] = []
+        for stream in reply.streams where !stream.keepingUp {
+            warnings.append("Stream \(stream.stream) is \(stream.verdict).")
+        }
+        for endpoint in reply.endpoints where endpoint.state == .retrying || endpoint.state == .disabled {
+            let error = endpoint.lastError.map { ": \($0)" } ?? ""
+            warnings.append("Endpoint \(endpoint.name) takes nothing\(error).")
+        }
+        return warnings
+    }
+
+    /// Received samples a second of each stream, between two looks.
+    func measureRates() {
+        guard let parts else { return }
+        for id in parts.streams.all {
+            guard let index = parts.streams.find(id), let status = parts.core.status(index) else { continue }
+            rates.note(id, received: status.ledger.received, nowMs: clock.nowMs())
+        }
+    }
+
+    /// The line of `systemctl status`.
+    func statusLine() async -> String {
+        guard let reply = try? await status() else { return "starting" }
+        var pieces = reply.streams.filter { $0.samples.received > 0 || $0.kind == .simulated }.map { stream in
+            "\(stream.stream): \(stream.verdict), \(stream.gpusReporting) GPUs, "
+                + "\(Int64(stream.samplesPerSecond)) samples/s"
+        }
+        let down = reply.endpoints.filter { $0.state == .retrying || $0.state == .disabled }.count
+        if !reply.endpoints.isEmpty {
+            pieces.append("\(reply.endpoints.count - down) of \(reply.endpoints.count) endpoints ok")
+        }
+        pieces.append("up \(DurationText.rough(seconds: reply.uptimeSeconds.rounded()))")
+        return pieces.joined(separator: "; ")
+    }
+}
+
+/// Samples a second, from totals, over about ten seconds.
+struct SampleRates {
+    private var marks: [StreamID: [(ms: Int64, received: Int64)]] = [:]
+    private(set) var perSecond: [StreamID: Double] = [:]
+
+    mutating func note(_ stream: StreamID, received: Int64, nowMs: Int64) {
+        var known = marks[stream, default: []]
+        known.append((nowMs, received))
+        if known.count > 6 { known.removeFirst() }
+        marks[stream] = known
+        guard let first = known.first, nowMs > first.ms else { return }
+        perSecond[stream] = Double(received - first.received) * 1_000 / Double(nowMs - first.ms)
+    }
+}

@@ -1,0 +1,141 @@
+import Aggregation
+import ControlAPI
+import Dispatch
+import Glibc
+import Logging
+import QueueIsolation
+import Settings
+import SystemdSupport
+import Telemetry
+
+/// The running service: starts its parts from right to left, so that nothing arrives before there is somewhere to
+/// put it, and stops them from left to right, so that nothing that was taken is left behind.
+actor Daemon {
+    let places: DaemonPlaces
+    let threshold: LogThreshold
+    let metrics = Metrics()
+    let clock = WallClock.system
+    let logger = Logger(label: "colossusd")
+    let notifier = Notifier.systemd
+    let startedMs = WallClock.system.nowMs()
+    /// Signals, ticks and the watchdog.
+    nonisolated let eventQueue = QueueExecutor(label: "colossus.events", target: WorkerPool.shared)
+
+    var settings: DaemonSettings
+    var parts: DaemonParts?
+    var state = DaemonState.starting
+    /// What it waits for; `nil` when it is ready.
+    var waitsFor: String? = "it is starting"
+    var rates = SampleRates()
+    private var stopRequest: CheckedContinuation<Void, Never>?
+    private var isStopRequested = false
+
+    init(settings: DaemonSettings, places: DaemonPlaces, threshold: LogThreshold) {
+        self.settings = settings
+        self.places = places
+        self.threshold = threshold
+    }
+
+    /// Runs until SIGTERM or SIGINT; the exit status of the process.
+    func runUntilStopped() async -> Int32 {
+        let signals = SignalSources(queue: eventQueue.queue) { @Sendable [weak self] request in
+            Task { await self?.handle(request) }
+        }
+        defer { signals.cancel() }
+        logger.notice(
+            "colossusd starts",
+            metadata: JournalMessage.started.metadata([
+                "version": "\(Colossusd.version)", "config": "\(places.config)",
+                "state_directory": "\(places.stateDirectory)",
+            ]))
+        do {
+            try places.prepare()
+            try await start()
+        } catch {
+            logger.critical("colossusd cannot start: \(error)")
+            notifier.failed(errno: EINVAL, status: "cannot start: \(error)")
+            await stop()
+            return 1
+        }
+        await withCheckedContinuation { continuation in
+            if isStopRequested { continuation.resume() } else { stopRequest = continuation }
+        }
+        await stop()
+        return 0
+    }
+
+    private func start() async throws {
+        let parts = try await DaemonParts.start(self)
+        self.parts = parts
+        state = .running
+        waitsFor = nil
+        await startTicking(parts)
+        notifier.ready(status: await statusLine())
+        logger.notice(
+            "colossusd is ready",
+            metadata: JournalMessage.ready.metadata([
+                "ingest": "\(settings.ingest.listen.host):\(parts.ingestPort)",
+                "web": "\(settings.web.listen.host):\(parts.webPort)", "control": "\(places.controlSocket)",
+            ]))
+        BlockedQueueTest.start(parts.monitoredQueues)
+    }
+
+    private func stop() async {
+        state = .draining
+        waitsFor = "it is stopping"
+        guard let parts else { return }
+        notifier.stopping(status: "draining")
+        logger.notice("colossusd drains")
+        await parts.stop()
+        self.parts = nil
+        logger.notice("colossusd has drained", metadata: JournalMessage.drained.metadata())
+    }
+
+    private func handle(_ request: SignalSources.Request) async {
+        switch request {
+        case .stop:
+            isStopRequested = true
+            stopRequest?.resume()
+            stopRequest = nil
+        case .reload:
+            do { _ = try await reload() } catch { logger.error("the reload failed: \(error)") }
+        }
+    }
+
+    // MARK: Ticks
+
+    private func startTicking(_ parts: DaemonParts) async {
+        await parts.ticker.start(
+            core: { parts.core.tick() },
+            slow: { [weak self] in Task { await self?.tickSlowly() } })
+        await parts.watchdog.start()
+    }
+
+    /// Every two seconds: rates and the line that `systemctl status` shows.
+    private func tickSlowly() async {
+        guard state == .running else { return }
+        measureRates()
+        notifier.status(await statusLine())
+    }
+}
+
+extension WallClock {
+    /// CLOCK_REALTIME.
+    static let system = WallClock {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+    }
+}
+
+/// For the service test: `COLOSSUSD_TEST_BLOCK_QUEUE=LABEL` blocks that queue for good, 5 s after READY, so that the
+/// watchdog can be seen to notice.
+enum BlockedQueueTest {
+    static func start(_ queues: [MonitoredQueue]) {
+        guard let value = getenv("COLOSSUSD_TEST_BLOCK_QUEUE") else { return }
+        let label = String(cString: value)
+        for queue in queues where queue.label == label {
+            queue.queue.asyncAfter(deadline: .now() + 5) { @Sendable in while true { sleep(3_600) } }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+import Aggregation
+import ControlAPI
+import ControlServer
+import Exchange
+import Foundation
+import Logging
+import QueueIsolation
+import Receivers
+import Reporting
+import Settings
+import Store
+import SystemdSupport
+import Telemetry
+import WireFormats
+
+/// The parts of the running service, left to right as in `Sources/README.md`.
+struct DaemonParts: Sendable {
+    let streams: Streams
+    let runs: SimulationRuns
+    let ingest: IngestServer
+    let core: AggregationCore
+    let store: HistoryStore
+    let reporter: Reporter
+    let control: ControlServer
+    let ticker: Ticker
+    let watchdog: WatchdogFeeder
+    let measured: StreamIndex
+    let ingestPort: Int
+    let webPort: Int
+    let monitoredQueues: [MonitoredQueue]
+
+    /// Sinks first, then the core, then the sources, so that nothing arrives before there is somewhere to put it.
+    static func start(_ daemon: Daemon) async throws -> DaemonParts {
+        let settings = await daemon.settings
+        let (clock, metrics, places) = (daemon.clock, daemon.metrics, daemon.places)
+        let streams = Streams()
+        let store = try openStore(settings, places, clock, metrics)
+        let reporter = Reporter(
+            store: store, clock: clock, metrics: metrics, logger: Logger(label: "reporter"),
+            seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory])
+        let core = AggregationCore(
+            shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: store,
+            clock: clock, metrics: metrics, limits: AggregationLimits(settings))
+        let measured = try await openMeasured(settings, streams, core, store)
+        try await apply(settings.endpoints, reporter, store)
+        let runs = SimulationRuns(
+            core: core, store: store, streams: streams, clock: clock,
+            levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
+        let ingest = try makeIngest(settings, core, streams, measured, clock, metrics)
+        let ingestPort = try await listen(settings, ingest)
+        await runs.resume(settings.simulations)
+        let (control, webPort) = try await startControl(settings, daemon)
+        let fixed =
+            core.monitoredQueues + store.monitoredQueues + reporter.monitoredQueues
+            + [MonitoredQueue(label: "colossus.events", queue: daemon.eventQueue.queue)]
+        let watchdog = WatchdogFeeder(
+            executor: daemon.eventQueue, notifier: daemon.notifier,
+            timeoutMs: WatchdogFeeder.systemdTimeoutMs(),
+            logger: Logger(label: "watchdog"), queues: { fixed + runs.monitoredQueues })
+        return DaemonParts(
+            streams: streams, runs: runs, ingest: ingest, core: core, store: store, reporter: reporter,
+            control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
+            measured: measured,
+            ingestPort: ingestPort, webPort: webPort, monitoredQueues: fixed)
+    }
+
+    /// Sources first, then what is on its way, then the sinks.
+    func stop() async {
+        await ingest.stop(grace: .seconds(5))
+        await runs.suspend()
+        await withCheckedContinuation { continuation in core.drain { continuation.resume() } }
+        await reporter.drain(within: .seconds(10))
+        await ticker.stop()
+        await control.stop()
+        await store.close()
+        await watchdog.stop()
+    }
+
+    // MARK: One function a part
+
+    private static func shardCount(_ settings: DaemonSettings) -> Int {
+        let wanted = settings.aggregation.shards
+        return wanted > 0 ? wanted : ProcessInfo.processInfo.activeProcessorCount
+    }
+
+    private static func openStore(
+        _ settings: DaemonSettings, _ places: DaemonPlaces, _ clock: WallClock, _ metrics: Metrics
+    ) throws -> HistoryStore {
+        var limits = StoreLimits()
+        limits.ages = settings.store.retention.map { .init(resolutionMs: $0.resolutionMs, keepMs: $0.keepMs) }
+        limits.eventsKeepMs = settings.store.eventsKeepMs
+        limits.bytesMax = settings.store.bytesMax
+        return try HistoryStore(
+            directory: places.stateDirectory, limits: limits, clock: clock, metrics: metrics,
+            logger: Logger(label: "store"))
+    }
+
+    private static func openMeasured(
+        _ settings: DaemonSettings, _ streams: Streams, _ core: AggregationCore, _ store: HistoryStore
+    ) async throws -> StreamIndex {
+        if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
+        let windows = settings.windows
+        var spec = StreamSpec(id: .measured, site: settings.inventory.site)
+        spec.plan = WindowPlan(
+            finestMs: windows.finestMs, rollupsMs: windows.rollupsMs, latenessMs: windows.latenessMs,
+            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs)
+        spec.levels = Set(settings.aggregation.measuredLevels)
+        spec.openRollups = try await store.openRollups(.measured, ladder: windows.resolutionsMs)
+        spec.openEvents = try await OpenEvents.read(.measured, store)
+        let record = try await store.stream(.measured)
+        spec.closedThroughMs = record?.closedThroughMs
+        spec.ledger = record?.ledger ?? Ledger()
+        return core.openStream(spec)
+    }
+
+    /// Tells the reporter and, for its retention, the store what the endpoints want.
+    static func apply(
+        _ endpoints: [DaemonSettings.Endpoint], _ reporter: Reporter, _ store: HistoryStore
+    ) async throws {
+        let configurations = endpoints.map { EndpointConfiguration($0) }
+        for one in configurations {
+            store.describe(
+                endpoint: one.name,
+                limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
+        }
+        try await reporter.apply(configurations)
+    }
+
+    private static func makeIngest(
+        _ settings: DaemonSettings, _ core: AggregationCore, _ streams: Streams, _ measured: StreamIndex,
+        _ clock: WallClock, _ metrics: Metrics
+    ) throws -> IngestServer {
+        var configuration = IngestConfiguration()
+        configuration.host = settings.ingest.listen.host
+        configuration.port = settings.ingest.listen.port
+        configuration.hostNames = settings.hosts
+        let limits = settings.ingest.limits
+        configuration.limits.bodyBytes = Int(max(limits.bodyBytes, limits.decompressedBytes))
+        configuration.limits.connections = limits.connections
+        configuration.limits.idleTimeout = .milliseconds(limits.idleMs)
+        configuration.limits.seriesInAll = limits.series
+        configuration.limits.seriesPerSender = limits.series
+        configuration.limits.senders = limits.senders
+        configuration.limits.aheadMs = settings.windows.futureMaxMs
+        return IngestServer(
+            configuration: configuration, sink: core, events: core, streams: streams, stream: measured,
+            inventory: try readInventory(settings), account: { core.account($0, stream: $1) },
+            clock: clock, metrics: metrics, logger: Logger(label: "ingest"))
+    }
+
+    static func readInventory(_ settings: DaemonSettings) throws -> Inventory? {
+        guard let path = settings.inventory.file else { return nil }
+        do {
+            return try Inventory(csv: String(contentsOf: URL(filePath: path), encoding: .utf8))
+        } catch {
+            throw StartError("The inventory \(path) cannot be used: \(error).")
+        }
+    }
+
+    private static func listen(_ settings: DaemonSettings, _ ingest: IngestServer) async throws -> Int {
+        do {
+            return try await ingest.start().port
+        } catch {
+            throw StartError(
+                "Cannot listen on \(settings.ingest.listen): \(error).",
+                hint: "Choose another address in ingest.listen, or stop what uses this one.")
+        }
+    }
+
+    private static func startControl(
+        _ settings: DaemonSettings, _ daemon: Daemon
+    ) async throws -> (ControlServer, Int) {
+        let listen = settings.web.listen
+        var configuration = ControlServer.Configuration(
+            socketPath: daemon.places.controlSocket, web: (listen.host, listen.port))
+        configuration.webHosts = settings.hosts
+        let metrics = daemon.metrics
+        let control = ControlServer(
+            configuration: configuration, plane: daemon, metricsText: { metrics.exposition() },
+            logger: Logger(label: "control"))
+        return (control, try await control.start())
+    }
+}
+
+extension AggregationLimits {
+    init(_ settings: DaemonSettings) {
+        self.init()
+        futureMaxMs = settings.windows.futureMaxMs
+    }
+}

@@ -1,0 +1,35 @@
+import Glibc
+
+/// The paths that the daemon was started with.
+struct DaemonPlaces: Sendable {
+    var config: String
+    var stateDirectory: String
+    var runtimeDirectory: String
+
+    var controlSocket: String { runtimeDirectory + "/control.sock" }
+
+    /// Makes the two directories when their parent is there; systemd has made them already.
+    ///
+    /// - Throws: a sentence that says which could not be made, and why.
+    func prepare() throws(StartError) {
+        for path in [stateDirectory, runtimeDirectory] {
+            if mkdir(path, 0o750) == 0 || errno == EEXIST { continue }
+            throw StartError(
+                "Cannot make the directory \(path): \(String(cString: strerror(errno))).",
+                hint: "Make it, or name others with --state-dir and --runtime-dir.")
+        }
+    }
+}
+
+/// Why the daemon could not start, in words for whoever started it.
+struct StartError: Error, CustomStringConvertible {
+    var message: String
+    var hint: String
+
+    init(_ message: String, hint: String = "") {
+        self.message = message
+        self.hint = hint
+    }
+
+    var description: String { hint.isEmpty ? message : message + " " + hint }
+}
