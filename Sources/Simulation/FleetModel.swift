@@ -30,6 +30,11 @@ public struct FleetModel: Sendable {
     private var failureCount = 0
     private var events: [ModelEvent] = []
     private var recording = false
+    /// When the next rack or date is due.
+    private var nextPlannedMs = Int64.max
+    private let endMs: Int64
+    private let failuresPerNodeMs: Double
+    private let burnInPermille: Int64
 
     /// A fleet of which nothing stands, just before the scenario starts.
     public init(plan: FleetPlan) {
@@ -41,17 +46,20 @@ public struct FleetModel: Sendable {
         timing = JobTiming(scenario)
         job = JobState(sinceMs: scenario.startMs, nextMs: max(scenario.job.startMs, scenario.startMs))
         usage = FleetUsage(scenario, timing: timing)
-        announced =
-            scenario.milestones.last { $0.timeMs < scenario.startMs && $0.announced != nil }?
-            .announced ?? 0
+        endMs = scenario.endMs
+        failuresPerNodeMs = scenario.failures.perGPUDay * 8 / 86_400_000
+        burnInPermille = Int64(scenario.telemetry.burnIn.powerPermille)
+        let earlier = scenario.milestones.last { $0.timeMs < scenario.startMs && $0.announced != nil }
+        announced = earlier?.announced ?? 0
+        nextPlannedMs = plannedMs()
     }
 
     /// The end of the scenario has been reached.
-    public var isFinished: Bool { nowMs >= plan.scenario.endMs }
+    public var isFinished: Bool { nowMs >= endMs }
 
     /// Lets everything happen up to and including that time, but not beyond the end of the scenario.
     public mutating func advance(to timeMs: Int64) {
-        let goal = min(timeMs, plan.scenario.endMs)
+        let goal = min(timeMs, endMs)
         while true {
             let next = nextEventMs()
             if next > goal { break }
@@ -125,19 +133,33 @@ public struct FleetModel: Sendable {
     // MARK: The next thing that happens
 
     private func nextEventMs() -> Int64 {
+        let next = min(timers.nextMs, job.nextMs, usage.nextHourMs, nextPlannedMs)
+        return reportsCheckpoints ? min(next, nextCheckpointMs()) : next
+    }
+
+    private func plannedMs() -> Int64 {
         let racks = plan.racks
-        var next = min(timers.nextMs, job.nextMs, usage.nextHourMs)
+        var next = Int64.max
         if nextRack.install < racks.count { next = min(next, racks[nextRack.install].installMs) }
         if nextRack.power < racks.count { next = min(next, racks[nextRack.power].powerMs) }
         if nextRack.burnIn < racks.count { next = min(next, racks[nextRack.burnIn].burnInMs) }
         if nextRack.ready < racks.count { next = min(next, racks[nextRack.ready].readyMs) }
         if nextMark < plan.marks.count { next = min(next, plan.marks[nextMark].timeMs) }
-        if reportsCheckpoints { next = min(next, nextCheckpointMs()) }
         return next
     }
 
     /// Everything that is due at that time, in a fixed order: racks, dates, nodes, the job.
     private mutating func step(_ timeMs: Int64) {
+        if timeMs == nextPlannedMs { build(timeMs) }
+        while timers.nextMs == timeMs, let node = timers.removeFirst() { wake(node, timeMs) }
+        if reportsCheckpoints, nextCheckpointMs() == timeMs { reportCheckpoint(timeMs) }
+        if job.nextMs == timeMs { continueJob(timeMs) }
+        if job.phase == .waiting, timeMs >= plan.scenario.job.startMs, !candidates.isEmpty {
+            startJob(timeMs)
+        }
+    }
+
+    private mutating func build(_ timeMs: Int64) {
         while nextRack.install < plan.rackCount, plan.racks[nextRack.install].installMs == timeMs {
             for node in plan.nodes(ofRack: nextRack.install) { move(node, to: .installed, timeMs) }
             nextRack.install += 1
@@ -157,12 +179,7 @@ public struct FleetModel: Sendable {
         while nextMark < plan.marks.count, plan.marks[nextMark].timeMs == timeMs {
             pass(plan.marks[nextMark])
         }
-        while timers.nextMs == timeMs, let node = timers.removeFirst() { wake(node, timeMs) }
-        if reportsCheckpoints, nextCheckpointMs() == timeMs { reportCheckpoint(timeMs) }
-        if job.nextMs == timeMs { continueJob(timeMs) }
-        if job.phase == .waiting, timeMs >= plan.scenario.job.startMs, !candidates.isEmpty {
-            startJob(timeMs)
-        }
+        nextPlannedMs = plannedMs()
     }
 
     private mutating func pass(_ mark: Mark) {
@@ -200,15 +217,14 @@ public struct FleetModel: Sendable {
     }
 
     private mutating func scheduleFailure(_ node: Int, _ timeMs: Int64) {
-        let perMs = plan.scenario.failures.perGPUDay * 8 / 86_400_000
-        let expected = Double(plan.scenario.endMs - timeMs) * perMs
+        let expected = Double(endMs - timeMs) * failuresPerNodeMs
         guard expected > 0 else { return }
         let unit = plan.philox.draw(.failure, entity: UInt32(node), counter: Int64(nodes[node].incidents))
             .unit
         // -ln u exceeds what is left of the scenario; exp(-x) >= 1 - x saves most of the logarithms.
         if unit <= 1 - expected { return }
-        let delay = (-PortableMath.log(unit) / perMs).rounded(.up)
-        guard delay <= Double(plan.scenario.endMs - timeMs) else { return }
+        let delay = (-PortableMath.log(unit) / failuresPerNodeMs).rounded(.up)
+        guard delay <= Double(endMs - timeMs) else { return }
         timers.add(node, at: timeMs + max(1, Int64(delay)))
     }
 
@@ -290,10 +306,12 @@ public struct FleetModel: Sendable {
         if state.status.isUp { state.upMs += elapsed }
         let warmth = tendency(state.status, timeMs) + state.heat * timing.decay(elapsed)
         if state.status == .burnIn {
-            state.load += elapsed * Int64(plan.scenario.telemetry.burnIn.powerPermille)
+            state.load += elapsed * burnInPermille
         }
-        if state.status == .training { state.load += timing.load(job, at: timeMs) }
-        if status == .training { state.load -= timing.load(job, at: timeMs) }
+        if (state.status == .training) != (status == .training) {
+            let integral = timing.load(job, at: timeMs)
+            state.load += status == .training ? -integral : integral
+        }
         state.heat = warmth - tendency(status, timeMs)
         statusCounts[Int(state.status.rawValue)] -= 1
         statusCounts[Int(status.rawValue)] += 1
@@ -306,7 +324,7 @@ public struct FleetModel: Sendable {
     private func tendency(_ status: NodeStatus, _ timeMs: Int64) -> Float {
         switch status {
         case .training: timing.heat(job, at: timeMs)
-        case .burnIn: Float(plan.scenario.telemetry.burnIn.powerPermille) / 1_000
+        case .burnIn: Float(burnInPermille) / 1_000
         default: 0
         }
     }

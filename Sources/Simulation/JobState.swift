@@ -34,7 +34,7 @@ struct JobTiming: Sendable {
     let restart: Int64
     let resize: Int64
     let thermalMs: Double
-    private let permille: [Int64]
+    private let permille: SIMD4<Int64>
     private let writing: Int64
     private let meanRunning: Float
 
@@ -48,10 +48,9 @@ struct JobTiming: Sendable {
         resize = max(1, ms(job.resizeHours * 3_600))
         thermalMs = scenario.telemetry.thermalSeconds * 1_000
         let loads = scenario.telemetry
-        permille = [
-            0, loads.training.powerPermille, loads.hung.powerPermille, loads.restarting.powerPermille,
-        ]
-        .map(Int64.init)
+        permille = SIMD4(
+            0, Int64(loads.training.powerPermille), Int64(loads.hung.powerPermille),
+            Int64(loads.restarting.powerPermille))
         writing = Int64(loads.checkpointing.powerPermille)
         meanRunning =
             Float(interval * permille[1] + write * writing) / Float((interval + write) * 1_000)
@@ -90,6 +89,7 @@ struct JobTiming: Sendable {
 
     /// exp(-t / tau); 0 once nothing of it could be seen.
     func decay(_ elapsed: Int64) -> Float {
+        if elapsed == 0 { return 1 }
         let turns = Double(elapsed) / thermalMs
         return turns > 20 ? 0 : Float(PortableMath.exp(-turns))
     }

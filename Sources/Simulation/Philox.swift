@@ -50,18 +50,19 @@ struct Philox: Sendable {
 
     /// The block function itself, as published.
     static func block(_ counter: Words, key: (UInt32, UInt32)) -> Words {
-        var c = counter
+        var (c0, c1, c2, c3) = (counter[0], counter[1], counter[2], counter[3])
         var (k0, k1) = key
         for _ in 0..<10 {
-            let a = UInt64(c[0]) &* 0xD251_1F53
-            let b = UInt64(c[2]) &* 0xCD9E_8D57
-            c = Words(
-                UInt32(truncatingIfNeeded: b >> 32) ^ c[1] ^ k0, UInt32(truncatingIfNeeded: b),
-                UInt32(truncatingIfNeeded: a >> 32) ^ c[3] ^ k1, UInt32(truncatingIfNeeded: a))
+            let a = UInt64(c0) &* 0xD251_1F53
+            let b = UInt64(c2) &* 0xCD9E_8D57
+            c0 = UInt32(truncatingIfNeeded: b >> 32) ^ c1 ^ k0
+            c2 = UInt32(truncatingIfNeeded: a >> 32) ^ c3 ^ k1
+            c1 = UInt32(truncatingIfNeeded: b)
+            c3 = UInt32(truncatingIfNeeded: a)
             k0 = k0 &+ 0x9E37_79B9
             k1 = k1 &+ 0xBB67_AE85
         }
-        return c
+        return Words(c0, c1, c2, c3)
     }
 
     @inline(__always)

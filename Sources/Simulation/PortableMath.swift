@@ -17,8 +17,10 @@ enum PortableMath {
         let t = (significand - 1) / (significand + 1)
         let square = t * t
         // 2 artanh(t) = 2 (t + t^3 / 3 + t^5 / 5 + …); |t| < 0.172, so 11 terms reach 1e-18.
-        var series = 0.0
-        for odd in stride(from: 21.0, through: 1.0, by: -2.0) { series = series * square + 1 / odd }
+        var series = (1.0 / 21) * square + 1.0 / 19
+        series = ((series * square + 1.0 / 17) * square + 1.0 / 15) * square + 1.0 / 13
+        series = ((series * square + 1.0 / 11) * square + 1.0 / 9) * square + 1.0 / 7
+        series = ((series * square + 1.0 / 5) * square + 1.0 / 3) * square + 1
         return exponent * ln2High + (exponent * ln2Low + 2 * t * series)
     }
 
@@ -29,8 +31,13 @@ enum PortableMath {
         let power = (x * 1.442_695_040_888_963_4).rounded()
         let rest = (x - power * ln2High) - power * ln2Low
         // |rest| < 0.35: Taylor to the 14th power reaches 1e-18.
-        var series = 1.0
-        for n in stride(from: 14.0, through: 1.0, by: -1.0) { series = series * rest / n + 1 }
+        var series = (1.0 / 87_178_291_200) * rest + 1.0 / 6_227_020_800
+        series = (series * rest + 1.0 / 479_001_600) * rest + 1.0 / 39_916_800
+        series = (series * rest + 1.0 / 3_628_800) * rest + 1.0 / 362_880
+        series = (series * rest + 1.0 / 40_320) * rest + 1.0 / 5_040
+        series = (series * rest + 1.0 / 720) * rest + 1.0 / 120
+        series = ((series * rest + 1.0 / 24) * rest + 1.0 / 6) * rest + 0.5
+        series = (series * rest + 1) * rest + 1
         return series * Double(sign: .plus, exponent: Int(power), significand: 1)
     }
 
