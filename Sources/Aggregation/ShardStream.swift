@@ -107,7 +107,8 @@ struct ShardStream: ~Copyable {
         guard windows.count < limits.openWindowsMax else { return nil }
         let window = spare.popLast() ?? WindowBox()
         window.state.open(
-            startMs: startMs, endMs: endMs, fieldCount: fields.count, jobsVersion: jobs.version)
+            startMs: startMs, endMs: endMs, fieldCount: fields.count, jobsVersion: jobs.version,
+            keepsNodes: shared.spec.levels.contains(.node))
         windows.insert(window, at: place)
         shared.opened(startMs)
         return window

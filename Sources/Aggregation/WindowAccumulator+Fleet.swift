@@ -110,19 +110,21 @@ extension WindowAccumulator {
                 isClean = false
                 cell = Self.sumOfSome(values, first, lanes[lane].mask, isWide, lane, &heard, &drops)
             }
-            nodeCells[lanes[lane].row &* stride &+ column].merge(cell)
+            if keepsNodes { nodeCells[lanes[lane].row &* stride &+ column].merge(cell) }
             whole.merge(cell)
         }
         let cell = Int(lanes[range.lowerBound].group) &* stride &+ column
         groupCells[cell].merge(whole)
         if context.feedsSketches, whole.count > 0 {
+            let first = position * 64 + range.lowerBound * 8
             if whole.min == whole.max {
                 sketches.add(SketchKey(whole.min), to: cell, count: whole.count)
+            } else if isClean, Int(whole.count) == range.count * 8 {
+                sketches.add(
+                    values, in: first..<first + range.count * 8, extremes: (whole.min, whole.max), to: cell)
             } else {
                 for lane in range where lanes[lane].mask != 0 {
-                    feed(
-                        cell, values, position * 64 + lane * 8, isClean ? 0xff : lanes[lane].mask, isClean,
-                        isWide)
+                    feed(cell, values, position * 64 + lane * 8, lanes[lane].mask, isWide)
                 }
             }
         }
@@ -162,13 +164,13 @@ extension WindowAccumulator {
         return cell
     }
 
-    @inline(__always)
+    /// The sketch's share of `sumOfSome`.
     private mutating func feed(
-        _ cell: Int, _ values: Span<Double>, _ first: Int, _ mask: UInt64, _ isClean: Bool, _ isWide: Bool
+        _ cell: Int, _ values: Span<Double>, _ first: Int, _ mask: UInt64, _ isWide: Bool
     ) {
         for offset in 0..<8 where mask & (1 << UInt64(offset)) != 0 {
             let value = values[first + offset]
-            if isClean || SampleFilter.reason(value, isWide: isWide) == nil {
+            if SampleFilter.reason(value, isWide: isWide) == nil {
                 sketches.add(SketchKey(value), to: cell)
             }
         }

@@ -54,6 +54,8 @@ struct WindowAccumulator: ~Copyable {
     private(set) var endMs: Int64 = 0
     /// Cells of a row: at least the number of the shard's fields.
     private(set) var stride = 0
+    /// Whether nodes have cells, or only rows that say they were heard.
+    private(set) var keepsNodes = true
     /// Version of the `JobSnapshot` that the nodes' groups were looked up in.
     private var jobsVersion = 0
 
@@ -73,7 +75,10 @@ struct WindowAccumulator: ~Copyable {
     init() {}
 
     /// Makes it an empty window, keeping its memory.
-    mutating func open(startMs: Int64, endMs: Int64, fieldCount: Int, jobsVersion: Int) {
+    mutating func open(
+        startMs: Int64, endMs: Int64, fieldCount: Int, jobsVersion: Int, keepsNodes: Bool
+    ) {
+        self.keepsNodes = keepsNodes
         self.startMs = startMs
         self.endMs = endMs
         self.jobsVersion = jobsVersion
@@ -99,8 +104,8 @@ struct WindowAccumulator: ~Copyable {
         var index = range.lowerBound
         while index < range.upperBound {
             index = Self.addKnown(
-                samples, index..<range.upperBound, nodes, stride, &nodeCells, &groupCells, &reporting, groups,
-                &sketches)
+                samples, index..<range.upperBound, nodes, stride, keepsNodes, &nodeCells, &groupCells,
+                &reporting, groups, &sketches)
             guard index < range.upperBound else { return }
             addUnknown(samples[index], directory, jobs)
             index += 1
@@ -110,7 +115,8 @@ struct WindowAccumulator: ~Copyable {
     /// The hot loop. Stops at the first sample for which something is not there yet, and has not touched it.
     private static func addKnown(
         _ samples: [AcceptedSample], _ range: Range<Int>, _ nodes: [Node], _ stride: Int,
-        _ nodeCells: inout [Cell], _ groupCells: inout [Cell], _ reporting: inout [UInt64],
+        _ keepsNodes: Bool, _ nodeCells: inout [Cell], _ groupCells: inout [Cell],
+        _ reporting: inout [UInt64],
         _ groups: [Group], _ sketches: inout SketchArena
     ) -> Int {
         sketches.withCounters { runs, counters in
@@ -134,7 +140,7 @@ struct WindowAccumulator: ~Copyable {
                     return index
                 }
                 groupCells[cell].add(sample.value)
-                nodeCells[Int(node.row) &* stride &+ column].add(sample.value)
+                if keepsNodes { nodeCells[Int(node.row) &* stride &+ column].add(sample.value) }
                 reporting[Int(group.firstWord) &+ word] |= 1 &<< UInt64(sample.ordinal & 63)
                 index += 1
             }
@@ -158,7 +164,7 @@ struct WindowAccumulator: ~Copyable {
         let cell = group * stride + Int(sample.field)
         sketches.add(SketchKey(sample.value), to: cell)
         groupCells[cell].add(sample.value)
-        nodeCells[Int(nodes[node].row) * stride + Int(sample.field)].add(sample.value)
+        if keepsNodes { nodeCells[Int(nodes[node].row) * stride + Int(sample.field)].add(sample.value) }
         reporting[Int(groups[group].firstWord) + word] |= 1 << UInt64(sample.ordinal & 63)
     }
 
@@ -187,7 +193,7 @@ struct WindowAccumulator: ~Copyable {
         if nodes[node].row < 0 {
             nodes[node].row = Int32(rowCount)
             rowCount += 1
-            nodeCells.append(contentsOf: repeatElement(Cell(), count: stride))
+            if keepsNodes { nodeCells.append(contentsOf: repeatElement(Cell(), count: stride)) }
         }
         nodes[node].group = group(rack: rack, job: membership.job, directory)
         nodes[node].fromMs = membership.fromMs
@@ -236,7 +242,7 @@ struct WindowAccumulator: ~Copyable {
 
     /// Makes room for fields that were met after the window was opened.
     private mutating func restride(_ wider: Int) {
-        nodeCells = Self.spread(nodeCells, rows: rowCount, from: stride, to: wider)
+        if keepsNodes { nodeCells = Self.spread(nodeCells, rows: rowCount, from: stride, to: wider) }
         groupCells = Self.spread(groupCells, rows: groups.count, from: stride, to: wider)
         var spread = SketchArena(count: groups.count * wider)
         for row in groups.indices {

@@ -25,6 +25,8 @@ public struct SketchArena: ~Copyable, Sendable {
     @usableFromInline var counters: [UInt32] = []
     /// By sketch and key.
     private var strays: [Int: [Int32: UInt32]] = [:]
+    /// Buckets that are being merged; kept for its memory.
+    private var scratch: [(Int32, UInt32)] = []
 
     public init(count: Int = 0) { resize(to: count) }
 
@@ -119,30 +121,103 @@ public struct SketchArena: ~Copyable, Sendable {
 
     /// Adds an encoded sketch.
     ///
-    /// - Throws: when the bytes are no sketch. Buckets before the bad one have been added then.
+    /// - Throws: when the bytes are no sketch; nothing has been added then.
     public mutating func merge(
         encoded bytes: ArraySlice<UInt8>, into target: Int
     ) throws(SketchDecodingError) {
-        try SketchCoding.decode(bytes) { key, count in
-            add(SketchKey(rawValue: key), to: target, count: UInt32(clamping: count))
+        var buckets: [(Int32, UInt32)] = []
+        swap(&buckets, &scratch)
+        defer { swap(&buckets, &scratch) }
+        buckets.removeAll(keepingCapacity: true)
+        try SketchCoding.decode(bytes) { key, count in buckets.append((key, UInt32(clamping: count))) }
+        guard let first = buckets.first, let last = buckets.last else { return }
+        makeRoom(from: first.0, through: last.0, in: target)
+        var next = 0
+        while next < buckets.count {
+            next = withCounters { runs, counters in
+                let buckets = buckets.span
+                var index = next
+                while index < buckets.count {
+                    let key = SketchKey(rawValue: buckets[index].0)
+                    guard SketchArena.add(key, to: target, count: buckets[index].1, &runs, &counters) else {
+                        return index
+                    }
+                    index += 1
+                }
+                return index
+            }
+            if next < buckets.count {
+                add(SketchKey(rawValue: buckets[next].0), to: target, count: buckets[next].1)
+                next += 1
+            }
         }
+    }
+
+    /// Adds values that lie next to each other; all must be finite.
+    ///
+    /// - Parameter extremes: their least and greatest, so that the run is made wide enough at once.
+    public mutating func add(
+        _ values: Span<Double>, in range: Range<Int>, extremes: (Double, Double), to sketch: Int
+    ) {
+        makeRoom(
+            from: SketchKey(extremes.0).rawValue, through: SketchKey(extremes.1).rawValue, in: sketch)
+        var next = range.lowerBound
+        while next < range.upperBound {
+            next = withCounters { runs, counters in
+                var index = next
+                while index < range.upperBound {
+                    guard SketchArena.add(SketchKey(values[index]), to: sketch, &runs, &counters) else {
+                        return index
+                    }
+                    index += 1
+                }
+                return index
+            }
+            if next < range.upperBound {
+                add(SketchKey(values[next]), to: sketch)
+                next += 1
+            }
+        }
+    }
+
+    /// Widens a run so that it holds the keys from `low` through `high`, where a run may.
+    private mutating func makeRoom(from low: Int32, through high: Int32, in sketch: Int) {
+        // Zero has a counter of its own.
+        let first = low == 0 ? 1 : low
+        let last = high == 0 ? -1 : high
+        guard first <= last else { return }
+        let run = runs[sketch]
+        if run.width > 0, first >= run.base, last < run.base + Int32(run.width) { return }
+        if (first > 0) == (last > 0) { _ = grow(sketch, toHold: first, through: last) }
     }
 
     /// Appends the encoding of a sketch; nothing for an empty one.
     public borrowing func encode(_ sketch: Int, into bytes: inout [UInt8]) {
-        var buckets: UInt64 = 0
-        forEachBucket(of: sketch) { _, _ in buckets += 1 }
-        guard buckets > 0 else { return }
-        SketchCoding.append(varint: buckets, to: &bytes)
-        var previous: Int32?
-        forEachBucket(of: sketch) { key, count in
-            if let previous {
-                SketchCoding.append(next: key, after: previous, count: UInt64(count), to: &bytes)
-            } else {
-                SketchCoding.append(first: key, count: UInt64(count), to: &bytes)
-            }
-            previous = key
+        if !strays.isEmpty, strays[sketch] != nil {
+            self.sketch(sketch).encode(into: &bytes)
+            return
         }
+        let run = runs[sketch]
+        let counters = counters.span
+        var buckets = run.zeros > 0 ? 1 : 0
+        for place in Int(run.offset)..<Int(run.offset + run.width) { buckets += counters[place] > 0 ? 1 : 0 }
+        guard buckets > 0 else { return }
+        let start = bytes.count
+        bytes.append(contentsOf: repeatElement(0, count: SketchCoding.sizeMax(buckets: buckets)))
+        var writer = VarintWriter(position: start)
+        var span = bytes.mutableSpan
+        writer.append(UInt64(buckets), to: &span)
+        var previous: Int32?
+        let zerosFirst = run.width == 0 || run.base > 0
+        if zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
+        for place in 0..<Int(run.width) {
+            let count = counters[Int(run.offset) + place]
+            if count > 0 {
+                writer.append(run.base + Int32(place), count: count, after: &previous, to: &span)
+            }
+        }
+        if !zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
+        bytes.removeLast(bytes.count - writer.position)
     }
 
     /// The sketch as a value of its own.

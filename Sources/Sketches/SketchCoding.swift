@@ -21,6 +21,9 @@ public enum SketchCoding {
     /// A value falls into one of so many buckets.
     public static let bucketsMax = 2 * Int(SketchKey.rawMax) + 1
 
+    /// More bytes than an encoding with so many buckets and 32-bit counts takes.
+    static func sizeMax(buckets: Int) -> Int { 8 + 8 * buckets }
+
     static func append(varint value: UInt64, to bytes: inout [UInt8]) {
         var rest = value
         while rest >= 0x80 {
@@ -153,5 +156,36 @@ extension SketchCoding {
             QuantileSketch.clamped(SketchKey(rawValue: found[place]).value, to: range)
         }
         return (value(0), value(1), value(2))
+    }
+}
+
+/// Writes varints into bytes that are there already: appending one by one costs more than all the rest.
+struct VarintWriter {
+    var position: Int
+
+    @inline(__always)
+    mutating func append(_ value: UInt64, to bytes: inout MutableSpan<UInt8>) {
+        var rest = value
+        while rest >= 0x80 {
+            bytes[position] = UInt8(truncatingIfNeeded: rest) | 0x80
+            position &+= 1
+            rest >>= 7
+        }
+        bytes[position] = UInt8(truncatingIfNeeded: rest)
+        position &+= 1
+    }
+
+    /// One bucket, with its key relative to the one before.
+    @inline(__always)
+    mutating func append(
+        _ key: Int32, count: UInt32, after previous: inout Int32?, to bytes: inout MutableSpan<UInt8>
+    ) {
+        if let previous {
+            append(UInt64(UInt32(bitPattern: key &- previous &- 1)), to: &bytes)
+        } else {
+            append(UInt64(UInt32(bitPattern: (key << 1) ^ (key >> 31))), to: &bytes)
+        }
+        append(UInt64(count), to: &bytes)
+        previous = key
     }
 }
