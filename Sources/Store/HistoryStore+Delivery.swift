@@ -12,10 +12,10 @@ extension HistoryStore {
     public func openCursor(
         endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
     ) {
-        let ticket = replies.ticket()
-        onWriter { [replies] writer in
+        let ticket = ticket()
+        onWriter { writer in
             let position = writer.openCursor(endpoint, fromBeginning: fromBeginning)
-            replies.give(ticket) { reply(position) }
+            writer.give(ticket) { reply(position) }
         }
     }
 
@@ -23,10 +23,10 @@ extension HistoryStore {
         endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
         reply: @escaping @Sendable (Bool) -> Void
     ) {
-        let ticket = replies.ticket()
-        onWriter { [replies] writer in
+        let ticket = ticket()
+        onWriter { writer in
             let moved = writer.advance(endpoint, to: position, parts: parts, samples: samples, dead: dead)
-            replies.give(ticket) { reply(moved) }
+            writer.give(ticket) { reply(moved) }
         }
     }
 
@@ -34,13 +34,15 @@ extension HistoryStore {
         after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     ) {
-        let ticket = replies.ticket()
-        onDelivery { [replies] reader in
+        let ticket = ticket()
+        onDelivery { [self] reader in
             let found = try Self.windows(after: position, selection, limit: max(1, limit), reader)
-            replies.give(ticket) { reply(found) }
-        } failed: { [weak self, replies] error in
-            self?.onWriter { $0.report(error, doing: "read") }
-            replies.give(ticket) { reply(nil) }
+            onWriter { $0.give(ticket) { reply(found) } }
+        } failed: { [self] error in
+            onWriter { writer in
+                writer.report(error, doing: .read)
+                writer.give(ticket) { reply(nil) }
+            }
         }
     }
 
@@ -81,7 +83,7 @@ extension StoreWriter {
     func openCursor(_ endpoint: String, fromBeginning: Bool) -> DeliveryPosition? {
         openedEndpoints.insert(endpoint)
         let nowMs = clock.nowMs()
-        return attempt("cursor") { db in
+        return attempt(.cursor) { db in
             let start =
                 fromBeginning
                 ? 0
@@ -103,7 +105,7 @@ extension StoreWriter {
     ) -> Bool {
         let nowMs = clock.nowMs()
         let letters = DeadLetterRows(letters: dead, limits: limits, zstd: zstd)
-        let cut = attempt("cursor") { db in
+        let cut = attempt(.cursor) { db in
             let kept = try letters.insert(db)
             try db.execute(
                 sql: """
@@ -123,7 +125,7 @@ extension StoreWriter {
                 arguments: [position.sequence, position.parts, endpoint])
             return kept.cut
         }
-        if let cut, cut > 0 { metrics.error("dead_letters_full").add(Int64(cut)) }
+        if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
         return cut != nil
     }
 }

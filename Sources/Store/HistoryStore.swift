@@ -18,10 +18,12 @@ public import Telemetry
 public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     let writer: StoreWriter
     let pool: DatabasePool
-    let topologies = TopologyCache()
-    let replies: OrderedReplies
     let limits: StoreLimits
-    private let handlers: CommitHandlers
+    /// Numbers of the calls that are answered in order.
+    private let tickets = Atomic<Int>(0)
+    // One for each queue that reads.
+    private let topologies = TopologyCache()
+    private let deliveryTopologies = TopologyCache()
     private let readQueue = DispatchQueue(label: "colossus.store.read")
     private let deliveryQueue = DispatchQueue(label: "colossus.store.delivery")
 
@@ -45,12 +47,9 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         pool = try state.open(clock: clock, logger: logger)
         self.limits = limits
         let executor = QueueExecutor(label: "colossus.store", target: nil)
-        let handlers = CommitHandlers()
-        self.handlers = handlers
-        replies = OrderedReplies(queue: executor.queue)
         writer = try StoreWriter(
             executor: executor, directory: state, pool: pool, limits: limits, clock: clock, logger: logger,
-            metrics: StoreMetrics(metrics), faults: faults, onCommit: { handlers.call($0) })
+            metrics: StoreMetrics(metrics), faults: faults)
     }
 
     /// Queues that the watchdog may ask. All of them block only for as long as SQLite takes.
@@ -66,7 +65,7 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     }
 
     public func onCommit(_ handler: @escaping @Sendable (_ newestSequence: Int64) -> Void) {
-        handlers.add(handler)
+        onWriter { $0.handlers.append(handler) }
     }
 
     /// Commits what waits, writes the log back into the file and lets go of it. Later calls fail.
@@ -85,6 +84,9 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         writer.executor.queue.async { @Sendable [writer] in writer.assumeIsolated(work) }
     }
 
+    /// The number of a call that is answered in order.
+    func ticket() -> Int { tickets.add(1, ordering: .relaxed).oldValue }
+
     /// A write that is waited for; false is a failure, which was counted and logged.
     func write(_ work: @escaping @Sendable (isolated StoreWriter) -> Bool) async throws(StoreError) {
         let succeeded = await withCheckedContinuation { continuation in
@@ -95,9 +97,10 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         }
     }
 
-    func write(_ what: String, _ body: @escaping @Sendable (Database) throws -> Void) async throws(StoreError)
+    func write(_ work: StoreWork, _ body: @escaping @Sendable (Database) throws -> Void)
+        async throws(StoreError)
     {
-        try await write { $0.attempt(what, body) != nil }
+        try await write { $0.attempt(work, body) != nil }
     }
 
     /// A read on a snapshot, beside the writer.
@@ -118,7 +121,7 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         _ body: @escaping @Sendable (borrowing WindowReader) throws -> Void,
         failed: @escaping @Sendable (any Error) -> Void
     ) {
-        deliveryQueue.async { @Sendable [pool, topologies] in
+        deliveryQueue.async { @Sendable [pool, topologies = deliveryTopologies] in
             do {
                 try pool.read { db in try body(WindowReader(db, topologies: topologies)) }
             } catch {
@@ -128,44 +131,19 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     }
 }
 
-/// Who wants to know of commits.
-final class CommitHandlers: Sendable {
-    private let handlers = Mutex<[@Sendable (Int64) -> Void]>([])
+/// Gives replies in the order of the calls, although some calls are worked on elsewhere. Lives on the store's queue.
+struct OrderedReplies {
+    private var next = 0
+    private var finished: [Int: @Sendable () -> Void] = [:]
 
-    func add(_ handler: @escaping @Sendable (Int64) -> Void) { handlers.withLock { $0.append(handler) } }
-    func call(_ newestSequence: Int64) {
-        for handler in handlers.withLock({ $0 }) { handler(newestSequence) }
-    }
-}
-
-/// Gives replies in the order of the calls, although some calls are worked on elsewhere.
-final class OrderedReplies: Sendable {
-    private struct State {
-        var nextTicket = 0
-        var nextReply = 0
-        var ready: [Int: @Sendable () -> Void] = [:]
-    }
-
-    private let queue: DispatchQueue
-    private let state = Mutex(State())
-
-    init(queue: DispatchQueue) { self.queue = queue }
-
-    func ticket() -> Int {
-        state.withLock { state in
-            state.nextTicket += 1
-            return state.nextTicket - 1
+    /// Takes the reply to the call with this ticket; returns those that are due now, in order.
+    mutating func give(_ ticket: Int, _ reply: @escaping @Sendable () -> Void) -> [@Sendable () -> Void] {
+        finished[ticket] = reply
+        var due: [@Sendable () -> Void] = []
+        while let reply = finished.removeValue(forKey: next) {
+            due.append(reply)
+            next += 1
         }
-    }
-
-    func give(_ ticket: Int, _ reply: @escaping @Sendable () -> Void) {
-        state.withLock { state in
-            state.ready[ticket] = reply
-            while let next = state.ready.removeValue(forKey: state.nextReply) {
-                state.nextReply += 1
-                // Under the lock, so that two threads cannot change the order.
-                queue.async(execute: next)
-            }
-        }
+        return due
     }
 }

@@ -27,7 +27,7 @@ extension StoreWriter {
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
         let fleets = Set(topologies.values.map(\.id))
-        let more = attempt("retention") { [limits, endpointLimits] db in
+        let more = attempt(.retention) { [limits, endpointLimits] db in
             if isSweep { try sweep.run(db) }
             let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
             let retention = Retention(
@@ -44,7 +44,7 @@ extension StoreWriter {
         do {
             return try vacuum()
         } catch {
-            report(error, doing: "retention")
+            report(error, doing: .retention)
             return false
         }
     }

@@ -9,7 +9,7 @@ import Telemetry
 /// Where a test makes a transaction fail, or stops the world, just before COMMIT.
 struct StoreFaults: Sendable {
     /// Gets what the transaction is for.
-    var beforeCommit: @Sendable (String) throws -> Void = { _ in }
+    var beforeCommit: @Sendable (StoreWork) throws -> Void = { _ in }
 }
 
 /// Owns the writing connection: closings in order, cursors, retention. Lives on `colossus.store`.
@@ -39,7 +39,6 @@ actor StoreWriter {
     nonisolated let path: String
     private let directory: StateDirectory
     private let faults: StoreFaults
-    private let onCommit: @Sendable (Int64) -> Void
 
     private var pending: [Pending] = []
     private var failures = 0
@@ -50,13 +49,14 @@ actor StoreWriter {
     var ladders: [StreamID: [Int64]] = [:]
     var endpointLimits: [String: EndpointLimit] = [:]
     var openedEndpoints: Set<String> = []
+    var handlers: [@Sendable (Int64) -> Void] = []
+    private var replies = OrderedReplies()
     var isRetentionPlanned = false
     var retentionPasses = 0
 
     init(
         executor: QueueExecutor, directory: consuming StateDirectory, pool: DatabasePool, limits: StoreLimits,
-        clock: WallClock, logger: Logger, metrics: StoreMetrics, faults: StoreFaults,
-        onCommit: @escaping @Sendable (Int64) -> Void
+        clock: WallClock, logger: Logger, metrics: StoreMetrics, faults: StoreFaults
     ) throws {
         self.executor = executor
         path = directory.path
@@ -67,7 +67,6 @@ actor StoreWriter {
         self.logger = logger
         self.metrics = metrics
         self.faults = faults
-        self.onCommit = onCommit
         zstd = try Zstd()
         ladders = try pool.read { db in
             var ladders: [StreamID: [Int64]] = [:]
@@ -116,7 +115,9 @@ actor StoreWriter {
             }
         }
         metrics.queueLength.set(Double(pending.count))
-        if let newest { onCommit(newest) }
+        if let newest {
+            for handler in handlers { handler(newest) }
+        }
         planRetention()
     }
 
@@ -134,7 +135,7 @@ actor StoreWriter {
             names = .packed(Data(try zstd.compress(TopologyBlob.encode(topology))))
         }
         let nowMs = clock.nowMs()
-        let outcome = try transact("commit") { db in
+        let outcome = try transact(.commit) { db in
             try CommitTransaction(db: db, nowMs: nowMs).write(close, topology: names)
         }
         topologies[close.stream] = KnownTopology(
@@ -145,12 +146,12 @@ actor StoreWriter {
 
     /// One transaction. Not isolated, and bodies are `@Sendable`: GRDB runs them on a queue of its own, which Dispatch
     /// does not take for the store's although the thread is the same.
-    nonisolated func transact<Result>(_ what: String, _ body: @Sendable (Database) throws -> Result) throws
+    nonisolated func transact<Result>(_ work: StoreWork, _ body: @Sendable (Database) throws -> Result) throws
         -> Result
     {
         try pool.write { db in
             let result = try body(db)
-            try faults.beforeCommit(what)
+            try faults.beforeCommit(work)
             return result
         }
     }
@@ -159,7 +160,7 @@ actor StoreWriter {
     /// given up: then this returns true.
     private func failed(_ item: Pending, _ error: any Error) -> Bool {
         failures += 1
-        report(error, doing: "commit")
+        report(error, doing: .commit)
         if failures >= 3, Self.isHopeless(error) {
             refuse(item.close.stream, item.close.closedThroughMs, error, done: item.done)
             failures = 0
@@ -180,7 +181,7 @@ actor StoreWriter {
     private func refuse(
         _ stream: StreamID, _ closedThroughMs: Int64, _ error: any Error, done: @Sendable () -> Void
     ) {
-        metrics.error("refused").add()
+        metrics.error(.refused)
         logger.critical(
             "a closing cannot be stored and is given up; this is a fault of colossusd",
             metadata: [
@@ -191,8 +192,8 @@ actor StoreWriter {
     }
 
     /// Counts and logs an error of the database; notes damage for the next start.
-    func report(_ error: any Error, doing what: String) {
-        metrics.error(what).add()
+    func report(_ error: any Error, doing work: StoreWork) {
+        metrics.error(work)
         var level = Logger.Level.error
         if let error = error as? DatabaseError, StateDirectory.isDamage(error) {
             level = .critical
@@ -202,7 +203,7 @@ actor StoreWriter {
         guard failures < 10 || failures.isMultiple(of: 6) else { return }
         logger.log(
             level: level, "the store failed and will try again",
-            metadata: ["doing": "\(what)", "error": "\(error)", "waiting": "\(pending.count)"])
+            metadata: ["doing": "\(work.rawValue)", "error": "\(error)", "waiting": "\(pending.count)"])
     }
 
     private static func isHopeless(_ error: any Error) -> Bool {
@@ -215,20 +216,25 @@ actor StoreWriter {
 
     // MARK: Other writes, in the order of the calls
 
+    /// Replies to a call once all earlier calls have been replied to.
+    func give(_ ticket: Int, _ reply: @escaping @Sendable () -> Void) {
+        for reply in replies.give(ticket, reply) { reply() }
+    }
+
     /// Writes once; `nil` after a failure, which is counted and logged.
-    func attempt<Result>(_ what: String, _ body: @Sendable (Database) throws -> Result) -> Result? {
+    func attempt<Result>(_ work: StoreWork, _ body: @Sendable (Database) throws -> Result) -> Result? {
         guard !isClosed else { return nil }
         do {
-            return try transact(what, body)
+            return try transact(work, body)
         } catch {
-            report(error, doing: what)
+            report(error, doing: work)
             return nil
         }
     }
 
     /// Frees a stream's name at once; its rows go in small steps, under a name that no stream can have.
     func remove(_ stream: StreamID) -> Bool {
-        let removed: Void? = attempt("remove") { db in
+        let removed: Void? = attempt(.remove) { db in
             try db.execute(
                 sql: "UPDATE streams SET name = 'removed/' || id, closed_through_ms = ? WHERE name = ?",
                 arguments: [Int64.max, stream.name])
@@ -249,7 +255,7 @@ actor StoreWriter {
     }
 
     func setLadder(_ ladder: [Int64], of stream: StreamID) -> Bool {
-        let set: Void? = attempt("ladder") { db in
+        let set: Void? = attempt(.ladder) { db in
             let id = try CommitTransaction(db: db, nowMs: 0).streamID(stream)
             try db.execute(
                 sql: "UPDATE streams SET ladder = ? WHERE id = ?",
@@ -280,29 +286,5 @@ actor StoreWriter {
     private nonisolated func letGo() throws {
         _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
         try pool.close()
-    }
-}
-
-/// What the store counts about itself.
-struct StoreMetrics: Sendable {
-    let commits: Counter
-    let commitSeconds: Gauge
-    let bytes: Gauge
-    let queueLength: Gauge
-    private let metrics: Metrics
-
-    init(_ metrics: Metrics) {
-        self.metrics = metrics
-        commits = metrics.counter("colossus_store_commits_total", "Closings that were committed.")
-        commitSeconds = metrics.gauge(
-            "colossus_store_commit_seconds", "Time that the last commit took, in seconds.")
-        bytes = metrics.gauge("colossus_store_bytes", "Size of the history's files, in bytes.")
-        queueLength = metrics.gauge("colossus_store_queue_length", "Closings that wait for their commit.")
-        _ = error("commit")
-    }
-
-    func error(_ doing: String) -> Counter {
-        metrics.counter(
-            "colossus_store_errors_total", "Failures of the store, by what it was doing.", ["doing": doing])
     }
 }

@@ -92,7 +92,7 @@ import Testing
         struct Injected: Error {}
         let store = try sandbox.open(
             faults: StoreFaults(beforeCommit: { what in
-                guard what == "commit" else { return }
+                guard what == .commit else { return }
                 let fail = failures.withLock { left in
                     left -= 1
                     return left >= 0
@@ -144,7 +144,7 @@ import Testing
         }
         let store = try sandbox.open(
             faults: StoreFaults(beforeCommit: { what in
-                guard what == "commit" else { return }
+                guard what == .commit else { return }
                 let commits = count.withLock { count in
                     count += 1
                     return count
@@ -195,7 +195,7 @@ import Testing
         let store = try sandbox.open()
         var maker = CloseMaker(seed: 7)
         await store.commit(maker.close(at: start))
-        try await store.write("test") { db in
+        try await store.write(.run) { db in
             try db.execute(sql: "UPDATE field_columns SET data = x'00' WHERE level <> 'rack'")
         }
         #expect(try await store.window(.measured, resolutionMs: 10_000, levels: [.rack]) != nil)

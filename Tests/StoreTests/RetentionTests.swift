@@ -159,7 +159,7 @@ import Testing
             var quiet = maker.close(at: midnight + days * day + 3_600_000)
             quiet.windows = []
             await store.commit(quiet)
-            try await store.write("test") { try sweep.run($0) }
+            try await store.write(.run) { try sweep.run($0) }
         }
         #expect(try await times().count == 30)
         try await pass(7)
@@ -201,7 +201,7 @@ import Testing
         let now = sandbox.nowMs.withLock { $0 }
         for (days, left) in [(6, ["gone", "here"]), (8, ["here"])] {
             let sweep = Sweep(limits: store.limits, nowMs: now + Int64(days) * 86_400_000, opened: ["here"])
-            try await store.write("test") { try sweep.run($0) }
+            try await store.write(.run) { try sweep.run($0) }
             #expect(try await store.endpointRecords().map(\.endpoint) == left)
         }
         await store.close()

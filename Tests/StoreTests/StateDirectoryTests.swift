@@ -153,7 +153,7 @@ import Testing
     func newer() async throws {
         let sandbox = try Sandbox()
         let store = try sandbox.open()
-        try await store.write("test") { db in
+        try await store.write(.run) { db in
             try db.execute(sql: "INSERT INTO grdb_migrations VALUES ('v99')")
         }
         await store.close()
