@@ -1,6 +1,5 @@
 import Dispatch
 public import QueueIsolation
-import Synchronization
 public import Telemetry
 
 /// The core: routes samples to shards, keeps their windows, and sends closed windows upwards.
@@ -18,7 +17,7 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
     private let shards: [Shard]
     private let roller: Roller
     private let onDetected: @Sendable ([Event]) -> Void
-    private let controls = Mutex<[StreamIndex: StreamControl]>([:])
+    private let controls = Locked<[StreamIndex: StreamControl]>([:])
 
     /// - Parameters:
     ///   - shardCount: serial queues that share the work; as many as cores. No summary depends on it.
@@ -88,31 +87,38 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
         return index
     }
 
-    /// Forgets a stream with all that is open in it; call `finish` or `drain` before, to keep that.
+    /// Forgets a stream with all that is open in it; call `finish` before, to keep that. Offers are refused from now
+    /// on.
     public func closeStream(_ stream: StreamIndex, completion: @escaping @Sendable () -> Void = {}) {
         guard let control = controls.withLock({ $0.removeValue(forKey: stream) }) else {
             completion()
             return
         }
         for shard in shards { shard.close(stream) }
+        control.abandon()
         metrics.remove(label: "stream", value: control.shared.spec.id.name)
         afterShards { [roller] in roller.close(stream, completion) }
     }
 
     /// The stream ends: closes every window and every rollup, full or not.
     public func finish(_ stream: StreamIndex, completion: @escaping @Sendable () -> Void) {
-        drain { [self] in
-            control(stream)?.closeAll()
-            drain(completion: completion)
+        let controls = [control(stream)].compactMap(\.self)
+        whenIdle(controls) { [self] in
+            for control in controls { control.closeAll() }
+            whenIdle(controls, completion)
         }
     }
 
-    /// Calls `completion` when everything that came in before is aggregated, and everything that was closed is
-    /// committed. Windows that are still open stay open.
+    /// Calls `completion` when everything that came in is aggregated, and everything that was closed is committed:
+    /// a moment that only comes when the sources have stopped. Windows that are still open stay open.
     public func drain(completion: @escaping @Sendable () -> Void) {
-        afterShards { [self] in
-            let all = controls.withLock { Array($0.values) }
-            roller.whenIdle({ all.allSatisfy(\.isIdle) }, completion)
+        whenIdle(controls.withLock { Array($0.values) }, completion)
+    }
+
+    private func whenIdle(_ controls: [StreamControl], _ completion: @escaping @Sendable () -> Void) {
+        afterShards { [roller] in
+            roller.whenIdle(
+                controls.map(\.shared.index), { controls.allSatisfy(\.isIdle) }, completion)
         }
     }
 
@@ -201,11 +207,11 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
 
 /// Opens when it was passed so many times.
 private final class Gate: Sendable {
-    private let remaining: Mutex<Int>
+    private let remaining: Locked<Int>
     private let body: @Sendable () -> Void
 
     init(remaining count: Int, _ body: @escaping @Sendable () -> Void) {
-        remaining = Mutex(count)
+        remaining = Locked(count)
         self.body = body
     }
 

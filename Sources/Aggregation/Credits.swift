@@ -1,4 +1,3 @@
-import Synchronization
 import Telemetry
 
 /// How many records are on their way to each shard, and how many may be.
@@ -8,11 +7,11 @@ final class Credits: Sendable {
         var usedByStream: [StreamIndex: Int] = [:]
     }
 
-    private let state: Mutex<State>
+    private let state: Locked<State>
     private let max: Int
 
     init(shardCount: Int, max: Int) {
-        state = Mutex(State(used: Array(repeating: 0, count: shardCount)))
+        state = Locked(State(used: Array(repeating: 0, count: shardCount)))
         self.max = max
     }
 

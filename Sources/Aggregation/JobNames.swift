@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The numbers of a stream's jobs, for hot structures.
 final class JobNames: Sendable {
     private struct Table {
@@ -7,7 +5,7 @@ final class JobNames: Sendable {
         var names: [String] = []
     }
 
-    private let table = Mutex(Table())
+    private let table = Locked(Table())
 
     /// The number of a job; the empty name is "no job".
     func number(_ name: String) -> Int32 {

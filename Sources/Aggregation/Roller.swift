@@ -30,6 +30,7 @@ actor Roller {
     }
 
     private struct Waiter {
+        var streams: [StreamIndex]
         var isReady: @Sendable () -> Bool
         var completion: @Sendable () -> Void
     }
@@ -83,12 +84,13 @@ actor Roller {
         later { $0.take(partial) }
     }
 
-    /// Calls `completion` as soon as nothing is on its way and `isReady` says so too.
+    /// Calls `completion` as soon as nothing of these streams is on its way and `isReady` says so too.
     nonisolated func whenIdle(
-        _ isReady: @escaping @Sendable () -> Bool, _ completion: @escaping @Sendable () -> Void
+        _ streams: [StreamIndex], _ isReady: @escaping @Sendable () -> Bool,
+        _ completion: @escaping @Sendable () -> Void
     ) {
         later { roller in
-            roller.waiters.append(Waiter(isReady: isReady, completion: completion))
+            roller.waiters.append(Waiter(streams: streams, isReady: isReady, completion: completion))
             roller.checkWaiters()
         }
     }
@@ -97,11 +99,12 @@ actor Roller {
     nonisolated func poke() { later { $0.checkWaiters() } }
 
     private func checkWaiters() {
-        guard !waiters.isEmpty, streams.values.allSatisfy(\.isQuiet) else { return }
+        guard !waiters.isEmpty else { return }
         let all = waiters
         waiters = []
         for waiter in all {
-            if waiter.isReady() { waiter.completion() } else { waiters.append(waiter) }
+            let isQuiet = waiter.streams.allSatisfy { streams[$0]?.isQuiet ?? true }
+            if isQuiet, waiter.isReady() { waiter.completion() } else { waiters.append(waiter) }
         }
     }
 

@@ -1,5 +1,4 @@
 import Dispatch
-import Synchronization
 import Telemetry
 
 /// Decides when the windows of one stream are over, and drives their closing step by step.
@@ -17,6 +16,8 @@ final class StreamControl: Sendable {
         var orderedThroughMs: Int64?
         var isClosing = false
         var isFinal = false
+        /// The stream was closed: nobody waits for its closings any more.
+        var isAbandoned = false
         var seriesCount = 0
         var jobs: JobTable
         var faults: FaultTable
@@ -26,7 +27,7 @@ final class StreamControl: Sendable {
     }
 
     let shared: StreamShared
-    let state: Mutex<State>
+    let state: Locked<State>
     let shards: [Shard]
     let roller: Roller
     let limits: AggregationLimits
@@ -52,7 +53,7 @@ final class StreamControl: Sendable {
         start.watermarkMs = spec.closedThroughMs
         start.sealedThroughMs = spec.closedThroughMs
         start.orderedThroughMs = spec.closedThroughMs
-        state = Mutex(start)
+        state = Locked(start)
     }
 
     private var plan: WindowPlan { shared.spec.plan }
@@ -81,7 +82,7 @@ final class StreamControl: Sendable {
     func observed(_ sender: SenderID, newestMs: Int64, arrivalMs: Int64) {
         state.withLock { state in
             state.watermark.observed(sender, newestMs: newestMs, arrivalMs: arrivalMs)
-            if !isMeasured { advance(&state, toMs: newestMs) }
+            if !isMeasured { advance(&state, toMs: min(max(newestMs, 0), .max / 4)) }
         }
     }
 
@@ -204,7 +205,7 @@ final class StreamControl: Sendable {
     }
 
     func unclosedCount(_ state: State) -> Int {
-        guard state.isClosing, let sealedMs = state.sealedThroughMs else { return 0 }
+        guard state.isClosing, !state.isAbandoned, let sealedMs = state.sealedThroughMs else { return 0 }
         return Int((sealedMs - (state.orderedThroughMs ?? sealedMs)) / plan.finestMs) + 1
     }
 
@@ -214,6 +215,15 @@ final class StreamControl: Sendable {
             !state.isClosing && !state.ticks.isBusy && !state.isFinal && credits.used(stream: index) == 0
                 && (state.orderedThroughMs ?? .min) >= (state.sealedThroughMs ?? .min)
         }
+    }
+
+    /// Lets everybody go who waits for a tick.
+    func abandon() {
+        let released = state.withLock { state in
+            state.isAbandoned = true
+            return releaseTicks(&state)
+        }
+        for done in released { done() }
     }
 
     /// Closes every window and every rollup. To be called when the shards have nothing more to do.

@@ -1,4 +1,3 @@
-import Synchronization
 import Telemetry
 
 /// What the shards, the roller and the control of one stream all look at, each for nanoseconds.
@@ -10,9 +9,9 @@ final class StreamShared: Sendable {
     let detected: @Sendable ([Event]) -> Void
 
     /// Totals by shard.
-    private let ledgers: Mutex<[Ledger]>
+    private let ledgers: Locked<[Ledger]>
     /// How many shards have a window open, by its start.
-    private let open = Mutex<[Int64: Int]>([:])
+    private let open = Locked<[Int64: Int]>([:])
 
     init(
         index: StreamIndex, spec: StreamSpec, topology: Topology, shardCount: Int,
@@ -22,7 +21,7 @@ final class StreamShared: Sendable {
         self.spec = spec
         self.topology = topology
         self.detected = detected
-        ledgers = Mutex(Array(repeating: Ledger(), count: shardCount))
+        ledgers = Locked(Array(repeating: Ledger(), count: shardCount))
     }
 
     func add(_ ledger: Ledger, shard: Int) { ledgers.withLock { $0[shard].add(ledger) } }

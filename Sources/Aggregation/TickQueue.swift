@@ -1,4 +1,3 @@
-import Synchronization
 import Telemetry
 
 /// The ticks of a fleet that were offered: one at a time goes through the shards, and nobody is told that his tick

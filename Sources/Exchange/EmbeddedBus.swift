@@ -5,18 +5,22 @@ public import Telemetry
 ///
 /// One process is a cluster of one: the same partials go over the network between workers.
 public final class EmbeddedBus: PartialBus {
-    private let handler = Mutex<(@Sendable (WindowPartial) -> Void)?>(nil)
+    private final class Handler: Sendable {
+        let call: @Sendable (WindowPartial) -> Void
+        init(_ call: @escaping @Sendable (WindowPartial) -> Void) { self.call = call }
+    }
+
+    /// Set once: shards that publish at the same time need no lock.
+    private let handler = AtomicLazyReference<Handler>()
 
     public init() {}
 
     /// Partials that are published before anybody has subscribed are lost.
-    public func publish(_ partial: WindowPartial) {
-        let handler = handler.withLock { $0 }
-        handler?(partial)
-    }
+    public func publish(_ partial: WindowPartial) { handler.load()?.call(partial) }
 
-    /// There is one subscriber: a second takes the place of the first.
     public func subscribe(_ handler: @escaping @Sendable (WindowPartial) -> Void) {
-        self.handler.withLock { $0 = handler }
+        let mine = Handler(handler)
+        let stored = self.handler.storeIfNil(mine)
+        precondition(stored === mine, "a bus has one subscriber")
     }
 }

@@ -1,6 +1,5 @@
 import Aggregation
 import Exchange
-import Synchronization
 import Telemetry
 
 /// Takes closings like the store does, and keeps them. Can hold back its acknowledgements.
@@ -9,9 +8,10 @@ final class CollectingSink: SummarySink {
         var closes: [WindowClose] = []
         var held: [@Sendable () -> Void] = []
         var holds = false
+        var waiting: [(count: Int, resume: @Sendable () -> Void)] = []
     }
 
-    private let state = Mutex(State())
+    private let state = TestLock(State())
 
     var closes: [WindowClose] { state.withLock { $0.closes } }
     var windows: [WindowSummary] { closes.flatMap(\.windows) }
@@ -21,12 +21,26 @@ final class CollectingSink: SummarySink {
     }
 
     func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) {
-        let isHeld = state.withLock { state in
+        let (isHeld, reached) = state.withLock { state in
             state.closes.append(close)
             if state.holds { state.held.append(done) }
-            return state.holds
+            let reached = state.waiting.filter { $0.count <= state.closes.count }
+            state.waiting.removeAll { $0.count <= state.closes.count }
+            return (state.holds, reached)
         }
+        for waiter in reached { waiter.resume() }
         if !isHeld { done() }
+    }
+
+    /// Comes back when so many closings have come in.
+    func wait(forCloses count: Int) async {
+        await withCheckedContinuation { continuation in
+            let isThere = state.withLock { state in
+                if state.closes.count < count { state.waiting.append((count, { continuation.resume() })) }
+                return state.closes.count >= count
+            }
+            if isThere { continuation.resume() }
+        }
     }
 
     func hold() { state.withLock { $0.holds = true } }
@@ -74,17 +88,18 @@ final class CoreHarness: Sendable {
     let metrics = Metrics()
     let core: AggregationCore
     let stream: StreamIndex
+    let topology: Topology
     let spec: StreamSpec
-    private let state: Mutex<State>
+    private let state: TestLock<State>
     private let box: ClockBox
     private let detectedBox: DetectedBox
 
     private final class ClockBox: Sendable {
-        let nowMs = Mutex(CoreHarness.startMs)
+        let nowMs = TestLock(CoreHarness.startMs)
     }
 
     private final class DetectedBox: Sendable {
-        let events = Mutex<[Event]>([])
+        let events = TestLock<[Event]>([])
     }
 
     /// - Parameter nodeCount: 2 nodes a rack, 2 racks an array, 2 arrays a hall.
@@ -102,9 +117,9 @@ final class CoreHarness: Sendable {
             shardCount: shards, streams: streams, bus: EmbeddedBus(), sink: sink,
             clock: WallClock { box.nowMs.withLock { $0 } }, metrics: metrics, limits: limits
         ) { events in detectedBox.events.withLock { $0 += events } }
-        state = Mutex(State())
+        state = TestLock(State())
         stream = streams.open(spec.id, site: spec.site)
-        let topology = streams.topology(stream)
+        topology = streams.topology(stream)
         for node in 0..<nodeCount {
             topology.node(
                 "n\(node)",
@@ -115,7 +130,6 @@ final class CoreHarness: Sendable {
         core.openStream(spec)
     }
 
-    var topology: Topology { streams.topology(stream) }
     var detected: [Event] { detectedBox.events.withLock { $0 } }
     var nowMs: Int64 { box.nowMs.withLock { $0 } }
     func setNow(_ ms: Int64) { box.nowMs.withLock { $0 = ms } }

@@ -1,4 +1,5 @@
 import Aggregation
+import Dispatch
 import Exchange
 import Telemetry
 import TestSupport
@@ -205,6 +206,48 @@ struct TestTick: FleetTick {
         #expect(twice.drops[DropReason.outOfOrder.rawValue] == twice.received / 4)
         await Self.finish(core, stream)
         #expect(sink.windows(10_000).first?.column(.rack, .gpuUtil)?.count[0] == 128)
+    }
+
+    @Test(
+        "a fleet that outruns the sink waits, and is let go when its stream is closed",
+        .timeLimit(.minutes(5)))
+    func waitsForTheSink() async throws {
+        let sink = CollectingSink()
+        sink.hold()
+        let (core, stream, _) = try Self.core(shards: 2, sink: sink)
+        let told = TestLock(0)
+        for tick in 0..<8 {
+            let one = TestTick(timeMs: Self.start + Int64(tick) * 10_000, tick: tick, rackCount: 6)
+            core.offer(one, stream: stream) { told.withLock { $0 += 1 } }
+        }
+        await sink.wait(forCloses: 2)
+        #expect(told.withLock { $0 } < 8)
+        await withCheckedContinuation { done in core.closeStream(stream) { done.resume() } }
+        while told.withLock({ $0 }) < 8 { await Task.yield() }
+        #expect(sink.closes.count == 2)
+    }
+
+    @Test("finishing one stream does not wait for another that never rests", .timeLimit(.minutes(5)))
+    func finishesAlone() async throws {
+        let sink = CollectingSink()
+        let (core, stream, streams) = try Self.core(shards: 2, sink: sink)
+        await Self.run(core, stream, ticks: 0..<3)
+        let measured = core.openStream(StreamSpec(id: .measured, site: "test"))
+        #expect(streams.find(.measured) == measured)
+        // Its records never cease to be on their way.
+        let batch = SampleBatch(
+            stream: measured, shard: 0, sender: SenderID(rawValue: 1), arrivalMs: 0, baseMs: 0,
+            records: [SampleRecord(slot: 0, offsetMs: 0, value: 1)])
+        let isOver = TestLock(false)
+        @Sendable func keepBusy() {
+            guard !isOver.withLock({ $0 }) else { return }
+            _ = core.offer([batch])
+            DispatchQueue.global().async { keepBusy() }
+        }
+        keepBusy()
+        await Self.finish(core, stream)
+        isOver.withLock { $0 = true }
+        #expect(sink.windows(10_000).count == 1)
     }
 
     private static func startJobs(_ harness: CoreHarness) {
