@@ -21,9 +21,9 @@ public struct AggregationLimits: Sendable, Hashable {
     /// Series of one stream in one shard.
     public var slotsMax = 1 << 26
     /// Racks that one block on a shard's queue works on, so that nothing waits longer than about a millisecond.
-    public var racksPerBlock = 64
+    public var racksPerBlock = 32
     /// Nodes at which a block of a closing ends even before that many racks.
-    public var nodesPerBlock = 512
+    public var nodesPerBlock = 256
 
     public init() {}
 }

@@ -71,6 +71,7 @@ struct LevelSet {
         for rack in 0..<racks.entityCount where racks.count[rack] > 0 {
             let array = Int(topology.rackArray[rack])
             arrays.add(array, from: racks, rack)
+            guard !racks.sketchBytes.isEmpty else { continue }
             // Our own bytes; a damaged share of another worker would count without its quantiles.
             try? arena.merge(encoded: racks.sketch(rack), into: array)
         }

@@ -91,11 +91,12 @@ final class RollupAccumulator {
         let count = entities == nil ? column.entityCount : jobs.count
         target.column.grow(to: count)
         if level.hasQuantiles { target.sketches.resize(to: count) }
+        let hasSketches = level.hasQuantiles && !column.sketchBytes.isEmpty
         for row in 0..<column.entityCount where column.count[row] > 0 {
             let entity = entities?[row] ?? row
             target.column.add(entity, from: column, row)
-            // Bytes from the store may be damaged: then that entity has fewer values in its quantiles.
-            if level.hasQuantiles { try? target.sketches.merge(encoded: column.sketch(row), into: entity) }
+            // Bytes from the store may be damaged: then that entity has no part of them in its quantiles.
+            if hasSketches { try? target.sketches.merge(encoded: column.sketch(row), into: entity) }
         }
     }
 

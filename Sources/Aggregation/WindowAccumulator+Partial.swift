@@ -54,6 +54,8 @@ extension WindowAccumulator {
         _ rack: Int, _ places: [Int32: Int], _ counts: inout GPUCounts, _ context: SliceContext
     ) {
         let gpuNodes = context.directory.gpuNodes[rack]
+        // The GPUs of a node mostly follow each other.
+        var known: (node: Int32, place: Int?) = (-1, nil)
         for word in 0..<(gpuNodes.count + 63) / 64 {
             var bits = (reporting: UInt64(0), inJob: UInt64(0), expected: UInt64(0), faulted: UInt64(0))
             var number = firstGroups[rack]
@@ -74,7 +76,9 @@ extension WindowAccumulator {
                 let bit = any.trailingZeroBitCount
                 any &= any - 1
                 let ordinal = word * 64 + bit
-                guard ordinal < gpuNodes.count, let place = places[gpuNodes[ordinal]] else { continue }
+                guard ordinal < gpuNodes.count else { continue }
+                if gpuNodes[ordinal] != known.node { known = (gpuNodes[ordinal], places[gpuNodes[ordinal]]) }
+                guard let place = known.place else { continue }
                 counts.reporting[place] += UInt32((bits.reporting >> UInt64(bit)) & 1)
                 counts.inJob[place] += UInt32((bits.inJob >> UInt64(bit)) & 1)
                 counts.expected[place] += UInt32((bits.expected >> UInt64(bit)) & 1)

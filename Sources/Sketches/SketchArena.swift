@@ -200,7 +200,9 @@ public struct SketchArena: ~Copyable, Sendable {
         let run = runs[sketch]
         let counters = counters.span
         var buckets = run.zeros > 0 ? 1 : 0
-        for place in Int(run.offset)..<Int(run.offset + run.width) { buckets += counters[place] > 0 ? 1 : 0 }
+        // Neither can overflow; without the checks the loop is vectorised.
+        let first = Int(run.offset)
+        for place in first..<first &+ Int(run.width) { buckets &+= counters[place] > 0 ? 1 : 0 }
         guard buckets > 0 else { return }
         let start = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: SketchCoding.sizeMax(buckets: buckets)))
@@ -211,9 +213,10 @@ public struct SketchArena: ~Copyable, Sendable {
         let zerosFirst = run.width == 0 || run.base > 0
         if zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
         for place in 0..<Int(run.width) {
-            let count = counters[Int(run.offset) + place]
+            let count = counters[first &+ place]
             if count > 0 {
-                writer.append(run.base + Int32(place), count: count, after: &previous, to: &span)
+                writer.append(
+                    run.base &+ Int32(truncatingIfNeeded: place), count: count, after: &previous, to: &span)
             }
         }
         if !zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
