@@ -88,7 +88,7 @@ var targets: [Target] = [
         "colossus-bench",
         [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "QueueIsolation", arguments, logging,
+            "QueueIsolation", "Settings", arguments, logging,
         ] + nio
     ),
 

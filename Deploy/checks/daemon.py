@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,9 +26,16 @@ def expect(condition, text):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below the range that the kernel gives to outgoing connections, so that it is still free after a restart."""
+    for _ in range(1000):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise CheckFailed("there is no free port")
 
 
 def wait_for(what, seconds, condition, every=0.1):
@@ -67,11 +75,17 @@ class Daemon:
             [os.path.join(BINARIES, "colossusd"), "--config", self.config, "--state-dir", self.state,
              "--runtime-dir", self.run],
             stdout=log, stderr=log)
-        try:
-            self.ctl("wait", "ready", "--timeout", "60s")
-        except CheckFailed:
-            raise CheckFailed("the daemon did not become ready:\n" + open(self.log).read()[-2000:])
+        wait_for("READY", 60, self.is_ready, every=0.05)
         return self
+
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise CheckFailed(f"the daemon ended with {self.process.returncode} while it started")
+        try:
+            self.ctl("wait", "ready", "--timeout", "1s")
+            return True
+        except CheckFailed:
+            return False
 
     def ctl(self, *words, ok=(0,)):
         """Runs colossusctl; what it printed."""

@@ -115,6 +115,11 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
         whenIdle(controls.withLock { Array($0.values) }, completion)
     }
 
+    /// The same for one stream, however busy the others are.
+    public func drain(_ stream: StreamIndex, completion: @escaping @Sendable () -> Void) {
+        whenIdle([control(stream)].compactMap(\.self), completion)
+    }
+
     private func whenIdle(_ controls: [StreamControl], _ completion: @escaping @Sendable () -> Void) {
         afterShards { [roller] in
             roller.whenIdle(
@@ -135,6 +140,11 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
     /// Records on their way to each shard; `creditMax` at most.
     public var creditUsed: [Int] { (0..<shardCount).map { credits.used(shard: $0) } }
     public var creditMax: Int { limits.recordsInFlightMax }
+
+    /// Takes out the events that no closing has taken along yet; for the end of a stream, when none comes any more.
+    public func takePendingEvents(_ stream: StreamIndex) -> [Event] {
+        control(stream)?.takePendingEvents() ?? []
+    }
 
     /// Adds what a receiver rejected before it became a batch: `received` and the drops.
     public func account(_ ledger: Ledger, stream: StreamIndex) { control(stream)?.account(ledger) }

@@ -5,6 +5,9 @@ final class JobNames: Sendable {
         var names: [String] = []
     }
 
+    /// Names that a stream remembers; further jobs count as none.
+    private static let namesMax = 1_000_000
+
     private let table = Locked(Table())
 
     /// The number of a job; the empty name is "no job".
@@ -12,6 +15,7 @@ final class JobNames: Sendable {
         guard !name.isEmpty else { return JobSnapshot.none }
         return table.withLock { table in
             if let known = table.numbers[name] { return known }
+            guard table.names.count < Self.namesMax else { return JobSnapshot.none }
             let number = Int32(table.names.count)
             table.numbers[name] = number
             table.names.append(name)

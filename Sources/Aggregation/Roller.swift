@@ -9,6 +9,9 @@ actor Roller {
         let shared: StreamShared
         let ladder: RollupLadder
         var step: CloseStep?
+        /// All shares of the step are in, and its closings are made: only the sink is waited for. An earlier closing
+        /// that is committed while shares still come must not end the step.
+        var isAssembled = false
         var partials: [WindowPartial] = []
         var sharesDone = 0
         var ledger = Ledger()
@@ -118,6 +121,7 @@ actor Roller {
         stream.sharesDone += 1
         guard stream.sharesDone == shardCount else { return }
         stream.outbox += closings(stream, step)
+        stream.isAssembled = true
         stream.partials = []
         stream.sharesDone = 0
         stream.ledger = Ledger()
@@ -134,8 +138,9 @@ actor Roller {
             counters.windowsClosed.add(Int64(close.windows.count))
             sink.commit(close) { [weak self] in self?.later { $0.committed(index) } }
         }
-        if stream.outbox.isEmpty, stream.step != nil, stream.inFlight < closingsInFlightMax {
+        if stream.isAssembled, stream.outbox.isEmpty, stream.inFlight < closingsInFlightMax {
             stream.step = nil
+            stream.isAssembled = false
             stepDone(index)
         }
         checkWaiters()

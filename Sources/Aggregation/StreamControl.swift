@@ -100,7 +100,8 @@ final class StreamControl: Sendable {
             let version = state.jobs.snapshot.version
             for event in events {
                 state.faults.take(event)
-                let job = event.job.isEmpty ? JobSnapshot.none : shared.jobNames.number(event.job)
+                let changesJobs = event.kind == .jobStart || event.kind == .jobEnd
+                let job = changesJobs ? shared.jobNames.number(event.job) : JobSnapshot.none
                 guard job != JobSnapshot.none else { continue }
                 if event.kind == .jobStart {
                     state.jobs.start(
@@ -117,6 +118,13 @@ final class StreamControl: Sendable {
                 state.events.removeFirst(excess)
                 counters.eventsForgotten.add(Int64(excess))
             }
+        }
+    }
+
+    func takePendingEvents() -> [Event] {
+        state.withLock { state in
+            defer { state.events = [] }
+            return state.events
         }
     }
 

@@ -17,8 +17,9 @@ public enum DurationText {
             rest = rest.dropFirst(unit.count)
             let isBare = unit.isEmpty && rest.isEmpty && total == 0
             guard let scale = isBare ? 1000 : units.first(where: { $0.name == unit })?.ms else { return nil }
-            total += number * scale
-            guard total <= 864_000_000_000 else { return nil }
+            let (length, overflow) = number.multipliedReportingOverflow(by: scale)
+            guard !overflow, length <= 864_000_000_000 - total else { return nil }
+            total += length
         }
         return total
     }

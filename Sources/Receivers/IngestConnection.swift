@@ -143,7 +143,7 @@ final class IngestConnection: ChannelInboundHandler {
         } else if NIODeadline.now() >= end {
             let busy = "The service is busy and has taken nothing of this for good; send it again."
             finish(
-                .refused(.tooManyRequests, "no_credit", busy, headers: [("Retry-After", "1")]), context)
+                .refused(.serviceUnavailable, "no_credit", busy, headers: [("Retry-After", "1")]), context)
         } else {
             state = .waiting(delivery, until: end)
             context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in

@@ -68,7 +68,7 @@ struct RegistryState {
 
     mutating func resolve(
         _ request: WriteRequest, in bytes: RawSpan, format: SeriesFormat, sender: SenderID,
-        into routes: inout [Route]
+        latestMs: Int64, into routes: inout [Route]
     ) -> WireError? {
         // Also when a later run is found to be corrupt: their slots are given out.
         defer { announce() }
@@ -81,7 +81,9 @@ struct RegistryState {
                     let labels = try format.readLabels(bytes, run.labels, limits: limits.labels)
                     route = admit(labels, run.identity, sender)
                 }
-                if route.job > 0 { observe(route, request.samples[Int(run.firstSample)].timeMs) }
+                let timeMs = request.samples[Int(run.firstSample)].timeMs
+                // A time that the sample itself will be refused for says nothing about jobs either.
+                if route.job > 0, timeMs >= 0, timeMs <= latestMs { observe(route, timeMs) }
                 routes.append(route)
             }
             return nil

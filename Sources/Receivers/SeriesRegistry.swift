@@ -24,6 +24,7 @@ enum SeriesFormat: UInt64 {
 ///
 /// One lock, taken once a request. Labels are parsed when a spelling comes for the first time.
 final class SeriesRegistry: Sendable {
+    private let aheadMs: Int64
     private let state: Mutex<RegistryState>
     private let events: any EventSink
     private let streamID: StreamID
@@ -38,6 +39,7 @@ final class SeriesRegistry: Sendable {
         let state = RegistryState(
             stream: stream, topology: topology, sink: sink, inventory: inventory ?? Inventory(),
             limits: limits)
+        aheadMs = limits.aheadMs
         self.state = Mutex(state)
     }
 
@@ -54,7 +56,8 @@ final class SeriesRegistry: Sendable {
         var failure: WireError?
         let news = state.withLock { state in
             failure = state.resolve(
-                request, in: bytes.span.bytes, format: format, sender: sender, into: &routes)
+                request, in: bytes.span.bytes, format: format, sender: sender,
+                latestMs: arrivalMs + aheadMs, into: &routes)
             return state.jobNews(nowMs: arrivalMs)
         }
         tell(news)

@@ -76,7 +76,7 @@ extension HistoryStore {
         }
     }
 
-    /// A window in its newest revision; the newest window when no start is given. Empty sets mean "all".
+    /// The newest window that starts at that time or before, in its newest revision; the newest of all when no time is given. Empty sets mean "all".
     public func window(
         _ stream: StreamID, resolutionMs: Int64, startMs: Int64? = nil, levels: Set<Level> = [],
         fields: Set<FieldIndex> = [], sketches: Bool = false
@@ -85,7 +85,7 @@ extension HistoryStore {
             var condition = "streams.name = ? AND resolution_ms = ?"
             var arguments: StatementArguments = [stream.name, resolutionMs]
             if let startMs {
-                condition += " AND start_ms = ?"
+                condition += " AND start_ms <= ?"
                 arguments += [startMs]
             }
             let head = try reader.heads(

@@ -32,12 +32,18 @@ struct Bench: ParsableCommand {
         guard (1...100).contains(rounds) else { throw ValidationError("Rounds are 1 to 100.") }
     }
 
+    /// On standard error, so that the table can be kept.
+    private func progress(_ text: String) {
+        var bytes = Array(text.utf8)
+        _ = write(STDERR_FILENO, &bytes, bytes.count)
+    }
+
     func run() throws {
         var results: [String: Series] = [:]
         var order: [String] = []
         for round in 1...rounds {
             for name in names {
-                fputs("round \(round) of \(rounds): \(name.rawValue)\n", stderr)
+                progress("round \(round) of \(rounds): \(name.rawValue)\n")
                 let calibration = Calibration.measure()
                 for result in try name.run(scenario: scenario) {
                     if results[result.name] == nil { order.append(result.name) }

@@ -52,8 +52,9 @@ actor Daemon {
             try places.prepare()
             try await start()
         } catch {
-            logger.critical("colossusd cannot start: \(error)")
-            notifier.failed(errno: EINVAL, status: "cannot start: \(error)")
+            let reason = (error as? ControlError)?.text ?? "\(error)"
+            logger.critical("colossusd cannot start: \(reason)")
+            notifier.failed(errno: EINVAL, status: "cannot start: \(reason)")
             await stop()
             return 1
         }

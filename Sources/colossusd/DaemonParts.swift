@@ -1,6 +1,7 @@
 import Aggregation
 import ControlAPI
 import ControlServer
+import Dispatch
 import Exchange
 import Foundation
 import Logging
@@ -9,6 +10,7 @@ import Receivers
 import Reporting
 import Settings
 import Store
+import Synchronization
 import SystemdSupport
 import Telemetry
 import WireFormats
@@ -28,6 +30,9 @@ struct DaemonParts: Sendable {
     let ingestPort: Int
     let webPort: Int
     let monitoredQueues: [MonitoredQueue]
+
+    /// How long a drain waits for the store.
+    private static let drainSeconds = 20.0
 
     /// Sinks first, then the core, then the sources, so that nothing arrives before there is somewhere to put it.
     static func start(_ daemon: Daemon) async throws -> DaemonParts {
@@ -68,12 +73,29 @@ struct DaemonParts: Sendable {
     func stop() async {
         await ingest.stop(grace: .seconds(5))
         await runs.suspend()
-        await withCheckedContinuation { continuation in core.drain { continuation.resume() } }
+        await drainCore()
         await reporter.drain(within: .seconds(10))
         await ticker.stop()
         await control.stop()
         await store.close()
         await watchdog.stop()
+    }
+
+    /// Everything that was taken reaches the store, and so do events that no closing took along. A store that cannot
+    /// commit does not hold up the end for ever.
+    private func drainCore() async {
+        let core = core
+        await withCheckedContinuation { continuation in
+            let gate = Once { continuation.resume() }
+            core.drain { gate.run() }
+            DispatchQueue.global().asyncAfter(deadline: .now() + Self.drainSeconds) { @Sendable in gate.run()
+            }
+        }
+        for id in streams.all {
+            guard let index = streams.find(id) else { continue }
+            let events = core.takePendingEvents(index)
+            if !events.isEmpty { try? await store.save(events, nowMs: WallClock.system.nowMs()) }
+        }
     }
 
     // MARK: One function a part
@@ -186,5 +208,17 @@ extension AggregationLimits {
     init(_ settings: DaemonSettings) {
         self.init()
         futureMaxMs = settings.windows.futureMaxMs
+    }
+}
+
+/// Runs something the first time that it is asked to.
+private final class Once: Sendable {
+    private let isDone = Atomic<Bool>(false)
+    private let body: @Sendable () -> Void
+
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+    func run() {
+        if !isDone.exchange(true, ordering: .acquiringAndReleasing) { body() }
     }
 }

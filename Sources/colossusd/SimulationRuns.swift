@@ -28,7 +28,11 @@ actor SimulationRuns {
     private let levels: Set<Level>
     private let logger: Logger
     private var runs: [String: Playing] = [:]
+    /// Runs of earlier processes, which nothing changes any more: working one out takes a whole trajectory.
+    private var past: [String: SimulationStatus] = [:]
     private var isSuspended = false
+    /// Names of runs that are being started: starting waits for the store, and another request may come meanwhile.
+    private var starting: Set<String> = []
     private nonisolated let queues = Mutex<[String: [MonitoredQueue]]>([:])
 
     init(
@@ -49,7 +53,13 @@ actor SimulationRuns {
 
     /// Goes on with what was playing when the daemon ended, and starts what the configuration wants.
     func resume(_ configured: [DaemonSettings.SimulationRun]) async {
-        let kept = (try? await store.runs()) ?? []
+        let kept: [SimulationRun]
+        do {
+            kept = try await store.runs()
+        } catch {
+            logger.error("the simulated runs cannot be read; none goes on: \(error)")
+            return
+        }
         for record in kept where record.state == "running" || record.state == "paused" {
             do {
                 try await play(record, isNew: false)
@@ -82,6 +92,14 @@ actor SimulationRuns {
         let speed = start.speed ?? Pace.times(scenario.speed).description
         _ = try Pace(text: speed)
         let tickMs = try Self.tick(start.tick)
+        guard !isSuspended else {
+            throw ControlError(.tryAgain, "colossusd is stopping.", hint: "Try again.")
+        }
+        guard starting.insert(name).inserted else {
+            throw ControlError(
+                .conflict, "A run named \(name) is starting.", hint: "Choose another name with --run.")
+        }
+        defer { starting.remove(name) }
         try await makeRoom(for: name, stream)
         let record = SimulationRun(
             name: name, scenario: text, path: path, seed: scenario.seed, speed: speed, state: "running",
@@ -91,7 +109,7 @@ actor SimulationRuns {
         return try await status(run: name)
     }
 
-    /// A run that is over may be played again under the same name; its history goes. One that plays may not.
+    /// Each run has a name of its own, also when it is over: its history is kept under it.
     private func makeRoom(for name: String, _ stream: StreamID) async throws {
         let playing = runs.values.filter { !$0.run.status().state.isOver }
         if playing.contains(where: { $0.record.name == name }) {
@@ -99,7 +117,7 @@ actor SimulationRuns {
                 .conflict, "A run named \(name) is playing.",
                 hint: "Choose another name with --run, or stop it: colossusctl simulate stop \(name)")
         }
-        guard playing.count < Self.playingMax else {
+        guard playing.count + starting.count <= Self.playingMax else {
             throw ControlError(
                 .conflict, "\(playing.count) runs are playing.", hint: "Stop one of them first.")
         }
@@ -209,7 +227,11 @@ actor SimulationRuns {
     private func ended(_ name: String, _ status: RunStatus) async {
         guard !isSuspended, var playing = runs[name] else { return }
         queues.withLock { $0[name] = nil }
-        await close(playing.index)
+        if status.state == .finished {
+            await close(playing.index)
+        } else {
+            core.closeStream(playing.index)
+        }
         playing.record.state = status.state.rawValue
         runs[name] = playing
         try? await store.save(playing.record, nowMs: clock.nowMs())
@@ -220,9 +242,10 @@ actor SimulationRuns {
     /// The core forgets the stream once all that was closed is stored.
     private func close(_ index: StreamIndex) async {
         let core = core
-        await withCheckedContinuation { continuation in
-            core.drain { core.closeStream(index) { continuation.resume() } }
-        }
+        await withCheckedContinuation { continuation in core.drain(index) { continuation.resume() } }
+        let events = core.takePendingEvents(index)
+        if !events.isEmpty { try? await store.save(events, nowMs: clock.nowMs()) }
+        await withCheckedContinuation { continuation in core.closeStream(index) { continuation.resume() } }
     }
 
     // MARK: Status
@@ -245,6 +268,7 @@ actor SimulationRuns {
     }
 
     private func status(_ record: SimulationRun) async throws -> SimulationStatus {
+        if let known = past[record.name], known.state.rawValue == record.state { return known }
         if let playing = runs[record.name] {
             let closed = try await store.closedThrough(playing.run.stream)
             return SimulationStatus(playing.record, playing.run, closedThroughMs: closed)
@@ -254,7 +278,9 @@ actor SimulationRuns {
             throw ControlError(.failed, "The stored run \(record.name) has no valid name.")
         }
         let closed = try await store.closedThrough(stream)
-        return try SimulationStatus(record, scenario, closedThroughMs: closed)
+        let status = try SimulationStatus(record, scenario, closedThroughMs: closed)
+        past[record.name] = status
+        return status
     }
 
     // MARK: What a request says

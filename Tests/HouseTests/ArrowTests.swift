@@ -32,7 +32,7 @@ struct ArrowTests {
         "colossusctl": ["ControlAPI", "Settings", "Simulation"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "QueueIsolation",
+            "QueueIsolation", "Settings",
         ],
     ]
 

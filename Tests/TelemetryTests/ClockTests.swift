@@ -32,7 +32,9 @@ struct ClockTests {
 
     @Test(
         "what is no time is refused",
-        arguments: ["", "2024", "2024-13-01", "2023-02-29", "2024-05-03T25:00:00Z", "2024-05-03 10:00:00", "2024-5-3"]
+        arguments: [
+            "", "2024", "2024-13-01", "2023-02-29", "2024-05-03T25:00:00Z", "2024-05-03 10:00:00", "2024-5-3",
+        ]
     )
     func refused(text: String) { #expect(UTC.parse(text) == nil) }
 }
