@@ -161,8 +161,7 @@ struct WindowBuilder {
             nodes.expected = Array(repeating: 0, count: topology.count(.node))
             for node in topology.gpuNode { nodes.expected[Int(node)] += 1 }
         }
-        // The ticks of a fleet say themselves what is broken, and say it again after a restart.
-        let broken = step.isFleet ? [:] : faultedNodes()
+        let broken = faultedNodes()
         for (node, fault) in broken {
             let said = fault.wholeNode ? nodes.expected[node] : UInt32(fault.ordinals.count)
             nodes.faulted[node] = max(nodes.faulted[node], min(said, nodes.expected[node]))

@@ -81,7 +81,13 @@ struct ArrowTests {
     static func manifest() throws -> Manifest {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["swift", "package", "--package-path", root.path(), "dump-package"]
+        // A scratch folder of its own: the tests' own one is locked while they run.
+        let scratch = FileManager.default.temporaryDirectory.appending(path: "colossus-manifest-\(getpid())")
+        defer { try? FileManager.default.removeItem(at: scratch) }
+        process.arguments = [
+            "swift", "package", "--package-path", root.path(), "--scratch-path", scratch.path(),
+            "dump-package",
+        ]
         process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "COLOSSUS_ONLY" }
         let output = Pipe()
         process.standardOutput = output
