@@ -1,3 +1,5 @@
+import Telemetry
+
 /// The numbers of a stream's jobs, for hot structures.
 final class JobNames: Sendable {
     private struct Table {

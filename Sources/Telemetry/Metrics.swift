@@ -44,7 +44,7 @@ public final class Metrics: Sendable {
         var series: [Labels: Source] = [:]
     }
 
-    private let families = Mutex<[String: Family]>([:])
+    private let families = Locked<[String: Family]>([:])
 
     public init() {}
 

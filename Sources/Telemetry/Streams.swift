@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The streams of this process: numbers for hot structures, names and topologies for everybody else.
 public final class Streams: Sendable {
     private struct Entry {
@@ -7,7 +5,7 @@ public final class Streams: Sendable {
         var topology: Topology
     }
 
-    private let entries = Mutex<[Entry]>([])
+    private let entries = Locked<[Entry]>([])
 
     public init() {}
 

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Where a node stands. Empty names mean "not known" and become `unassigned`.
 public struct Placement: Hashable, Sendable {
     public var rack: String
@@ -109,9 +107,9 @@ public final class Topology: Sendable {
         var gpusOfNode: [[Int32]] = []
     }
 
-    private let state: Mutex<State>
+    private let state: Locked<State>
 
-    public init(site: String) { state = Mutex(State(snapshot: TopologySnapshot(site: site))) }
+    public init(site: String) { state = Locked(State(snapshot: TopologySnapshot(site: site))) }
 
     /// Goes on where a kept fleet left off, with the same indices: after a restart, summaries that were made before
     /// and after can be merged.
@@ -136,7 +134,7 @@ public final class Topology: Sendable {
             restored.gpuIndex[Int64(node) << 8 | Int64(snapshot.gpuOrdinal[index])] = Int32(index)
             restored.gpusOfNode[Int(node)].append(Int32(index))
         }
-        state = Mutex(restored)
+        state = Locked(restored)
     }
 
     /// The index of a node, made with its rack, array and hall when it is new.
