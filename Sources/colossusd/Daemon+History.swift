@@ -1,3 +1,4 @@
+import Aggregation
 import ControlAPI
 import Store
 import Telemetry
@@ -137,5 +138,22 @@ extension Daemon {
     private static func floor(_ value: Int64, _ length: Int64) -> Int64 {
         let rest = value % length
         return value - (rest < 0 ? rest + length : rest)
+    }
+}
+
+extension Daemon {
+    /// Events of the measured stream do not wait for the next closing, which may be far away when nobody sends
+    /// telemetry. Those of a simulated run are stored with its windows, so that a restart finds both or none.
+    func keepEvents() async {
+        guard let parts, !isKeepingEvents else { return }
+        let events = parts.core.takePendingEvents(parts.measured)
+        guard !events.isEmpty else { return }
+        isKeepingEvents = true
+        defer { isKeepingEvents = false }
+        do {
+            try await parts.store.save(events, nowMs: WallClock.system.nowMs())
+        } catch {
+            parts.core.putBack(events, stream: parts.measured)
+        }
     }
 }
