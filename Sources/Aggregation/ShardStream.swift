@@ -56,7 +56,7 @@ struct ShardStream: ~Copyable {
         }
     }
 
-    /// What became of a batch.
+    /// What was received and dropped of a batch; the rest is in flight until its windows are committed.
     mutating func absorb(_ batch: SampleBatch) -> Ledger {
         var drops = DropCounts()
         accepted.removeAll(keepingCapacity: true)
@@ -65,19 +65,17 @@ struct ShardStream: ~Copyable {
             arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
-        let added = addAccepted(&drops)
+        addAccepted(&drops)
         if !edges.isEmpty { detect() }
         var ledger = Ledger()
         ledger.received = Int64(batch.records.count)
-        ledger.aggregated = Int64(added)
         drops.move(into: &ledger)
         shared.add(ledger, shard: shard)
         return ledger
     }
 
     /// Samples mostly come in runs of one window.
-    private mutating func addAccepted(_ drops: inout DropCounts) -> Int {
-        var added = 0
+    private mutating func addAccepted(_ drops: inout DropCounts) {
         var index = 0
         while index < accepted.count {
             let startMs = shared.spec.plan.start(accepted[index].timeMs)
@@ -88,13 +86,11 @@ struct ShardStream: ~Copyable {
             }
             if let window = window(startMs, endMs) {
                 window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
-                added += end - index
             } else {
                 drops.add(.tooOld, Int32(end - index))
             }
             index = end
         }
-        return added
     }
 
     /// The open window with that start, or `nil` when too many are open.
@@ -186,8 +182,7 @@ struct ShardStream: ~Copyable {
                 drops.add(refused ?? .tooOld, Int32(samples))
                 continue
             }
-            ledger.aggregated += Int64(
-                box.state.add(state, rack: rack, values.span, context, directory, &drops))
+            box.state.add(state, rack: rack, values.span, context, directory, &drops)
             watchXIDs(state, rack, values, context)
         }
         drops.move(into: &ledger)

@@ -26,11 +26,10 @@ extension WindowAccumulator {
     /// - Parameters:
     ///   - rack: local.
     ///   - values: `values[f * 64 + g]`.
-    /// - Returns: how many samples counted.
     mutating func add(
         _ tick: RackTick, rack: Int, _ values: Span<Double>, _ context: TickContext,
         _ directory: NodeDirectory, _ drops: inout DropCounts
-    ) -> Int {
+    ) {
         var lanes = InlineArray<8, Lane>(repeating: Lane())
         let count = place(tick, rack, context, directory, &lanes)
         var heard: UInt64 = 0
@@ -55,7 +54,7 @@ extension WindowAccumulator {
             let bits = (heard >> UInt64(node * 8)) & 0xff
             reporting[word(lanes[node].group)] |= bits << UInt64(node * 8)
         }
-        return added
+        sampleCount += Int64(added)
     }
 
     /// Finds rows and groups, and marks who is there and who is broken.

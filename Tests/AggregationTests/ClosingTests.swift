@@ -28,7 +28,7 @@ import Testing
         await harness.settle()
         let status = harness.core.status(harness.stream)
         #expect(status?.ledger[.late] == 0)
-        #expect(status?.ledger.aggregated == 40)
+        #expect(status?.ledger.inFlight == 40)
         #expect(status?.senders.map(\.id.rawValue) == [1, 2])
         #expect(status?.senders.last?.skewMs == -395_000)
     }
@@ -41,7 +41,7 @@ import Testing
         let finest = harness.sink.windows(10_000)
         #expect(finest.map(\.startMs) == (0..<5).map { Self.start + $0 * 10_000 })
         #expect(finest.map { $0.level(.site)?.gpus.reporting } == [[10], [0], [0], [0], [0]])
-        #expect(finest.map(\.coverage) == [1, 0, 0, 0, 0])
+        #expect(finest.map(\.coverage) == [0.5, 0, 0, 0, 0])
         #expect(harness.sink.closes.last?.closedThroughMs == Self.start + 50_000)
 
         let empty = CoreHarness(
@@ -170,7 +170,7 @@ import Testing
         await harness.settle()
         let ledger = harness.core.status(harness.stream)?.ledger
         #expect(ledger?.received == 40)
-        #expect(ledger?.aggregated == 20)
+        #expect(ledger?.inFlight == 20)
         #expect(ledger?[.duplicate] == 20)
         #expect(harness.core.offer(batches) == .accepted)
     }
