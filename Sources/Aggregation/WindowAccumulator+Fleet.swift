@@ -7,6 +7,9 @@ struct TickContext {
     /// Position among the shard's fields of each field of the tick.
     var columns: [UInt8]
     var isWide: [Bool]
+    var kinds: [Contribution]
+    /// Position of the XID among the fields.
+    var xidPosition: Int?
     /// Number of each of the tick's jobs in the stream's `JobNames`.
     var jobs: [Int32]
     var feedsSketches: Bool
