@@ -23,7 +23,7 @@ public struct AggregationLimits: Sendable, Hashable {
     /// Racks that one block on a shard's queue works on, so that nothing waits longer than about a millisecond.
     public var racksPerBlock = 32
     /// Nodes at which a block of a closing ends even before that many racks.
-    public var nodesPerBlock = 256
+    public var nodesPerBlock = 128
 
     public init() {}
 }

@@ -197,7 +197,9 @@ private final class Emission {
             nodeCount += context.directory.nodesOfRack[nextRack].count
             nextRack += 1
         }
-        return window.state.partial(racks: first..<nextRack, context)
+        var partial = window.state.partial(racks: first..<nextRack, context)
+        if first == 0 { partial.sampleCount = window.state.sampleCount }
+        return partial
     }
 
     /// The window whose last slice was made, for the next one to use its memory.

@@ -27,8 +27,7 @@ struct ShardStream: ~Copyable {
     private var edges: [XIDEdge] = []
     private var scratch: [Double] = []
     private var lastTickMs = Int64.min
-    /// Last XID of each local rack's GPUs in a fleet; NaN before the first.
-    private var fleetXIDs: [[Double]] = []
+    private var fleet = FleetSeries()
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -50,13 +49,13 @@ struct ShardStream: ~Copyable {
             slot.gpu = one.gpu
             slot.field = column(one.field)
             slot.isWide = SampleFilter.isWide[Int(one.field.rawValue)]
-            slot.isXID = one.field == .xidErrors
+            slot.kind = Contribution.ofField[Int(one.field.rawValue)]
             if let root = one.redundantTo { slot.root = Int32(root) }
             slots.register(slot, at: Int(one.slot))
         }
     }
 
-    /// What became of a batch.
+    /// What was received and dropped of a batch; the rest is in flight until its windows are committed.
     mutating func absorb(_ batch: SampleBatch) -> Ledger {
         var drops = DropCounts()
         accepted.removeAll(keepingCapacity: true)
@@ -65,19 +64,17 @@ struct ShardStream: ~Copyable {
             arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
-        let added = addAccepted(&drops)
+        addAccepted(&drops)
         if !edges.isEmpty { detect() }
         var ledger = Ledger()
         ledger.received = Int64(batch.records.count)
-        ledger.aggregated = Int64(added)
         drops.move(into: &ledger)
         shared.add(ledger, shard: shard)
         return ledger
     }
 
     /// Samples mostly come in runs of one window.
-    private mutating func addAccepted(_ drops: inout DropCounts) -> Int {
-        var added = 0
+    private mutating func addAccepted(_ drops: inout DropCounts) {
         var index = 0
         while index < accepted.count {
             let startMs = shared.spec.plan.start(accepted[index].timeMs)
@@ -88,13 +85,11 @@ struct ShardStream: ~Copyable {
             }
             if let window = window(startMs, endMs) {
                 window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
-                added += end - index
             } else {
                 drops.add(.tooOld, Int32(end - index))
             }
             index = end
         }
-        return added
     }
 
     /// The open window with that start, or `nil` when too many are open.
@@ -160,7 +155,9 @@ struct ShardStream: ~Copyable {
         }
         let context = TickContext(
             timeMs: tick.tick.timeMs, columns: tick.tick.fields.map { column($0) },
-            isWide: tick.tick.fields.map { SampleFilter.isWide[Int($0.rawValue)] }, jobs: tick.jobs,
+            isWide: tick.tick.fields.map { SampleFilter.isWide[Int($0.rawValue)] },
+            kinds: tick.tick.fields.map { Contribution.ofField[Int($0.rawValue)] },
+            xidPosition: tick.tick.fields.firstIndex(of: .xidErrors), jobs: tick.jobs,
             feedsSketches: tick.feedsSketches)
         scratch = Array(repeating: 0, count: max(scratch.count, context.columns.count * 64))
         return (context, directory.racks)
@@ -182,13 +179,15 @@ struct ShardStream: ~Copyable {
             let state = Self.fill(tick.tick, Int(directory.racks[rack]), &values)
             let samples = Int64(state.reporting.nonzeroBitCount * context.columns.count)
             ledger.received += samples
+            // Like slots, they see what comes too late for its window.
+            if refused == nil || refused == .late {
+                fleet.replace(&values, rack: rack, state, context, directory, &edges)
+            }
             guard let box else {
                 drops.add(refused ?? .tooOld, Int32(samples))
                 continue
             }
-            ledger.aggregated += Int64(
-                box.state.add(state, rack: rack, values.span, context, directory, &drops))
-            watchXIDs(state, rack, values, context)
+            box.state.add(state, rack: rack, values.span, context, directory, &drops)
         }
         drops.move(into: &ledger)
         if !edges.isEmpty { detect() }
@@ -208,27 +207,6 @@ struct ShardStream: ~Copyable {
         if timeMs < 0 { return .tooOld }
         if timeMs <= lastTickMs { return timeMs == lastTickMs ? .duplicate : .outOfOrder }
         return timeMs < sealedThroughMs ? .late : nil
-    }
-
-    private mutating func watchXIDs(
-        _ tick: RackTick, _ rack: Int, _ values: [Double], _ context: TickContext
-    ) {
-        let wanted = columnOfField[Int(FieldIndex.xidErrors.rawValue)]
-        guard wanted >= 0, let position = context.columns.firstIndex(of: UInt8(wanted)) else { return }
-        while fleetXIDs.count <= rack { fleetXIDs.append(Array(repeating: .nan, count: 64)) }
-        var bits = tick.reporting
-        while bits != 0 {
-            let gpu = bits.trailingZeroBitCount
-            bits &= bits - 1
-            let value = values[position * 64 + gpu]
-            let last = fleetXIDs[rack][gpu]
-            guard value != last, SampleFilter.reason(value, isWide: false) == nil else { continue }
-            fleetXIDs[rack][gpu] = value
-            if !last.isNaN, value != 0, gpu < directory.gpus[rack].count {
-                edges.append(
-                    XIDEdge(gpu: directory.gpus[rack][gpu], timeMs: context.timeMs, code: value))
-            }
-        }
     }
 
     // MARK: Detection

@@ -26,7 +26,7 @@ struct Slot {
     /// Position among the shard's fields.
     var field: UInt8 = 0
     var isWide = false
-    var isXID = false
+    var kind = Contribution.gauge
 }
 
 /// A sample that passed the slot, on its way to a window.

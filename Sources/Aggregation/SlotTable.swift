@@ -45,14 +45,14 @@ struct SlotTable: ~Copyable {
         var slots = slots.mutableSpan
         let records = records.span
         for index in records.indices {
-            let record = records[index]
+            var record = records[index]
             let place = Int(record.slot)
             guard place < slots.count, slots[place].node >= 0 else {
                 drops.add(.noEntity)
                 continue
             }
             let timeMs = rules.baseMs &+ Int64(record.offsetMs)
-            if let reason = Self.reject(record.value, timeMs, place, &slots, rules, &edges) {
+            if let reason = Self.reject(&record.value, timeMs, place, &slots, rules, &edges) {
                 drops.add(reason)
                 continue
             }
@@ -65,10 +65,12 @@ struct SlotTable: ~Copyable {
     }
 
     /// Why a sample does not count, or `nil`. The order is that of a series' life: what is no measurement, what is
-    /// somebody else's to say, what was said before, and what comes after its window was closed.
+    /// somebody else's to say, what was said before, and what comes after its window was closed. Of a sample that
+    /// counts, `value` becomes what it adds.
     @inline(__always)
     private static func reject(
-        _ value: Double, _ timeMs: Int64, _ place: Int, _ slots: inout MutableSpan<Slot>, _ rules: Rules,
+        _ value: inout Double, _ timeMs: Int64, _ place: Int, _ slots: inout MutableSpan<Slot>,
+        _ rules: Rules,
         _ edges: inout [XIDEdge]
     ) -> DropReason? {
         if let reason = SampleFilter.reason(value, isWide: slots[place].isWide) { return reason }
@@ -81,12 +83,24 @@ struct SlotTable: ~Copyable {
             if timeMs < lastMs { return .outOfOrder }
             return value == slots[place].lastValue ? .duplicate : .conflict
         }
-        if slots[place].isXID, lastMs != Slot.noTime, value != 0, value != slots[place].lastValue {
-            edges.append(XIDEdge(gpu: slots[place].gpu, timeMs: timeMs, code: value))
-        }
+        let last = slots[place].lastValue
         slots[place].lastValue = value
         slots[place].lastMs = timeMs
+        if slots[place].kind != .gauge {
+            contribute(&value, slots[place], after: lastMs == Slot.noTime ? nil : last, timeMs, &edges)
+        }
         return timeMs < rules.sealedThroughMs ? .late : nil
+    }
+
+    @inline(never)
+    private static func contribute(
+        _ value: inout Double, _ slot: Slot, after last: Double?, _ timeMs: Int64, _ edges: inout [XIDEdge]
+    ) {
+        let code = value
+        value = last.map { slot.kind.value(code, after: $0, isWide: slot.isWide) } ?? 0
+        if slot.kind == .sticky, value > 0 {
+            edges.append(XIDEdge(gpu: slot.gpu, timeMs: timeMs, code: code))
+        }
     }
 
     /// Whether another source owns this (GPU, field); takes over from one that has been silent for too long.

@@ -170,7 +170,7 @@ final class StreamControl: Sendable {
         let step = CloseStep(
             throughMs: throughMs, emptyFromMs: emptyFromMs, tickedMs: tickedMs,
             isFleet: state.ticks.hasSeenAny,
-            sendersNewestMs: isMeasured ? state.watermark.senders.values.map(\.newestMs) : [],
+            senders: isMeasured ? state.watermark.heard : [],
             faults: state.faults, jobs: state.jobs.snapshot, jobNames: shared.jobNames.all,
             events: state.events, accounted: state.accounted,
             isFinal: state.isFinal && throughMs == sealedMs,
@@ -261,7 +261,7 @@ final class StreamControl: Sendable {
 
     func status(nowMs: Int64) -> StreamStatus {
         let inFlight = credits.used(stream: index)
-        var ledger = shared.spec.ledger
+        var ledger = shared.startLedger
         ledger.add(shared.processed)
         return state.withLock { state in
             ledger.add(state.accounted)

@@ -8,8 +8,11 @@ final class StreamShared: Sendable {
     let jobNames = JobNames()
     let detected: @Sendable ([Event]) -> Void
 
-    /// Totals by shard.
+    /// The totals with which the stream was opened. What was in flight then comes again, or died with its process.
+    let startLedger: Ledger
+    /// Received and dropped since then, by shard. Aggregated is what was committed.
     private let ledgers: Locked<[Ledger]>
+    private let aggregated = Locked<Int64>(0)
     /// How many shards have a window open, by its start.
     private let open = Locked<[Int64: Int]>([:])
 
@@ -21,15 +24,22 @@ final class StreamShared: Sendable {
         self.spec = spec
         self.topology = topology
         self.detected = detected
+        var start = spec.ledger
+        start.received -= start.inFlight
+        startLedger = start
         ledgers = Locked(Array(repeating: Ledger(), count: shardCount))
     }
 
     func add(_ ledger: Ledger, shard: Int) { ledgers.withLock { $0[shard].add(ledger) } }
     func ledger(shard: Int) -> Ledger { ledgers.withLock { $0[shard] } }
+    /// Windows with so many samples are committed.
+    func committed(_ samples: Int64) { aggregated.withLock { $0 += samples } }
     var processed: Ledger {
-        ledgers.withLock { ledgers in
+        var sum = ledgers.withLock { ledgers in
             ledgers.reduce(into: Ledger()) { $0.add($1) }
         }
+        sum.aggregated = aggregated.withLock { $0 }
+        return sum
     }
 
     func opened(_ startMs: Int64) { open.withLock { $0[startMs, default: 0] += 1 } }

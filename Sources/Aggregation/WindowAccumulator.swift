@@ -62,6 +62,7 @@ struct WindowAccumulator: ~Copyable {
     var nodes: [Node] = []
     var nodeCells: [Cell] = []
     private(set) var rowCount = 0
+    var sampleCount: Int64 = 0
     /// First group of each local rack, or -1.
     var firstGroups: [Int32] = []
     var groups: [Group] = []
@@ -86,6 +87,7 @@ struct WindowAccumulator: ~Copyable {
         nodes.removeAll(keepingCapacity: true)
         nodeCells.removeAll(keepingCapacity: true)
         rowCount = 0
+        sampleCount = 0
         firstGroups.removeAll(keepingCapacity: true)
         groups.removeAll(keepingCapacity: true)
         groupCells.removeAll(keepingCapacity: true)
@@ -101,6 +103,7 @@ struct WindowAccumulator: ~Copyable {
         fieldCount: Int
     ) {
         prepare(directory, jobs, fieldCount: fieldCount)
+        sampleCount += Int64(range.count)
         var index = range.lowerBound
         while index < range.upperBound {
             index = Self.addKnown(

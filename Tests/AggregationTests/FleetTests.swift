@@ -7,7 +7,9 @@ import Testing
 
 /// A made-up fleet: racks of 8 nodes with 8 GPUs, values by arithmetic.
 struct TestFleet {
-    static let fields: [FieldIndex] = [.powerUsage, .gpuUtil, .gpuTemp, .xidErrors]
+    static let energy = FieldCatalog.find(name: "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION") ?? .powerUsage
+    static let replays = FieldCatalog.find(name: "DCGM_FI_DEV_PCIE_REPLAY_COUNTER") ?? .powerUsage
+    static let fields: [FieldIndex] = [.powerUsage, .gpuUtil, .gpuTemp, .xidErrors, energy, replays]
     var rackCount = 6
     var stepMs: Int64 = 1_000
 
@@ -19,7 +21,11 @@ struct TestFleet {
         case 0: return u < 0.01 ? .nan : 100 + 600 * u
         case 1: return 99
         case 2: return u < 0.02 ? 2_147_483_632 : u * 100 - 30
-        default: return u < 0.01 ? 79 : 0
+        case 3: return u < 0.01 ? 79 : 0
+        // The driver is loaded again every now and then, and one value in a hundred is missing.
+        case 4: return u < 0.01 ? .nan : Double((tick + gpu) % 7) * 700_000 + (u * 1_000).rounded()
+        // Near the end of its 32 bits, and over it.
+        default: return Double((4_294_967_290 + tick * (gpu % 5)) % 4_294_967_296)
         }
     }
 
