@@ -73,10 +73,11 @@ struct FleetSeries {
         while bits != 0 {
             let gpu = bits.trailingZeroBitCount
             bits &= bits - 1
-            guard gpu < directory.gpus[rack].count else { continue }
+            guard gpu < directory.gpuNodes[rack].count else { continue }
             edges.append(
                 XIDEdge(
-                    gpu: directory.gpus[rack][gpu], timeMs: timeMs, code: lastValues[rack][place * 64 + gpu]))
+                    node: directory.gpuNodes[rack][gpu], ordinal: Int32(gpu), timeMs: timeMs,
+                    code: lastValues[rack][place * 64 + gpu]))
         }
     }
 }

@@ -91,6 +91,30 @@ actor Shard {
         later { $0.streams[stream]?.state.register(series) }
     }
 
+    /// Forgets series, after every batch that was sent before.
+    nonisolated func retire(_ slots: [UInt32], _ stream: StreamIndex) {
+        later { shard in
+            guard let box = shard.streams[stream] else { return }
+            let count = box.state.retire(slots)
+            box.state.shared.addSeries(-count)
+        }
+    }
+
+    /// Looks for silent series, some at a time, and tells of them.
+    nonisolated func nameSilent(_ stream: StreamIndex, nowMs: Int64) {
+        later { $0.nameSilent(stream, nowMs: nowMs, from: 0) }
+    }
+
+    private func nameSilent(_ stream: StreamIndex, nowMs: Int64, from first: Int) {
+        guard let box = streams[stream] else { return }
+        let end = first + limits.slotsPerBlock
+        let (named, isLast) = box.state.nameSilent(in: first..<end, nowMs: nowMs)
+        if !named.isEmpty {
+            box.state.shared.silent(SilentSeries(stream: stream, shard: number, slots: named))
+        }
+        if !isLast { later { $0.nameSilent(stream, nowMs: nowMs, from: end) } }
+    }
+
     nonisolated func submit(_ batch: SampleBatch) {
         later { shard in
             if let stream = shard.streams[batch.stream] {

@@ -43,16 +43,23 @@ struct ShardStream: ~Copyable {
     mutating func register(_ series: [SeriesDescriptor]) {
         for one in series where Int(one.slot) < limits.slotsMax {
             var slot = Slot()
-            slot.rack = directory.rack(one.rack)
-            slot.node = directory.node(one.node, rack: slot.rack)
-            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: slot.rack)
-            slot.gpu = one.gpu
+            let rack = directory.rack(one.rack)
+            slot.node = directory.node(one.node, rack: rack)
+            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: rack)
             slot.field = column(one.field)
-            slot.isWide = SampleFilter.isWide[Int(one.field.rawValue)]
             slot.kind = Contribution.ofField[Int(one.field.rawValue)]
-            if let root = one.redundantTo { slot.root = Int32(root) }
-            slots.register(slot, at: Int(one.slot))
+            if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags = .isWide }
+            slots.register(slot, at: Int(one.slot), redundantTo: one.redundantTo)
         }
+    }
+
+    /// - Returns: how many of the slots were in use.
+    mutating func retire(_ retired: [UInt32]) -> Int { slots.retire(retired) }
+
+    /// Slots in some range that are silent, and whether there are more beyond.
+    mutating func nameSilent(in range: Range<Int>, nowMs: Int64) -> (named: [UInt32], isLast: Bool) {
+        let named = slots.nameSilent(in: range, now: Arrival(ms: nowMs), silentMs: limits.seriesSilentMs)
+        return (named, range.upperBound >= slots.count)
     }
 
     /// What was received and dropped of a batch; the rest is in flight until its windows are committed.
@@ -61,7 +68,7 @@ struct ShardStream: ~Copyable {
         accepted.removeAll(keepingCapacity: true)
         edges.removeAll(keepingCapacity: true)
         let rules = SlotTable.Rules(
-            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
+            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, openFromMs: sealedThroughMs,
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
         addAccepted(&drops)
@@ -215,11 +222,12 @@ struct ShardStream: ~Copyable {
     private func detect() {
         let topology = shared.topology.snapshot()
         let events = edges.compactMap { edge -> Event? in
-            guard Int(edge.gpu) < topology.gpuNode.count else { return nil }
-            let node = Int(topology.gpuNode[Int(edge.gpu)])
+            let gpu = Int(directory.gpus[Int(directory.rackOfNode[Int(edge.node)])][Int(edge.ordinal)])
+            guard gpu < topology.gpuNode.count else { return nil }
+            let node = Int(topology.gpuNode[gpu])
             let code = Int(exactly: edge.code.rounded()) ?? 0
             let text = XID.text(code) ?? "not in DCGM's table"
-            let ordinal = Int(topology.gpuOrdinal[Int(edge.gpu)])
+            let ordinal = Int(topology.gpuOrdinal[gpu])
             let name = topology.nodeNames[node]
             return Event(
                 stream: shared.spec.id, timeMs: edge.timeMs, kind: .xid, entity: name, gpu: ordinal,

@@ -18,7 +18,9 @@ final class StreamControl: Sendable {
         var isFinal = false
         /// The stream was closed: nobody waits for its closings any more.
         var isAbandoned = false
-        var seriesCount = 0
+        var hasSeries = false
+        /// When silent series were looked for.
+        var lookedMs: Int64?
         var jobs: JobTable
         var faults: FaultTable
         var events: [Event] = []
@@ -70,7 +72,8 @@ final class StreamControl: Sendable {
 
     func register(_ series: [SeriesDescriptor], shard: Int) {
         state.withLock { state in
-            state.seriesCount += series.count
+            state.hasSeries = true
+            shared.addSeries(series.count)
             shards[shard].register(series, index)
             guard state.jobs.hasWaiting, state.jobs.resolveWaiting(find: shared.topology.nodeIndex) else {
                 return
@@ -88,10 +91,23 @@ final class StreamControl: Sendable {
 
     func tick(nowMs: Int64) {
         state.withLock { state in
+            lookForSilent(&state, nowMs)
             guard isMeasured, let watermarkMs = state.watermark.advance(nowMs: nowMs) else { return }
             advance(&state, toMs: watermarkMs)
         }
     }
+
+    /// Several times in the time after which a series is silent.
+    private func lookForSilent(_ state: inout State, _ nowMs: Int64) {
+        guard isMeasured, state.hasSeries else { return }
+        let lookedMs = state.lookedMs ?? nowMs
+        state.lookedMs = lookedMs
+        guard nowMs - lookedMs >= limits.seriesSilentMs / 4 else { return }
+        state.lookedMs = nowMs
+        for shard in shards { shard.nameSilent(index, nowMs: nowMs) }
+    }
+
+    func retire(_ slots: [UInt32], shard: Int) { shards[shard].retire(slots, index) }
 
     /// - Parameter keep: whether they go with the next closing; not when they were kept before a restart.
     func take(_ events: [Event], keep: Bool) {
@@ -181,7 +197,7 @@ final class StreamControl: Sendable {
     /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long
     /// gap.
     private func emptyFrom(_ state: State, _ sealedMs: Int64) -> Int64? {
-        guard isMeasured, state.seriesCount > 0 else { return nil }
+        guard isMeasured, state.hasSeries else { return nil }
         let recentMs = plan.start(sealedMs - plan.maxHoldMs)
         return max(state.orderedThroughMs ?? recentMs, recentMs)
     }
@@ -271,7 +287,7 @@ final class StreamControl: Sendable {
                         id: id, newestMs: sender.newestMs, lastArrivalMs: sender.lastArrivalMs,
                         skewMs: sender.skewMs)
                 },
-                seriesCount: state.seriesCount, openWindowCount: shared.openCount,
+                seriesCount: shared.seriesCount, openWindowCount: shared.openCount,
                 unclosedWindowCount: unclosedCount(state), recordsInFlight: inFlight, ledger: ledger)
         }
     }
