@@ -134,12 +134,13 @@ actor Shard {
     }
 
     /// Publishes the windows that end by that time; the last slice says so.
-    nonisolated func emit(_ stream: StreamIndex, throughMs: Int64) {
+    nonisolated func emit(_ stream: StreamIndex, throughMs: Int64, keepsCheckpoint: Bool) {
         later { shard in
             guard let box = shard.streams[stream] else { return }
             shard.emissions[stream] = Emission(
                 windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
                 context: box.state.sliceContext())
+            if keepsCheckpoint { shard.emissions[stream]?.checkpoint = box.state.beginCheckpoint(throughMs) }
             shard.publishNext(stream)
         }
     }
@@ -185,12 +186,21 @@ actor Shard {
             later { $0.publishNext(stream) }
             return
         }
+        if emission.checkpoint != nil, !emission.isCheckpointed {
+            let end = emission.nextSlot + limits.slotsPerBlock / 4
+            emission.isCheckpointed = box.state.fill(
+                &emission.checkpoint, slots: emission.nextSlot..<end)
+            emission.nextSlot = end
+            later { $0.publishNext(stream) }
+            return
+        }
         emissions[stream] = nil
         var last = WindowPartial(
             stream: stream, shard: number,
             startMs: emission.throughMs - box.state.shared.spec.plan.finestMs,
             resolutionMs: box.state.shared.spec.plan.finestMs)
         last.ledger = box.state.shared.ledger(shard: number)
+        last.checkpoint = emission.checkpoint?.finish()
         last.isLast = true
         bus.publish(last)
     }
@@ -202,6 +212,10 @@ private final class Emission {
     private let context: SliceContext
     let throughMs: Int64
     private var nextRack = 0
+    /// What the shard remembers, while it is written down.
+    var checkpoint: CheckpointWriter?
+    var nextSlot = 0
+    var isCheckpointed = false
 
     init(windows: [WindowBox], throughMs: Int64, context: SliceContext) {
         self.windows = windows

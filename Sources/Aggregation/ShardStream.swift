@@ -28,6 +28,7 @@ struct ShardStream: ~Copyable {
     private var scratch: [Double] = []
     private var lastTickMs = Int64.min
     private var fleet = FleetSeries()
+    private var restored: RestoredSeries
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -38,6 +39,9 @@ struct ShardStream: ~Copyable {
         self.shardCount = shardCount
         self.limits = limits
         sealedThroughMs = shared.spec.closedThroughMs ?? .min
+        restored = RestoredSeries(shared.spec.checkpoints, shared.topology.snapshot()) {
+            Int($0) % shardCount == shard
+        }
     }
 
     mutating func register(_ series: [SeriesDescriptor]) {
@@ -49,6 +53,12 @@ struct ShardStream: ~Copyable {
             slot.field = column(one.field)
             slot.kind = Contribution.ofField[Int(one.field.rawValue)]
             if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags = .isWide }
+            if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge,
+                let known = restored.find(gpu: one.gpu, one.field)
+            {
+                slot.lastMs = known.lastMs
+                slot.lastValue = known.lastValue
+            }
             slots.register(slot, at: Int(one.slot), redundantTo: one.redundantTo)
         }
     }
@@ -147,8 +157,35 @@ struct ShardStream: ~Copyable {
     }
 
     mutating func giveBack(_ window: WindowBox) {
+        fleet.forgetMarks(throughMs: window.state.endMs)
         shared.closed(window.state.startMs)
         if spare.count < Self.spareMax { spare.append(window) }
+    }
+
+    // MARK: Checkpoints
+
+    /// What ticks left behind; what samples did follows by `fill`.
+    mutating func beginCheckpoint(_ throughMs: Int64) -> CheckpointWriter {
+        var writer = CheckpointWriter()
+        fleet.write(into: &writer, throughMs: throughMs, fields, directory)
+        return writer
+    }
+
+    /// Writes down some slots.
+    ///
+    /// - Returns: whether there are no more.
+    func fill(_ writer: inout CheckpointWriter?, slots range: Range<Int>) -> Bool {
+        for index in range.lowerBound..<min(range.upperBound, slots.count) {
+            let slot = slots.slots[index]
+            guard slot.node >= 0, slot.kind != .gauge, slot.lastMs != Slot.noTime, slots.owns(index) else {
+                continue
+            }
+            let gpu = directory.gpus[Int(directory.rackOfNode[Int(slot.node)])][Int(slot.ordinal)]
+            writer?.add(
+                .init(
+                    gpu: gpu, field: fields[Int(slot.field)], lastMs: slot.lastMs, lastValue: slot.lastValue))
+        }
+        return range.upperBound >= slots.count
     }
 
     // MARK: Fleets
@@ -166,6 +203,9 @@ struct ShardStream: ~Copyable {
             kinds: tick.tick.fields.map { Contribution.ofField[Int($0.rawValue)] },
             xidPosition: tick.tick.fields.firstIndex(of: .xidErrors), jobs: tick.jobs,
             feedsSketches: tick.feedsSketches)
+        if shared.spec.checkpointEveryMs != nil, refusal(context.timeMs) == nil {
+            fleet.mark(windowStartMs: shared.spec.plan.start(context.timeMs))
+        }
         scratch = Array(repeating: 0, count: max(scratch.count, context.columns.count * 64))
         return (context, directory.racks)
     }
@@ -188,7 +228,7 @@ struct ShardStream: ~Copyable {
             ledger.received += samples
             // Like slots, they see what comes too late for its window.
             if refused == nil || refused == .late {
-                fleet.replace(&values, rack: rack, state, context, directory, &edges)
+                fleet.replace(&values, rack: rack, state, context, fields, directory, restored, &edges)
             }
             guard let box else {
                 drops.add(refused ?? .tooOld, Int32(samples))

@@ -192,6 +192,12 @@ struct SlotTable: ~Copyable {
         }
     }
 
+    /// Whether a slot's samples count for its (GPU, field).
+    func owns(_ index: Int) -> Bool {
+        guard index < links.count, links[index].root >= 0 else { return true }
+        return links[Int(links[index].root)].owner == Int32(index)
+    }
+
     // MARK: Silence
 
     /// Looks for series of which nothing was heard for `silentMs`, and names each once a silence.

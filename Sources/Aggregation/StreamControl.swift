@@ -14,6 +14,8 @@ final class StreamControl: Sendable {
         var sealedThroughMs: Int64?
         /// Closing was ordered up to here.
         var orderedThroughMs: Int64?
+        /// End of the last window that was closed with a checkpoint.
+        var checkpointedMs: Int64?
         var isClosing = false
         var isFinal = false
         /// The stream was closed: nobody waits for its closings any more.
@@ -191,7 +193,13 @@ final class StreamControl: Sendable {
         state.isClosing = true
         state.orderedThroughMs = throughMs
         roller.begin(step, index)
-        for shard in shards { shard.emit(index, throughMs: throughMs) }
+        let keepsCheckpoint = shared.spec.checkpointEveryMs.map { everyMs in
+            floorMultiple(throughMs, everyMs) > floorMultiple(state.checkpointedMs ?? .min / 2, everyMs)
+        }
+        if keepsCheckpoint == true { state.checkpointedMs = throughMs }
+        for shard in shards {
+            shard.emit(index, throughMs: throughMs, keepsCheckpoint: keepsCheckpoint == true)
+        }
     }
 
     /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long
