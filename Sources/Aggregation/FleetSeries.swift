@@ -16,23 +16,68 @@ struct FleetSeries {
     private var places: [UInt8: Int] = [:]
     /// By local rack: `values[place * 64 + gpu]`, NaN before the first.
     private var lastValues: [[Double]] = []
+    /// The same as it was before the first tick of each open window; shares its memory until that changes.
+    private var marks: [(startMs: Int64, lastValues: [[Double]])] = []
 
     /// Puts what they add in the place of the values of a rack's counters and sticky gauges, and notes XIDs that came.
     mutating func replace(
         _ values: inout [Double], rack: Int, _ tick: RackTick, _ context: TickContext,
-        _ directory: NodeDirectory, _ edges: inout [XIDEdge]
+        _ fields: [FieldIndex], _ directory: NodeDirectory, _ restored: RestoredSeries,
+        _ edges: inout [XIDEdge]
     ) {
         while lastValues.count <= rack { lastValues.append([]) }
         for position in context.columns.indices where context.kinds[position] != .gauge {
             let place = place(context.columns[position])
             let missing = (place + 1) * 64 - lastValues[rack].count
-            if missing > 0 { lastValues[rack].append(contentsOf: repeatElement(.nan, count: missing)) }
+            if missing > 0 {
+                lastValues[rack].append(contentsOf: repeatElement(.nan, count: missing))
+                if !restored.isEmpty {
+                    restore(rack, place, fields[Int(context.columns[position])], directory, restored)
+                }
+            }
             let tracked = Tracked(
                 position: position, place: place, kind: context.kinds[position],
                 isWide: context.isWide[position])
             let changed = Self.replace(&values, &lastValues[rack], tracked, tick.reporting)
             guard position == context.xidPosition else { continue }
             note(changed, rack, place, context.timeMs, directory, &edges)
+        }
+    }
+
+    private mutating func restore(
+        _ rack: Int, _ place: Int, _ field: FieldIndex, _ directory: NodeDirectory, _ restored: RestoredSeries
+    ) {
+        for (ordinal, gpu) in directory.gpus[rack].prefix(64).enumerated() {
+            guard let known = restored.find(gpu: gpu, field) else { continue }
+            lastValues[rack][place * 64 + ordinal] = known.lastValue
+        }
+    }
+
+    /// A tick of a window begins: what was before it is remembered until the window is closed.
+    mutating func mark(windowStartMs: Int64) {
+        if marks.last.map({ $0.startMs < windowStartMs }) ?? true {
+            marks.append((windowStartMs, lastValues))
+        }
+    }
+
+    mutating func forgetMarks(throughMs: Int64) { marks.removeAll { $0.startMs < throughMs } }
+
+    /// Writes down what was known when all ticks before a time had come.
+    func write(
+        into writer: inout CheckpointWriter, throughMs: Int64, _ fields: [FieldIndex],
+        _ directory: NodeDirectory
+    ) {
+        let values = marks.first { $0.startMs >= throughMs }?.lastValues ?? lastValues
+        for (column, place) in places {
+            for rack in values.indices where values[rack].count >= (place + 1) * 64 {
+                for (ordinal, gpu) in directory.gpus[rack].prefix(64).enumerated() {
+                    let value = values[rack][place * 64 + ordinal]
+                    // NaN before the first.
+                    guard value == value else { continue }
+                    writer.add(
+                        .init(gpu: gpu, field: fields[Int(column)], lastMs: throughMs - 1, lastValue: value))
+                }
+            }
         }
     }
 
@@ -73,10 +118,11 @@ struct FleetSeries {
         while bits != 0 {
             let gpu = bits.trailingZeroBitCount
             bits &= bits - 1
-            guard gpu < directory.gpus[rack].count else { continue }
+            guard gpu < directory.gpuNodes[rack].count else { continue }
             edges.append(
                 XIDEdge(
-                    gpu: directory.gpus[rack][gpu], timeMs: timeMs, code: lastValues[rack][place * 64 + gpu]))
+                    node: directory.gpuNodes[rack][gpu], ordinal: Int32(gpu), timeMs: timeMs,
+                    code: lastValues[rack][place * 64 + gpu]))
         }
     }
 }

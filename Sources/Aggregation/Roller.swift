@@ -15,6 +15,7 @@ actor Roller {
         var partials: [WindowPartial] = []
         var sharesDone = 0
         var ledger = Ledger()
+        var checkpoints: [[UInt8]] = []
         /// The work on the shares of the step.
         var run: ClosingRun?
         /// Samples in the windows that were made since the stream was opened.
@@ -122,6 +123,7 @@ actor Roller {
             return
         }
         stream.ledger.add(partial.ledger)
+        if let checkpoint = partial.checkpoint { stream.checkpoints.append(checkpoint) }
         stream.sharesDone += 1
         guard stream.sharesDone == shardCount else { return }
         let shares = Dictionary(grouping: stream.partials, by: \.startMs)
@@ -145,10 +147,14 @@ actor Roller {
         var ledger = stream.shared.startLedger
         ledger.add(stream.ledger)
         ledger.add(step.accounted)
-        let closes = run.closes(
+        var closes = run.closes(
             ledger: ledger, aggregated: ledger.aggregated + stream.aggregated,
             tellsAnyway: isWorthTelling(stream, step))
-        if !closes.isEmpty { stream.handedOverMs = step.throughMs }
+        if !closes.isEmpty {
+            stream.handedOverMs = step.throughMs
+            closes[closes.count - 1].close.checkpoints = stream.checkpoints
+        }
+        stream.checkpoints = []
         stream.aggregated += closes.reduce(0) { $0 + $1.samples }
         stream.outbox += closes
         stream.isAssembled = true

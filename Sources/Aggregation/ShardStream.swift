@@ -28,6 +28,7 @@ struct ShardStream: ~Copyable {
     private var scratch: [Double] = []
     private var lastTickMs = Int64.min
     private var fleet = FleetSeries()
+    private var restored: RestoredSeries
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -38,21 +39,37 @@ struct ShardStream: ~Copyable {
         self.shardCount = shardCount
         self.limits = limits
         sealedThroughMs = shared.spec.closedThroughMs ?? .min
+        restored = RestoredSeries(shared.spec.checkpoints, shared.topology.snapshot()) {
+            Int($0) % shardCount == shard
+        }
     }
 
     mutating func register(_ series: [SeriesDescriptor]) {
         for one in series where Int(one.slot) < limits.slotsMax {
             var slot = Slot()
-            slot.rack = directory.rack(one.rack)
-            slot.node = directory.node(one.node, rack: slot.rack)
-            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: slot.rack)
-            slot.gpu = one.gpu
+            let rack = directory.rack(one.rack)
+            slot.node = directory.node(one.node, rack: rack)
+            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: rack)
             slot.field = column(one.field)
-            slot.isWide = SampleFilter.isWide[Int(one.field.rawValue)]
             slot.kind = Contribution.ofField[Int(one.field.rawValue)]
-            if let root = one.redundantTo { slot.root = Int32(root) }
-            slots.register(slot, at: Int(one.slot))
+            if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags = .isWide }
+            if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge,
+                let known = restored.find(gpu: one.gpu, one.field)
+            {
+                slot.lastMs = known.lastMs
+                slot.lastValue = known.lastValue
+            }
+            slots.register(slot, at: Int(one.slot), redundantTo: one.redundantTo)
         }
+    }
+
+    /// - Returns: how many of the slots were in use.
+    mutating func retire(_ retired: [UInt32]) -> Int { slots.retire(retired) }
+
+    /// Slots in some range that are silent, and whether there are more beyond.
+    mutating func nameSilent(in range: Range<Int>, nowMs: Int64) -> (named: [UInt32], isLast: Bool) {
+        let named = slots.nameSilent(in: range, now: Arrival(ms: nowMs), silentMs: limits.seriesSilentMs)
+        return (named, range.upperBound >= slots.count)
     }
 
     /// What was received and dropped of a batch; the rest is in flight until its windows are committed.
@@ -61,7 +78,7 @@ struct ShardStream: ~Copyable {
         accepted.removeAll(keepingCapacity: true)
         edges.removeAll(keepingCapacity: true)
         let rules = SlotTable.Rules(
-            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
+            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, openFromMs: sealedThroughMs,
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
         addAccepted(&drops)
@@ -140,8 +157,35 @@ struct ShardStream: ~Copyable {
     }
 
     mutating func giveBack(_ window: WindowBox) {
+        fleet.forgetMarks(throughMs: window.state.endMs)
         shared.closed(window.state.startMs)
         if spare.count < Self.spareMax { spare.append(window) }
+    }
+
+    // MARK: Checkpoints
+
+    /// What ticks left behind; what samples did follows by `fill`.
+    mutating func beginCheckpoint(_ throughMs: Int64) -> CheckpointWriter {
+        var writer = CheckpointWriter()
+        fleet.write(into: &writer, throughMs: throughMs, fields, directory)
+        return writer
+    }
+
+    /// Writes down some slots.
+    ///
+    /// - Returns: whether there are no more.
+    func fill(_ writer: inout CheckpointWriter?, slots range: Range<Int>) -> Bool {
+        for index in range.lowerBound..<min(range.upperBound, slots.count) {
+            let slot = slots.slots[index]
+            guard slot.node >= 0, slot.kind != .gauge, slot.lastMs != Slot.noTime, slots.owns(index) else {
+                continue
+            }
+            let gpu = directory.gpus[Int(directory.rackOfNode[Int(slot.node)])][Int(slot.ordinal)]
+            writer?.add(
+                .init(
+                    gpu: gpu, field: fields[Int(slot.field)], lastMs: slot.lastMs, lastValue: slot.lastValue))
+        }
+        return range.upperBound >= slots.count
     }
 
     // MARK: Fleets
@@ -159,6 +203,9 @@ struct ShardStream: ~Copyable {
             kinds: tick.tick.fields.map { Contribution.ofField[Int($0.rawValue)] },
             xidPosition: tick.tick.fields.firstIndex(of: .xidErrors), jobs: tick.jobs,
             feedsSketches: tick.feedsSketches)
+        if shared.spec.checkpointEveryMs != nil, refusal(context.timeMs) == nil {
+            fleet.mark(windowStartMs: shared.spec.plan.start(context.timeMs))
+        }
         scratch = Array(repeating: 0, count: max(scratch.count, context.columns.count * 64))
         return (context, directory.racks)
     }
@@ -181,7 +228,7 @@ struct ShardStream: ~Copyable {
             ledger.received += samples
             // Like slots, they see what comes too late for its window.
             if refused == nil || refused == .late {
-                fleet.replace(&values, rack: rack, state, context, directory, &edges)
+                fleet.replace(&values, rack: rack, state, context, fields, directory, restored, &edges)
             }
             guard let box else {
                 drops.add(refused ?? .tooOld, Int32(samples))
@@ -215,11 +262,12 @@ struct ShardStream: ~Copyable {
     private func detect() {
         let topology = shared.topology.snapshot()
         let events = edges.compactMap { edge -> Event? in
-            guard Int(edge.gpu) < topology.gpuNode.count else { return nil }
-            let node = Int(topology.gpuNode[Int(edge.gpu)])
+            let gpu = Int(directory.gpus[Int(directory.rackOfNode[Int(edge.node)])][Int(edge.ordinal)])
+            guard gpu < topology.gpuNode.count else { return nil }
+            let node = Int(topology.gpuNode[gpu])
             let code = Int(exactly: edge.code.rounded()) ?? 0
             let text = XID.text(code) ?? "not in DCGM's table"
-            let ordinal = Int(topology.gpuOrdinal[Int(edge.gpu)])
+            let ordinal = Int(topology.gpuOrdinal[gpu])
             let name = topology.nodeNames[node]
             return Event(
                 stream: shared.spec.id, timeMs: edge.timeMs, kind: .xid, entity: name, gpu: ordinal,

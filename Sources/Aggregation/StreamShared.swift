@@ -7,6 +7,7 @@ final class StreamShared: Sendable {
     let topology: Topology
     let jobNames = JobNames()
     let detected: @Sendable ([Event]) -> Void
+    let silent: @Sendable (SilentSeries) -> Void
 
     /// The totals with which the stream was opened. What was in flight then comes again, or died with its process.
     let startLedger: Ledger
@@ -18,12 +19,14 @@ final class StreamShared: Sendable {
 
     init(
         index: StreamIndex, spec: StreamSpec, topology: Topology, shardCount: Int,
-        detected: @escaping @Sendable ([Event]) -> Void
+        detected: @escaping @Sendable ([Event]) -> Void,
+        silent: @escaping @Sendable (SilentSeries) -> Void
     ) {
         self.index = index
         self.spec = spec
         self.topology = topology
         self.detected = detected
+        self.silent = silent
         var start = spec.ledger
         start.received -= start.inFlight
         startLedger = start
@@ -32,6 +35,11 @@ final class StreamShared: Sendable {
 
     func add(_ ledger: Ledger, shard: Int) { ledgers.withLock { $0[shard].add(ledger) } }
     func ledger(shard: Int) -> Ledger { ledgers.withLock { $0[shard] } }
+    private let series = Locked(0)
+    func addSeries(_ count: Int) { series.withLock { $0 += count } }
+    /// Series that have a slot.
+    var seriesCount: Int { series.withLock { $0 } }
+
     /// Windows with so many samples are committed.
     func committed(_ samples: Int64) { aggregated.withLock { $0 += samples } }
     var processed: Ledger {

@@ -159,7 +159,7 @@ struct WindowAccumulator: ~Copyable {
         let node = Int(sample.node)
         if sample.timeMs < nodes[node].fromMs || sample.timeMs >= nodes[node].toMs {
             let membership = jobs.membership(node: directory.nodes[node], timeMs: sample.timeMs)
-            place(node, membership, rack: sample.rack, directory)
+            place(node, membership, rack: directory.rackOfNode[node], directory)
         }
         let group = Int(nodes[node].group)
         let word = Int(sample.ordinal) >> 6

@@ -74,8 +74,10 @@ struct TestTick: FleetTick {
         }
     }
 
-    private static func core(
-        shards: Int, sketchEvery: Int = 1, sink: CollectingSink
+    /// - Parameter goingOnFrom: what was closed last before a restart.
+    static func core(
+        shards: Int, sketchEvery: Int = 1, checkpointEveryMs: Int64? = nil, sink: CollectingSink,
+        goingOnFrom close: WindowClose? = nil
     ) throws -> (AggregationCore, StreamIndex, Streams) {
         let streams = Streams()
         let core = AggregationCore(
@@ -84,18 +86,23 @@ struct TestTick: FleetTick {
         let id = try stream()
         let index = streams.open(id, site: "test")
         build(streams.topology(index), rackCount: 6)
-        core.openStream(StreamSpec(id: id, site: "test", plan: plan, sketchEvery: sketchEvery))
+        var spec = StreamSpec(
+            id: id, site: "test", plan: plan, sketchEvery: sketchEvery,
+            closedThroughMs: close?.closedThroughMs)
+        spec.checkpointEveryMs = checkpointEveryMs
+        spec.checkpoints = try close?.checkpoints.map { try ShardCheckpoint(encoded: $0) } ?? []
+        core.openStream(spec)
         return (core, index, streams)
     }
 
-    private static func run(_ core: AggregationCore, _ stream: StreamIndex, ticks: Range<Int>) async {
+    static func run(_ core: AggregationCore, _ stream: StreamIndex, ticks: Range<Int>) async {
         for tick in ticks {
             let one = TestTick(timeMs: start + Int64(tick) * 1_000, tick: tick, rackCount: 6)
             await withCheckedContinuation { done in core.offer(one, stream: stream) { done.resume() } }
         }
     }
 
-    private static func finish(_ core: AggregationCore, _ stream: StreamIndex) async {
+    static func finish(_ core: AggregationCore, _ stream: StreamIndex) async {
         await withCheckedContinuation { done in core.finish(stream) { done.resume() } }
     }
 
