@@ -39,8 +39,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var idleTimeout = Duration.seconds(120)
     /// From the first byte of a request to its last.
     public var requestTimeout = Duration.seconds(60)
-    /// How long a request waits for credit before it is answered with 503: Prometheus
-    /// sends again after a 5xx, but drops what was answered with 429 unless `retry_on_http_429` is set.
+    /// How long a request waits for credit before it is answered with 429 and `Retry-After`. Prometheus
+    /// sends again after a 5xx, but after a 429 only where `retry_on_http_429` is set in its `queue_config`.
     public var creditTimeout = Duration.seconds(5)
 
     public init() {}

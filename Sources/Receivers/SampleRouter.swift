@@ -196,6 +196,9 @@ struct SampleRouter: ~Copyable {
         case .remoteWrite:
             let labels = try scanner.remoteWrite(bytes, run.labels)
             return labels.map { UnknownSeries($0, in: bytes, scanner, context.hasher) }
+        case .remoteWrite2:
+            let labels = try scanner.remoteWrite2(bytes, run.labels, symbolsOf: request)
+            return labels.map { UnknownSeries($0, in: bytes, scanner, context.hasher) }
         case .exposition:
             let read = ExpositionParser.readLabels(bytes, run.labels, limits: context.limits.labels)
             let labels = scanner.labels(read, scratch: &scratch)
@@ -225,5 +228,5 @@ struct SampleRouter: ~Copyable {
 
 extension SeriesFormat {
     /// Whether labels are read where they stand in the message.
-    fileprivate var hasText: Bool { self == .remoteWrite }
+    fileprivate var hasText: Bool { self != .exposition }
 }

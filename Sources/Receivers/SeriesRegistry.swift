@@ -6,6 +6,7 @@ import WireFormats
 enum SeriesFormat: UInt64 {
     case remoteWrite = 0
     case exposition = 1
+    case remoteWrite2 = 2
 
     /// Series belong to their sender: what two senders call the same are two series.
     func salt(_ sender: SenderID) -> UInt64 { UInt64(sender.rawValue) << 2 | rawValue }
