@@ -91,6 +91,30 @@ actor Shard {
         later { $0.streams[stream]?.state.register(series) }
     }
 
+    /// Forgets series, after every batch that was sent before.
+    nonisolated func retire(_ slots: [UInt32], _ stream: StreamIndex) {
+        later { shard in
+            guard let box = shard.streams[stream] else { return }
+            let count = box.state.retire(slots)
+            box.state.shared.addSeries(-count)
+        }
+    }
+
+    /// Looks for silent series, some at a time, and tells of them.
+    nonisolated func nameSilent(_ stream: StreamIndex, nowMs: Int64) {
+        later { $0.nameSilent(stream, nowMs: nowMs, from: 0) }
+    }
+
+    private func nameSilent(_ stream: StreamIndex, nowMs: Int64, from first: Int) {
+        guard let box = streams[stream] else { return }
+        let end = first + limits.slotsPerBlock
+        let (named, isLast) = box.state.nameSilent(in: first..<end, nowMs: nowMs)
+        if !named.isEmpty {
+            box.state.shared.silent(SilentSeries(stream: stream, shard: number, slots: named))
+        }
+        if !isLast { later { $0.nameSilent(stream, nowMs: nowMs, from: end) } }
+    }
+
     nonisolated func submit(_ batch: SampleBatch) {
         later { shard in
             if let stream = shard.streams[batch.stream] {
@@ -110,12 +134,13 @@ actor Shard {
     }
 
     /// Publishes the windows that end by that time; the last slice says so.
-    nonisolated func emit(_ stream: StreamIndex, throughMs: Int64) {
+    nonisolated func emit(_ stream: StreamIndex, throughMs: Int64, keepsCheckpoint: Bool) {
         later { shard in
             guard let box = shard.streams[stream] else { return }
             shard.emissions[stream] = Emission(
                 windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
                 context: box.state.sliceContext())
+            if keepsCheckpoint { shard.emissions[stream]?.checkpoint = box.state.beginCheckpoint(throughMs) }
             shard.publishNext(stream)
         }
     }
@@ -161,12 +186,21 @@ actor Shard {
             later { $0.publishNext(stream) }
             return
         }
+        if emission.checkpoint != nil, !emission.isCheckpointed {
+            let end = emission.nextSlot + limits.slotsPerBlock / 4
+            emission.isCheckpointed = box.state.fill(
+                &emission.checkpoint, slots: emission.nextSlot..<end)
+            emission.nextSlot = end
+            later { $0.publishNext(stream) }
+            return
+        }
         emissions[stream] = nil
         var last = WindowPartial(
             stream: stream, shard: number,
             startMs: emission.throughMs - box.state.shared.spec.plan.finestMs,
             resolutionMs: box.state.shared.spec.plan.finestMs)
         last.ledger = box.state.shared.ledger(shard: number)
+        last.checkpoint = emission.checkpoint?.finish()
         last.isLast = true
         bus.publish(last)
     }
@@ -178,6 +212,10 @@ private final class Emission {
     private let context: SliceContext
     let throughMs: Int64
     private var nextRack = 0
+    /// What the shard remembers, while it is written down.
+    var checkpoint: CheckpointWriter?
+    var nextSlot = 0
+    var isCheckpointed = false
 
     init(windows: [WindowBox], throughMs: Int64, context: SliceContext) {
         self.windows = windows
@@ -197,7 +235,9 @@ private final class Emission {
             nodeCount += context.directory.nodesOfRack[nextRack].count
             nextRack += 1
         }
-        return window.state.partial(racks: first..<nextRack, context)
+        var partial = window.state.partial(racks: first..<nextRack, context)
+        if first == 0 { partial.sampleCount = window.state.sampleCount }
+        return partial
     }
 
     /// The window whose last slice was made, for the next one to use its memory.

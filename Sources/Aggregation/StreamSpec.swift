@@ -70,6 +70,10 @@ public struct StreamSpec: Sendable {
     public var openEvents: [Event]
     /// The totals of the last closing.
     public var ledger: Ledger
+    /// How far apart, in event time, closings are that carry checkpoints; `nil`: none do.
+    public var checkpointEveryMs: Int64?
+    /// What the shards remembered, of any number of them: `WindowClose.checkpoints`, read by `ShardCheckpoint`.
+    public var checkpoints: [ShardCheckpoint] = []
     /// Where the stream stands at a window's end; without it, the point is worked out from the summary.
     public var timeline: (@Sendable (StreamID, Int64) -> TimelinePoint?)?
 

@@ -115,14 +115,17 @@ extension WindowAccumulator {
                 partial.groupGPUs.inJob[place] = partial.groupGPUs.reporting[place]
             }
         }
+        var encoder = SketchEncoder()
         partial.groupColumns = columns.map { column in
             var filled = self.column(groupCells, numbers, column, context.fields[column])
             filled.sketchOffsets.reserveCapacity(numbers.count + 1)
             filled.sketchOffsets.append(0)
+            encoder.removeAll()
             for number in numbers {
-                sketches.encode(number * stride + column, into: &filled.sketchBytes)
-                filled.sketchOffsets.append(UInt32(filled.sketchBytes.count))
+                sketches.encode(number * stride + column, into: &encoder)
+                filled.sketchOffsets.append(UInt32(encoder.count))
             }
+            filled.sketchBytes = encoder.bytes
             return filled
         }
     }
