@@ -109,6 +109,14 @@ var targets: [Target] = [
     tests("ControlAPI"),
     tests("ControlServer", ["ControlAPI"]),
     tests("SystemdSupport"),
+    // What no part shows alone: telemetry over HTTP through the receiver into the core.
+    .testTarget(
+        name: "FlowTests",
+        dependencies: [
+            "Telemetry", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange", "Settings",
+            "TestSupport", logging,
+        ],
+        swiftSettings: strict),
 ]
 
 var packages: [String: Package.Dependency] = [

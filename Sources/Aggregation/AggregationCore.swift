@@ -142,10 +142,14 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink, SeriesRetir
     public var creditUsed: [Int] { (0..<shardCount).map { credits.used(shard: $0) } }
     public var creditMax: Int { limits.recordsInFlightMax }
 
-    /// Takes out the events that no closing has taken along yet; for the end of a stream, when none comes any more.
+    /// Takes out the events that no closing has taken along yet: to store them where closings are far apart, or
+    /// none comes any more.
     public func takePendingEvents(_ stream: StreamIndex) -> [Event] {
         control(stream)?.takePendingEvents() ?? []
     }
+
+    /// Gives back events that were taken and could not be stored.
+    public func putBack(_ events: [Event], stream: StreamIndex) { control(stream)?.putBack(events) }
 
     /// Adds what a receiver rejected before it became a batch: `received` and the drops.
     public func account(_ ledger: Ledger, stream: StreamIndex) { control(stream)?.account(ledger) }

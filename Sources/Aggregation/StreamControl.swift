@@ -146,6 +146,11 @@ final class StreamControl: Sendable {
         }
     }
 
+    /// Gives back what could not be stored: it goes with the next closing, or is taken again.
+    func putBack(_ events: [Event]) {
+        state.withLock { $0.events = events + $0.events }
+    }
+
     func account(_ ledger: Ledger) {
         state.withLock { $0.accounted.add(ledger) }
         counters.add(ledger)

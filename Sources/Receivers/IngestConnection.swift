@@ -26,6 +26,7 @@ final class IngestConnection: ChannelInboundHandler {
     private let lane: DecodeLane
     private let budget: BodyBudget
     private var state = State.idle
+    private var place = LearnedPlace()
     private var body = ByteBuffer()
     private var held = 0
     private var keepsAlive = true
@@ -127,7 +128,8 @@ final class IngestConnection: ChannelInboundHandler {
         }
         core.metrics.bytes.add(Int64(body.readableBytes))
         do {
-            let delivery = try lane.decode(route, body, sender: sender, arrivalMs: core.clock.nowMs())
+            let delivery = try lane.decode(
+                route, body, sender: sender, arrivalMs: core.clock.nowMs(), after: &place)
             deliver(delivery, until: .now() + TimeAmount(core.limits.creditTimeout), context)
         } catch {
             finish(error, context)

@@ -44,14 +44,16 @@ public final class IngestServer: Sendable {
         let limits = configuration.limits
         let streamID = streams.id(stream)
         let own = IngestMetrics(metrics)
+        let hasher = IdentityHasher()
         let registry = SeriesRegistry(
             stream: stream, streamID: streamID, topology: streams.topology(stream), sink: sink,
-            events: events, inventory: inventory, limits: limits)
+            events: events, inventory: inventory, limits: limits, hasher: hasher)
         core = IngestCore(
-            limits: limits, listenerName: configuration.listenerName, sink: sink, events: events,
+            limits: limits, laneCount: max(1, configuration.threads),
+            listenerName: configuration.listenerName, sink: sink, events: events,
             stream: stream, streamID: streamID, registry: registry,
             senders: senders ?? SenderTable(sendersMax: limits.senders),
-            hasher: IdentityHasher(), clock: clock,
+            hasher: hasher, clock: clock,
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
             metrics: own, logger: logger, account: account)
@@ -127,7 +129,7 @@ public final class IngestServer: Sendable {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.recvAllocator, value: Self.allocator)
             .childChannelInitializer { channel in
                 guard connections.add(channel) else {

@@ -25,6 +25,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var seriesInAll = 5_000_000
     /// Spellings of series (and of what is no series of ours) that are remembered; what is forgotten is parsed again.
     public var identities = 10_000_000
+    /// A lane asks the registry again about a series of which it has not heard for so long, in milliseconds.
+    public var routeIdleMs: Int64 = 900_000
     public var senders = 65_536
     /// Names of jobs, and of sources (a Prometheus and its scrape job), that are kept.
     public var names = 1_000_000

@@ -8,60 +8,57 @@ enum SeriesFormat: UInt64 {
     case exposition = 1
 
     /// Series belong to their sender: what two senders call the same are two series.
-    func salt(_ sender: SenderID) -> UInt64 { UInt64(sender.rawValue) << 1 | rawValue }
-
-    func readLabels(
-        _ bytes: RawSpan, _ range: Range<Int>, limits: LabelLimits
-    ) throws(WireError) -> ReadLabels {
-        switch self {
-        case .remoteWrite: try RemoteWriteDecoder.readLabels(bytes, range, limits: limits)
-        case .exposition: ExpositionParser.readLabels(bytes, range, limits: limits)
-        }
-    }
+    func salt(_ sender: SenderID) -> UInt64 { UInt64(sender.rawValue) << 2 | rawValue }
 }
 
-/// Knows the series of one stream: what each spelling means, which slot of which shard it has, and what was refused.
+/// Knows the series of one stream: which slot of which shard each has, and what was refused.
 ///
-/// One lock, taken once a request. Labels are parsed when a spelling comes for the first time.
+/// Lanes come here with what they see for the first time, and take the lock once for all of that.
 final class SeriesRegistry: Sendable {
-    private let aheadMs: Int64
     private let state: Mutex<RegistryState>
+    private let tracksJobs = Atomic<Bool>(false)
     private let events: any EventSink
     private let streamID: StreamID
 
     init(
         stream: StreamIndex, streamID: StreamID, topology: Topology, sink: any BatchSink,
-        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits
+        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits, hasher: IdentityHasher
     ) {
-        precondition(sink.shardCount > 0 && sink.shardCount <= Int(Int16.max))
+        precondition(sink.shardCount > 0 && sink.shardCount < Route.shardsMax)
         self.events = events
         self.streamID = streamID
         let state = RegistryState(
             stream: stream, topology: topology, sink: sink, inventory: inventory ?? Inventory(),
-            limits: limits)
-        aheadMs = limits.aheadMs
+            limits: limits, hasher: hasher)
         self.state = Mutex(state)
     }
 
-    /// Finds the route of every run of a request, and makes it where the series is new. The shards know all series
-    /// of the routes when this returns.
+    /// The routes of series that a lane does not know, made where they are new. The shards know all series of the
+    /// routes when this returns.
     ///
-    /// - Parameter routes: is emptied, and gets one route a run.
-    func resolve(
-        _ request: WriteRequest, in bytes: [UInt8], format: SeriesFormat, sender: SenderID, arrivalMs: Int64,
-        into routes: inout [Route]
-    ) throws(WireError) {
+    /// - Parameters:
+    ///   - unknown: `nil` where the labels name no series.
+    ///   - routes: is emptied, and gets one route for each.
+    func admit(
+        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, into routes: inout [Route]
+    ) {
         routes.removeAll(keepingCapacity: true)
-        routes.reserveCapacity(request.runs.count)
-        var failure: WireError?
-        let news = state.withLock { state in
-            failure = state.resolve(
-                request, in: bytes.span.bytes, format: format, sender: sender,
-                latestMs: arrivalMs + aheadMs, into: &routes)
-            return state.jobNews(nowMs: arrivalMs)
+        let knowsJobs = state.withLock { state in
+            state.admit(unknown, in: bytes, sender: sender, into: &routes)
+            return state.knowsJobs
         }
-        tell(news)
-        if let failure { throw failure }
+        if knowsJobs { tracksJobs.store(true, ordering: .relaxed) }
+    }
+
+    /// Whether lanes have to report what witnesses say: not before the first job has a name.
+    var wantsSightings: Bool { tracksJobs.load(ordering: .relaxed) }
+
+    func observe(_ sightings: [JobSighting], arrivalMs: Int64) {
+        tell(
+            state.withLock { state in
+                state.observe(sightings)
+                return state.jobNews(nowMs: arrivalMs)
+            })
     }
 
     /// Tells what has changed in jobs and was held back. To be called every second or so.

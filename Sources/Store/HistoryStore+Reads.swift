@@ -142,6 +142,11 @@ extension HistoryStore {
         try await read { try EventReader(query: query).read($0) }
     }
 
+    /// The number of the event that was stored last; 0 when there is none.
+    public func newestEvent() async throws -> Int64 {
+        try await read { reader in try Int64.fetchOne(reader.db, sql: "SELECT max(id) FROM events") ?? 0 }
+    }
+
     /// Where all endpoints stand, by name.
     public func endpointRecords() async throws -> [EndpointRecord] {
         let limits = await withCheckedContinuation { continuation in

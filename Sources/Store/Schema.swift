@@ -7,6 +7,10 @@ enum Schema {
         migrator.registerMigration("v1") { db in
             for statement in v1 { try db.execute(sql: statement) }
         }
+        migrator.registerMigration("v2") { db in
+            // How the endpoint's settings cut a window into parts: `parts` counts only under the same ones.
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN cut TEXT NOT NULL DEFAULT ''")
+        }
         return migrator
     }
 

@@ -39,40 +39,79 @@ public struct IdentityHasher: Sendable {
 
     /// - Parameter salt: tells apart who sends (series belong to a sender) and in which format.
     public func identity(_ bytes: RawSpan, _ range: Range<Int>, salt: UInt64) -> SeriesIdentity {
+        bytes.extracting(range).withUnsafeBytes { buffer in
+            // An empty span may have no address; nothing is read then.
+            withUnsafeBytes(of: UInt64(0)) { none in
+                let start = buffer.baseAddress ?? none.baseAddress
+                return start.map { identity($0, buffer.count, salt: salt) } ?? SeriesIdentity(high: 0, low: 0)
+            }
+        }
+    }
+
+    /// The same of `count` bytes in raw memory, for the walks that have checked their bounds already.
+    @inline(__always)
+    func identity(_ bytes: UnsafeRawPointer, _ count: Int, salt: UInt64) -> SeriesIdentity {
         var first = keys.0 &+ salt
         var second = keys.1 ^ salt &* 0x9E37_79B9_7F4A_7C15
         var third = keys.2
         var fourth = keys.3
-        var offset = range.lowerBound
-        let end = range.upperBound
-        while end &- offset >= 32 {
-            let a = bytes.littleEndian(offset, as: UInt64.self)
-            let b = bytes.littleEndian(offset &+ 8, as: UInt64.self)
-            let c = bytes.littleEndian(offset &+ 16, as: UInt64.self)
-            let d = bytes.littleEndian(offset &+ 24, as: UInt64.self)
+        var offset = 0
+        while count &- offset >= 32 {
+            let a = Self.word(bytes, offset)
+            let b = Self.word(bytes, offset &+ 8)
+            let c = Self.word(bytes, offset &+ 16)
+            let d = Self.word(bytes, offset &+ 24)
             first = Self.fold(a ^ keys.4, b ^ first)
             second = Self.fold(b ^ keys.5, a ^ second)
             third = Self.fold(c ^ keys.4, d ^ third)
             fourth = Self.fold(d ^ keys.5, c ^ fourth)
             offset &+= 32
         }
-        while end &- offset >= 8 {
-            let a = bytes.littleEndian(offset, as: UInt64.self)
+        while count &- offset >= 8 {
+            let a = Self.word(bytes, offset)
             first = Self.fold(a ^ keys.4, first ^ keys.2)
             second = Self.fold(a ^ keys.5, second ^ keys.3)
             offset &+= 8
         }
         var tail: UInt64 = 0
-        while offset < end {
-            tail = tail << 8 | UInt64(bytes.byte(offset))
-            offset &+= 1
+        if offset < count {
+            if count >= 8 {
+                // The last 8 bytes: some were seen before, which does no harm, for the length goes in as well.
+                tail = Self.word(bytes, count &- 8)
+            } else {
+                while offset < count {
+                    tail = tail << 8 | UInt64(bytes.load(fromByteOffset: offset, as: UInt8.self))
+                    offset &+= 1
+                }
+            }
         }
-        let length = UInt64(truncatingIfNeeded: range.count)
+        let length = UInt64(truncatingIfNeeded: count)
         first = Self.fold(tail ^ keys.4 ^ third, first ^ length)
         second = Self.fold(tail ^ keys.5 ^ fourth, second &+ length)
         return SeriesIdentity(
             high: Self.fold(first ^ keys.0, second ^ keys.1 ^ third),
             low: Self.fold(second ^ keys.2, first ^ keys.3 ^ fourth))
+    }
+
+    /// One label out of the identities of its name and its value; labels are added up, so that their order does not
+    /// matter.
+    @inline(__always)
+    func pair(_ name: SeriesIdentity, _ value: SeriesIdentity) -> SeriesIdentity {
+        SeriesIdentity(
+            high: Self.fold(name.high &+ keys.0, value.high ^ keys.1),
+            low: Self.fold(name.low &+ keys.2, value.low ^ keys.3))
+    }
+
+    /// Joins what was hashed apart, in this order.
+    public func joined(_ first: SeriesIdentity, _ second: SeriesIdentity) -> SeriesIdentity {
+        SeriesIdentity(
+            high: Self.fold(first.high ^ keys.4, second.high &+ keys.3) &+ second.low,
+            low: Self.fold(first.low ^ keys.5, second.low &+ keys.1) &+ second.high)
+    }
+
+    @inline(__always)
+    private static func word(_ bytes: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+        UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 
     @inline(__always)
