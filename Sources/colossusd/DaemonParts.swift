@@ -128,7 +128,8 @@ struct DaemonParts: Sendable {
         var spec = StreamSpec(id: .measured, site: settings.inventory.site)
         spec.plan = WindowPlan(
             finestMs: windows.finestMs, rollupsMs: windows.rollupsMs, latenessMs: windows.latenessMs,
-            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs)
+            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs,
+            reviseWithinMs: windows.reviseWithinMs)
         spec.levels = Set(settings.aggregation.measuredLevels)
         spec.openRollups = try await store.openRollups(.measured, ladder: windows.resolutionsMs)
         spec.openEvents = try await OpenEvents.read(.measured, store)
