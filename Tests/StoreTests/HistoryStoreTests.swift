@@ -96,7 +96,8 @@ import Testing
         var store = try sandbox.open()
         var maker = CloseMaker(seed: 9)
         #expect(try await store.checkpoints(.measured) == [])
-        for (step, checkpoints) in [[[1, 2], [], [3]], [[4], [5, 6]], []].enumerated() {
+        let told: [[[UInt8]]] = [[[1, 2], [], [3]], [[4], [5, 6]], []]
+        for (step, checkpoints) in told.enumerated() {
             var close = maker.close(at: start + Int64(step) * 10_000)
             close.checkpoints = checkpoints
             await store.commit(close)
