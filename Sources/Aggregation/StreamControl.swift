@@ -228,12 +228,17 @@ final class StreamControl: Sendable {
     }
 
     /// The roller has handed everything of the last step over.
-    func stepDone() {
+    ///
+    /// - Parameter revisesFromMs: from where on its windows are kept for revisions.
+    func stepDone(revisesFromMs: Int64?) {
         let released = state.withLock { state in
             state.isClosing = false
             if let orderedMs = state.orderedThroughMs {
-                state.jobs.prune(beforeMs: orderedMs)
+                state.jobs.prune(beforeMs: orderedMs - plan.reviseWithinMs)
                 state.faults.prune(beforeMs: orderedMs)
+            }
+            if plan.reviseWithinMs > 0 {
+                for shard in shards { shard.revise(index, fromMs: revisesFromMs) }
             }
             orderNext(&state)
             return releaseTicks(&state)
