@@ -52,7 +52,7 @@ var targets: [Target] = [
     // Sources, on the left: they make batches and know nothing of what becomes of them.
     library("Simulation", ["Telemetry"]),
     library("Playback", ["Telemetry", "Simulation", "QueueIsolation"]),
-    library("Receivers", ["Telemetry", "WireFormats", logging] + nio),
+    library("Receivers", ["Telemetry", "WireFormats", "CZlib", "CZstd", logging] + nio),
 
     // The core: Dispatch, and nothing that does I/O.
     library("QueueIsolation"),
@@ -65,12 +65,14 @@ var targets: [Target] = [
 
     // The control plane, beside the flow.
     library("Settings", ["Telemetry", "Simulation", yams]),
+    library("Planning", ["Telemetry", "Simulation", "Settings"]),
     library("ControlAPI"),
     library("ControlServer", ["ControlAPI", hummingbird, logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
     // The three programs: wiring and nothing else.
@@ -83,7 +85,7 @@ var targets: [Target] = [
             arguments, logging,
         ]
     ),
-    program("colossusctl", ["ControlAPI", "Settings", "Simulation", arguments]),
+    program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
     program(
         "colossus-bench",
         [
@@ -101,11 +103,12 @@ var targets: [Target] = [
     tests("WireFormats", ["CSnappy"]),
     tests("Simulation"),
     tests("Playback", ["Simulation"]),
-    tests("Receivers", ["WireFormats"], exclude: ["Fixtures"]),
+    tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
     tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
     tests("Settings", ["Simulation"]),
+    tests("Planning", ["Simulation", "Settings"]),
     tests("ControlAPI"),
     tests("ControlServer", ["ControlAPI"]),
     tests("SystemdSupport"),

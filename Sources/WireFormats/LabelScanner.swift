@@ -66,6 +66,24 @@ public struct LabelScanner: Sendable {
         return finish(body)
     }
 
+    /// Reads the labels of a run of a remote write 2.0 message, whose strings were read with it.
+    public mutating func remoteWrite2(
+        _ body: RawSpan, _ range: Range<Int>, symbolsOf request: borrowing WriteRequest
+    ) throws(WireError) -> ScannedLabels? {
+        begin()
+        var name: LabelText?
+        try RemoteWrite2Decoder.references(body, range) { reference throws(WireError) in
+            let symbol = try RemoteWrite2Decoder.symbol(reference, request, at: range.lowerBound)
+            if let known = name {
+                add(body, known, LabelText(start: symbol.start, count: symbol.count))
+                name = nil
+            } else {
+                name = LabelText(start: symbol.start, count: symbol.count)
+            }
+        }
+        return finish(body)
+    }
+
     /// Reads labels that are strings already: of formats that are rarer, or have escapes. They are appended to
     /// `scratch`, to which the places in the result belong.
     public mutating func labels(_ read: ReadLabels, scratch: inout [UInt8]) -> ScannedLabels? {
@@ -143,17 +161,14 @@ public struct LabelScanner: Sendable {
 
     /// The hash of a text of this message, by which texts of all messages are known.
     public func hash(_ bytes: RawSpan, _ text: LabelText) -> SeriesIdentity {
-        hasher.identity(bytes, text.range, salt: Self.salt)
+        hasher.text(bytes, text.range)
     }
 
     /// The same of a text that is in no message.
     public func hash(of text: String) -> SeriesIdentity {
         let bytes = Array(text.utf8)
-        return hasher.identity(bytes.span.bytes, bytes.indices, salt: Self.salt)
+        return hasher.text(bytes.span.bytes, bytes.indices)
     }
-
-    /// No series has it: salts of series are numbers of senders.
-    private static let salt = UInt64.max
 
     mutating func finish(_ bytes: RawSpan) -> ScannedLabels? {
         guard !isBad, !names.isEmpty else { return nil }

@@ -111,7 +111,7 @@ public enum RemoteWriteDecoder {
     }
 
     @inline(__always)
-    private static func sample(_ body: RawSpan, _ range: Range<Int>) throws(WireError) -> TimedValue {
+    static func sample(_ body: RawSpan, _ range: Range<Int>) throws(WireError) -> TimedValue {
         var offset = range.lowerBound
         let end = range.upperBound
         var sample = TimedValue(timeMs: 0, value: 0)
