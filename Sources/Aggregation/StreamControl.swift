@@ -133,8 +133,10 @@ final class StreamControl: Sendable {
             state.events += events
             let excess = state.events.count - limits.pendingEventsMax
             if excess > 0 {
-                state.events.removeFirst(excess)
-                counters.eventsForgotten.add(Int64(excess))
+                // An eighth at once: in a storm of events moving all of them for each would cost more than the rest.
+                let forgotten = min(state.events.count, excess + limits.pendingEventsMax / 8)
+                state.events.removeFirst(forgotten)
+                counters.eventsForgotten.add(Int64(forgotten))
             }
         }
     }
