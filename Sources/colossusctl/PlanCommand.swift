@@ -39,7 +39,8 @@ struct PlanCommand: ParsableCommand {
     var seed: UInt64 = 1
 
     @Option(
-        help: ArgumentHelp("Another scenario, run the same way without --set and shown beside.", valueName: "file"),
+        help: ArgumentHelp(
+            "Another scenario, run the same way without --set and shown beside.", valueName: "file"),
         completion: .file(extensions: ["yaml"]))
     var compare: String?
 
@@ -60,7 +61,9 @@ struct PlanCommand: ParsableCommand {
         case .html: Output.writeRaw(PlanPage(report, other).html)
         case .table:
             Output.write(try report.output(.table, width: Terminal.width))
-            if let other { Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width)) }
+            if let other {
+                Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width))
+            }
         case .json, .jsonl, .csv:
             let format = OutputFormat(rawValue: output.rawValue) ?? .json
             if let other, output != .csv {
@@ -71,7 +74,8 @@ struct PlanCommand: ParsableCommand {
         }
     }
 
-    private func report(_ file: String, changes: [ScenarioChange], withSensitivity: Bool) throws -> PlanReport {
+    private func report(_ file: String, changes: [ScenarioChange], withSensitivity: Bool) throws -> PlanReport
+    {
         let plan = try ScenarioReader.plan(file, changes: changes)
         let bar = ProgressBar(title: plan.scenario.name, total: runs)
         let ensemble = Ensemble(
