@@ -52,7 +52,7 @@ var targets: [Target] = [
     // Sources, on the left: they make batches and know nothing of what becomes of them.
     library("Simulation", ["Telemetry"]),
     library("Playback", ["Telemetry", "Simulation", "QueueIsolation"]),
-    library("Receivers", ["Telemetry", "WireFormats", logging] + nio),
+    library("Receivers", ["Telemetry", "WireFormats", "CZlib", "CZstd", logging] + nio),
 
     // The core: Dispatch, and nothing that does I/O.
     library("QueueIsolation"),
@@ -72,6 +72,7 @@ var targets: [Target] = [
 
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
     // The three programs: wiring and nothing else.
@@ -102,7 +103,7 @@ var targets: [Target] = [
     tests("WireFormats", ["CSnappy"]),
     tests("Simulation"),
     tests("Playback", ["Simulation"]),
-    tests("Receivers", ["WireFormats"], exclude: ["Fixtures"]),
+    tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
     tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
@@ -111,6 +112,14 @@ var targets: [Target] = [
     tests("ControlAPI"),
     tests("ControlServer", ["ControlAPI"]),
     tests("SystemdSupport"),
+    // What no part shows alone: telemetry over HTTP through the receiver into the core.
+    .testTarget(
+        name: "FlowTests",
+        dependencies: [
+            "Telemetry", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange", "Settings",
+            "TestSupport", logging,
+        ],
+        swiftSettings: strict),
 ]
 
 var packages: [String: Package.Dependency] = [

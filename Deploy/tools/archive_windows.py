@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Reads the lines of a file endpoint from standard input and looks at the 10 s windows of the measured stream.
 
-Without arguments it prints their ends, in order; the word "twice" stands for a line whose id or place was there before.
+Without arguments it prints their ends, in order; the word "twice" stands for a line whose id or place was there before,
+"gap" for windows that are missing between two others.
 With arguments, a command that is colossusctl, it asks for each window of the archive what the store has, and prints what
 differs, or how many are equal. An unfinished last line (the process was killed) is no line.
 """
 import json
 import subprocess
 import sys
+from datetime import datetime
 
 FIELD = "DCGM_FI_DEV_GPU_TEMP"
 
@@ -27,6 +29,22 @@ def archive(stream):
             yield None
         elif summary["stream"] == "measured" and summary["resolution"] == "10s":
             yield summary
+
+
+def seconds(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def ends(summaries):
+    before = None
+    for one in summaries:
+        if one is None:
+            yield "twice"
+            continue
+        if before is not None and seconds(one["end"]) != seconds(before) + 10:
+            yield "gap"
+        before = one["end"]
+        yield before
 
 
 def values(row):
@@ -49,7 +67,7 @@ def stored(command, end):
 def main():
     summaries = list(archive(sys.stdin))
     if len(sys.argv) == 1:
-        print(" ".join("twice" if one is None else one["end"] for one in summaries))
+        print(" ".join(ends(summaries)))
         return
     equal, wrong = 0, []
     for one in filter(None, summaries):

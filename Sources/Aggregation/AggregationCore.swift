@@ -6,7 +6,7 @@ public import Telemetry
 ///
 /// Callers never wait: everything is put on the queues of the shards, bounded by credit. Time comes from `tick()`,
 /// so that whoever owns the clock drives it.
-public final class AggregationCore: BatchSink, FleetSink, EventSink {
+public final class AggregationCore: BatchSink, FleetSink, EventSink, SeriesRetirement {
     public let shardCount: Int
     private let streams: Streams
     private let clock: WallClock
@@ -17,6 +17,7 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
     private let shards: [Shard]
     private let roller: Roller
     private let onDetected: @Sendable ([Event]) -> Void
+    private let onSilent = Locked<(@Sendable (SilentSeries) -> Void)?>(nil)
     private let controls = Locked<[StreamIndex: StreamControl]>([:])
 
     /// - Parameters:
@@ -47,8 +48,7 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
                 counters: counters)
         }
         roller = Roller(
-            shardCount: shardCount, closingsInFlightMax: limits.closingsInFlightMax, sink: sink,
-            counters: counters)
+            shardCount: shardCount, limits: limits, sink: sink, counters: counters)
         for number in 0..<shardCount {
             metrics.computed(
                 "colossus_shard_credit_used", "Records on their way to a shard.",
@@ -56,7 +56,7 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
             ) { Double(credits.used(shard: number)) }
         }
         bus.subscribe { [weak roller] in roller?.receive($0) }
-        roller.onStepDone { [weak self] in self?.control($0)?.stepDone() }
+        roller.onStepDone { [weak self] in self?.control($0)?.stepDone(revisesFromMs: $1) }
     }
 
     /// The queues that must show signs of life.
@@ -73,8 +73,9 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
         precondition(spec.plan.problem == nil, spec.plan.problem ?? "")
         let index = streams.open(spec.id, site: spec.site)
         let shared = StreamShared(
-            index: index, spec: spec, topology: streams.topology(index), shardCount: shardCount
-        ) { [weak self] events in self?.detected(events, index) }
+            index: index, spec: spec, topology: streams.topology(index), shardCount: shardCount,
+            detected: { [weak self] events in self?.detected(events, index) },
+            silent: { [weak self] series in self?.onSilent.withLock { $0 }?(series) })
         let control = StreamControl(
             shared: shared, shards: shards, roller: roller, limits: limits, credits: credits,
             counters: counters)
@@ -141,10 +142,14 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
     public var creditUsed: [Int] { (0..<shardCount).map { credits.used(shard: $0) } }
     public var creditMax: Int { limits.recordsInFlightMax }
 
-    /// Takes out the events that no closing has taken along yet; for the end of a stream, when none comes any more.
+    /// Takes out the events that no closing has taken along yet: to store them where closings are far apart, or
+    /// none comes any more.
     public func takePendingEvents(_ stream: StreamIndex) -> [Event] {
         control(stream)?.takePendingEvents() ?? []
     }
+
+    /// Gives back events that were taken and could not be stored.
+    public func putBack(_ events: [Event], stream: StreamIndex) { control(stream)?.putBack(events) }
 
     /// Adds what a receiver rejected before it became a batch: `received` and the drops.
     public func account(_ ledger: Ledger, stream: StreamIndex) { control(stream)?.account(ledger) }
@@ -155,6 +160,14 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink {
 
     public func register(_ series: [SeriesDescriptor], stream: StreamIndex, shard: Int) {
         control(stream)?.register(series, shard: shard)
+    }
+
+    public func onSilent(_ handler: @escaping @Sendable (SilentSeries) -> Void) {
+        onSilent.withLock { $0 = handler }
+    }
+
+    public func retire(_ slots: [UInt32], stream: StreamIndex, shard: Int) {
+        control(stream)?.retire(slots, shard: shard)
     }
 
     public func offer(_ batches: [SampleBatch]) -> Admission {

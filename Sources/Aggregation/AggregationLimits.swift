@@ -20,10 +20,16 @@ public struct AggregationLimits: Sendable, Hashable {
     public var jobIntervalsMax = 1_048_576
     /// Series of one stream in one shard.
     public var slotsMax = 1 << 26
+    /// A series of which nothing was heard for so long may lose its slot; see `SeriesRetirement`.
+    public var seriesSilentMs: Int64 = 300_000
+    /// Slots that one block on a shard's queue looks at.
+    public var slotsPerBlock = 65_536
+    /// Memory of the windows of one stream that are kept for revisions.
+    public var revisionBytesMax = 134_217_728
     /// Racks that one block on a shard's queue works on, so that nothing waits longer than about a millisecond.
     public var racksPerBlock = 32
     /// Nodes at which a block of a closing ends even before that many racks.
-    public var nodesPerBlock = 256
+    public var nodesPerBlock = 128
 
     public init() {}
 }

@@ -11,8 +11,8 @@ struct CloseStep: Sendable {
     var tickedMs: [Int64]
     /// The expected GPUs come from the ticks, not from the topology.
     var isFleet: Bool
-    /// Newest event time of each sender that is expected; none for simulated streams.
-    var sendersNewestMs: [Int64]
+    /// The event times of each sender that is expected; none for simulated streams.
+    var senders: [Heard]
     var faults: FaultTable
     var jobs: JobSnapshot
     var jobNames: [String]
@@ -24,9 +24,26 @@ struct CloseStep: Sendable {
     /// Monotonic, nanoseconds: when it was decided.
     var decidedAtNs: UInt64
 
-    /// Share of the expected senders whose event time has reached a window.
-    func coverage(fromMs: Int64) -> Double {
-        guard !sendersNewestMs.isEmpty else { return 1 }
-        return Double(sendersNewestMs.count { $0 >= fromMs }) / Double(sendersNewestMs.count)
+    /// What a sender has told, from the first to the newest event time since the stream was opened.
+    struct Heard: Sendable, Hashable {
+        var firstMs: Int64
+        var newestMs: Int64
+        /// It may have told of times before `firstMs` to a process that is no more, or was already there when the
+        /// stream began: it is missed in windows before.
+        var isMissedBefore: Bool
+    }
+
+    /// Share of the expected senders that was heard in a window: one whose event time has reached it, for the part of
+    /// the window that it began to tell of.
+    func coverage(fromMs: Int64, toMs: Int64) -> Double {
+        var expected = 0
+        var heard = 0.0
+        for sender in senders {
+            guard sender.isMissedBefore || sender.firstMs < toMs else { continue }
+            expected += 1
+            guard sender.newestMs >= fromMs, sender.firstMs < toMs else { continue }
+            heard += Double(toMs - max(sender.firstMs, fromMs)) / Double(toMs - fromMs)
+        }
+        return expected == 0 ? (senders.isEmpty ? 1 : 0) : heard / Double(expected)
     }
 }

@@ -14,7 +14,7 @@ struct CoreCounters: Sendable {
         received = metrics.counter(
             "colossus_samples_received_total", "Samples that were offered to the core or rejected before it.")
         aggregated = metrics.counter(
-            "colossus_samples_aggregated_total", "Samples that count in a window.")
+            "colossus_samples_aggregated_total", "Samples in windows that are committed.")
         dropped = DropReason.allCases.map { reason in
             metrics.counter(
                 "colossus_samples_dropped_total", "Samples that do not count, by reason.",
@@ -29,9 +29,11 @@ struct CoreCounters: Sendable {
             "colossus_events_forgotten_total", "Events that found no closing in time.")
     }
 
+    func aggregated(_ count: Int64) { aggregated.add(count) }
+
+    /// What a batch or a tick brought. What is accepted is told when it is committed.
     func add(_ ledger: Ledger) {
         received.add(ledger.received)
-        aggregated.add(ledger.aggregated)
         for (index, count) in ledger.drops.enumerated() where count != 0 { dropped[index].add(count) }
     }
 }

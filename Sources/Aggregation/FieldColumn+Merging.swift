@@ -34,37 +34,54 @@ extension FieldColumn {
     /// Whether any entity has a sample.
     var isHeard: Bool { count.contains { $0 > 0 } }
 
-    /// Takes the sketches of the entities out of an arena; `first` is that of entity 0.
-    mutating func setSketches(_ arena: borrowing SketchArena, first: Int = 0) {
+    /// Makes room for sketches and quantiles that follow, entity by entity.
+    mutating func startSketches() {
         sketchOffsets = [0]
         sketchOffsets.reserveCapacity(entityCount + 1)
-        sketchBytes = []
-        for entity in 0..<entityCount {
-            arena.encode(first + entity, into: &sketchBytes)
-            sketchOffsets.append(UInt32(sketchBytes.count))
-        }
-    }
-
-    /// Works out the quantiles from the sketches; none where no entity has a sketch. An entity that was heard only
-    /// while sketches were not fed gets its mean.
-    mutating func setQuantiles() {
-        guard !sketchBytes.isEmpty else {
-            p50 = []
-            p90 = []
-            p99 = []
-            return
-        }
         p50 = Array(repeating: 0, count: entityCount)
         p90 = p50
         p99 = p50
-        for entity in 0..<entityCount {
-            guard let mean = mean(entity) else { continue }
-            let range = min[entity]...max[entity]
-            let found = try? SketchCoding.quantiles((0.5, 0.9, 0.99), of: sketch(entity), clampedTo: range)
-            p50[entity] = found?.0 ?? mean
-            p90[entity] = found?.1 ?? mean
-            p99[entity] = found?.2 ?? mean
+    }
+
+    /// Takes the sketches of the entities out of an arena, `order[0]` for entity 0, with their quantiles.
+    mutating func setSketches(
+        _ arena: borrowing SketchArena, _ order: some Collection<Int>, _ buckets: inout SketchBuckets
+    ) {
+        var encoder = SketchEncoder()
+        startSketches()
+        for (entity, sketch) in order.enumerated() {
+            arena.read(sketch, into: &buckets)
+            encoder.encode(buckets)
+            sketchOffsets.append(UInt32(encoder.count))
+            if count[entity] > 0 { setQuantiles(entity, buckets) }
         }
+        sketchBytes = encoder.bytes
+        dropEmptySketches()
+    }
+
+    mutating func setSketches(
+        _ arena: borrowing SketchArena, first: Int = 0, _ buckets: inout SketchBuckets
+    ) {
+        setSketches(arena, first..<first + entityCount, &buckets)
+    }
+
+    /// The quantiles of an entity with samples. One that was heard only while sketches were not fed gets its mean.
+    @inline(__always)
+    mutating func setQuantiles(_ entity: Int, _ buckets: borrowing SketchBuckets) {
+        let mean = sum[entity] / Double(count[entity])
+        let range = min[entity]...max[entity]
+        let found = buckets.quantiles((0.5, 0.9, 0.99), clampedTo: range) ?? (mean, mean, mean)
+        p50[entity] = found.0
+        p90[entity] = found.1
+        p99[entity] = found.2
+    }
+
+    /// No quantiles where no entity has a sketch.
+    mutating func dropEmptySketches() {
+        guard sketchBytes.isEmpty else { return }
+        p50 = []
+        p90 = []
+        p99 = []
     }
 
     mutating func dropSketches() {
@@ -98,6 +115,14 @@ extension GPUCounts {
         reporting[entity] = max(reporting[entity], other.reporting[row])
         inJob[entity] = max(inJob[entity], other.inJob[row])
         faulted[entity] = max(faulted[entity], other.faulted[row])
+    }
+
+    func reordered(_ order: [Int]) -> GPUCounts {
+        var sorted = GPUCounts(entityCount: order.count)
+        for (place, entity) in order.enumerated() where entity < entityCount {
+            sorted.add(place, from: self, entity)
+        }
+        return sorted
     }
 
     /// The sums over the children of each of `count` parents.

@@ -1,15 +1,12 @@
 import Sketches
 import Telemetry
 
-/// The levels of one window while it is being made: what both a finest window and a rollup end as.
-struct LevelSet {
-    var nodes: [FieldColumn] = []
-    /// With sketches.
-    var racks: [FieldColumn] = []
+/// The levels of one window, with all their sketches: what both a finest window and a rollup end as.
+struct LevelSet: Sendable {
+    /// By level, in the order of the fields; jobs in the order of `jobs`.
+    var columns: [Level: [FieldColumn]] = [:]
     /// Sorted.
     var jobs: [String] = []
-    /// With sketches.
-    var jobColumns: [FieldColumn] = []
     var gpus: [Level: GPUCounts] = [:]
 
     /// Which levels and sketches a summary of that resolution has.
@@ -27,19 +24,10 @@ struct LevelSet {
         func keepsSketches(_ level: Level) -> Bool { spec.sketchLevels.contains(level) || isMerged(level) }
     }
 
-    /// Works out array, hall and site from the racks, in the order of the topology, and puts all together.
     func summary(
-        _ spec: StreamSpec, resolutionMs: Int64, startMs: Int64, coverage: Double, topology: TopologySnapshot
+        _ spec: StreamSpec, resolutionMs: Int64, startMs: Int64, coverage: Double, topologyVersion: Int
     ) -> WindowSummary {
         let selection = Selection(spec, resolutionMs: resolutionMs)
-        var columns: [Level: [FieldColumn]] = [.node: nodes, .rack: racks, .job: jobColumns]
-        var arena = SketchArena()
-        for rack in racks {
-            let upper = Self.upper(rack, topology, &arena)
-            for (level, column) in zip([Level.array, .hall, .site], upper) {
-                columns[level, default: []].append(column)
-            }
-        }
         let levels = Level.allCases.sorted().filter { selection.contains($0) }.map { level in
             var kept = columns[level] ?? []
             if !selection.keepsSketches(level) {
@@ -51,46 +39,10 @@ struct LevelSet {
         }
         var summary = WindowSummary(
             stream: spec.id, resolutionMs: resolutionMs, startMs: startMs,
-            topologyVersion: topology.version, coverage: coverage, levels: levels)
+            topologyVersion: topologyVersion, coverage: coverage, levels: levels)
         summary.timeline =
             spec.timeline.map { $0(spec.id, summary.endMs) } ?? timeline(endMs: summary.endMs)
         return summary
-    }
-
-    /// One field of array, hall and site.
-    private static func upper(
-        _ racks: FieldColumn, _ topology: TopologySnapshot, _ arena: inout SketchArena
-    ) -> [FieldColumn] {
-        let arrayCount = topology.count(.array)
-        let hallCount = topology.count(.hall)
-        var arrays = FieldColumn(field: racks.field, entityCount: arrayCount)
-        var halls = FieldColumn(field: racks.field, entityCount: hallCount)
-        var site = FieldColumn(field: racks.field, entityCount: 1)
-        arena.removeAll()
-        arena.resize(to: arrayCount + hallCount + 1)
-        for rack in 0..<racks.entityCount where racks.count[rack] > 0 {
-            let array = Int(topology.rackArray[rack])
-            arrays.add(array, from: racks, rack)
-            guard !racks.sketchBytes.isEmpty else { continue }
-            // Our own bytes; a damaged share of another worker would count without its quantiles.
-            try? arena.merge(encoded: racks.sketch(rack), into: array)
-        }
-        for array in 0..<arrayCount {
-            let hall = Int(topology.arrayHall[array])
-            halls.add(hall, from: arrays, array)
-            arena.mergeOwn(array, into: arrayCount + hall)
-        }
-        for hall in 0..<hallCount {
-            site.add(0, from: halls, hall)
-            arena.mergeOwn(arrayCount + hall, into: arrayCount + hallCount)
-        }
-        arrays.setSketches(arena)
-        halls.setSketches(arena, first: arrayCount)
-        site.setSketches(arena, first: arrayCount + hallCount)
-        arrays.setQuantiles()
-        halls.setQuantiles()
-        site.setQuantiles()
-        return [arrays, halls, site]
     }
 
     /// Where a stream without a scenario stands: what its own telemetry says.
@@ -100,6 +52,7 @@ struct LevelSet {
         point.installed = Int(site.expected[0])
         point.powered = Int(site.reporting[0])
         point.inTraining = Int(site.inJob[0])
+        let racks = columns[.rack] ?? []
         if let busy = racks.first(where: { $0.field == .gpuUtil }) {
             let count = busy.count.reduce(0) { $0 + Double($1) }
             point.utilization = count > 0 ? busy.sum.reduce(0, +) / count / 100 : 0

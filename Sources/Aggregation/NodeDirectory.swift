@@ -13,6 +13,8 @@ struct NodeDirectory {
     /// By local number.
     private(set) var nodes: [Int32] = []
     private(set) var racks: [Int32] = []
+    /// Local rack of each local node.
+    private(set) var rackOfNode: [Int32] = []
     /// Local nodes of each local rack.
     private(set) var nodesOfRack: [[Int32]] = []
     /// For each local rack, the local node and the topology index of each GPU by its position.
@@ -41,6 +43,7 @@ struct NodeDirectory {
         let local = Int32(nodes.count)
         Self.set(&localOfNode, node, local)
         nodes.append(node)
+        rackOfNode.append(rack)
         nodesOfRack[Int(rack)].append(local)
         return local
     }

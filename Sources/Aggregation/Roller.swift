@@ -8,6 +8,7 @@ actor Roller {
     private final class RollerStream {
         let shared: StreamShared
         let ladder: RollupLadder
+        let book: RevisionBook
         var step: CloseStep?
         /// All shares of the step are in, and its closings are made: only the sink is waited for. An earlier closing
         /// that is committed while shares still come must not end the step.
@@ -15,15 +16,21 @@ actor Roller {
         var partials: [WindowPartial] = []
         var sharesDone = 0
         var ledger = Ledger()
-        var outbox: [WindowClose] = []
+        var checkpoints: [[UInt8]] = []
+        /// The work on the shares of the step.
+        var run: ClosingRun?
+        /// Samples in the windows that were made since the stream was opened.
+        var aggregated: Int64 = 0
+        var outbox: [(close: WindowClose, samples: Int64)] = []
         var inFlight = 0
         /// The last `closedThroughMs` that was handed over.
         var handedOverMs: Int64?
         /// Silence is worth a summary only after the first sample.
         var hasHeard: Bool
 
-        init(_ shared: StreamShared) {
+        init(_ shared: StreamShared, revisionBytesMax: Int) {
             self.shared = shared
+            book = RevisionBook(shared.spec.plan, bytesMax: revisionBytesMax)
             ladder = RollupLadder(shared.spec)
             handedOverMs = shared.spec.closedThroughMs
             hasHeard = shared.spec.closedThroughMs != nil
@@ -44,16 +51,20 @@ actor Roller {
 
     private let shardCount: Int
     private let closingsInFlightMax: Int
+    private let revisionBytesMax: Int
     private let sink: any SummarySink
     private let counters: CoreCounters
     private var streams: [StreamIndex: RollerStream] = [:]
     private var waiters: [Waiter] = []
     /// Called when a step is done and the next may come.
-    private var stepDone: @Sendable (StreamIndex) -> Void = { _ in }
+    ///
+    /// Its second argument is from where on windows can be revised.
+    private var stepDone: @Sendable (StreamIndex, Int64?) -> Void = { _, _ in }
 
-    init(shardCount: Int, closingsInFlightMax: Int, sink: any SummarySink, counters: CoreCounters) {
+    init(shardCount: Int, limits: AggregationLimits, sink: any SummarySink, counters: CoreCounters) {
         self.shardCount = shardCount
-        self.closingsInFlightMax = closingsInFlightMax
+        closingsInFlightMax = limits.closingsInFlightMax
+        revisionBytesMax = limits.revisionBytesMax
         self.sink = sink
         self.counters = counters
     }
@@ -62,12 +73,12 @@ actor Roller {
         executor.queue.async { @Sendable in self.assumeIsolated { body($0) } }
     }
 
-    nonisolated func onStepDone(_ body: @escaping @Sendable (StreamIndex) -> Void) {
+    nonisolated func onStepDone(_ body: @escaping @Sendable (StreamIndex, Int64?) -> Void) {
         later { $0.stepDone = body }
     }
 
     nonisolated func open(_ shared: StreamShared) {
-        later { $0.streams[shared.index] = RollerStream(shared) }
+        later { $0.streams[shared.index] = RollerStream(shared, revisionBytesMax: $0.revisionBytesMax) }
     }
 
     nonisolated func close(_ stream: StreamIndex, _ completion: @escaping @Sendable () -> Void) {
@@ -118,11 +129,45 @@ actor Roller {
             return
         }
         stream.ledger.add(partial.ledger)
+        if let checkpoint = partial.checkpoint { stream.checkpoints.append(checkpoint) }
         stream.sharesDone += 1
         guard stream.sharesDone == shardCount else { return }
-        stream.outbox += closings(stream, step)
-        stream.isAssembled = true
+        let shares = Dictionary(grouping: stream.partials.filter { !$0.isLate }, by: \.startMs)
+        let late = Dictionary(grouping: stream.partials.filter(\.isLate), by: \.startMs)
+        // Nobody else holds them then, and they can be let go of bit by bit.
         stream.partials = []
+        stream.run = ClosingRun(
+            stream.shared.spec, ladder: stream.ladder, step: step,
+            topology: stream.shared.topology.snapshot(), shares: shares, late: late,
+            starts: starts(stream, step, shares), book: stream.book)
+        work(partial.stream)
+    }
+
+    /// A little at a time, so that the shards' blocks come in between.
+    private func work(_ index: StreamIndex) {
+        guard let stream = streams[index], let run = stream.run, let step = stream.step else { return }
+        guard run.advance() else {
+            later { $0.work(index) }
+            return
+        }
+        stream.run = nil
+        stream.book.prune(closedThroughMs: step.throughMs)
+        if run.tooLate > 0 { stream.shared.addLate(run.tooLate) }
+        var ledger = stream.shared.startLedger
+        ledger.add(stream.ledger)
+        ledger.add(step.accounted)
+        ledger[.late] += stream.shared.lateAfterwards
+        var closes = run.closes(
+            ledger: ledger, aggregated: ledger.aggregated + stream.aggregated,
+            handedOverMs: stream.handedOverMs, tellsAnyway: isWorthTelling(stream, step))
+        if !closes.isEmpty {
+            stream.handedOverMs = step.throughMs
+            closes[closes.count - 1].close.checkpoints = stream.checkpoints
+        }
+        stream.checkpoints = []
+        stream.aggregated += closes.reduce(0) { $0 + $1.samples }
+        stream.outbox += closes
+        stream.isAssembled = true
         stream.sharesDone = 0
         stream.ledger = Ledger()
         counters.closeSeconds.set(Double(DispatchTime.now().uptimeNanoseconds - step.decidedAtNs) / 1e9)
@@ -133,15 +178,20 @@ actor Roller {
     private func handOver(_ stream: RollerStream) {
         let index = stream.shared.index
         while stream.inFlight < closingsInFlightMax, !stream.outbox.isEmpty {
-            let close = stream.outbox.removeFirst()
+            let (close, samples) = stream.outbox.removeFirst()
             stream.inFlight += 1
             counters.windowsClosed.add(Int64(close.windows.count))
-            sink.commit(close) { [weak self] in self?.later { $0.committed(index) } }
+            let (shared, counters) = (stream.shared, counters)
+            sink.commit(close) { [weak self] in
+                shared.committed(samples)
+                counters.aggregated(samples)
+                self?.later { $0.committed(index) }
+            }
         }
         if stream.isAssembled, stream.outbox.isEmpty, stream.inFlight < closingsInFlightMax {
             stream.step = nil
             stream.isAssembled = false
-            stepDone(index)
+            stepDone(index, stream.book.fromMs)
         }
         checkWaiters()
     }
@@ -150,38 +200,6 @@ actor Roller {
         guard let stream = streams[index] else { return }
         stream.inFlight -= 1
         handOver(stream)
-    }
-
-    private func closings(_ stream: RollerStream, _ step: CloseStep) -> [WindowClose] {
-        let topology = stream.shared.topology.snapshot()
-        var ledger = stream.shared.spec.ledger
-        ledger.add(stream.ledger)
-        ledger.add(step.accounted)
-        let shares = Dictionary(grouping: stream.partials, by: \.startMs)
-        var made: [(endMs: Int64, windows: [WindowSummary])] = []
-        for startMs in starts(stream, step, shares) {
-            let finest = finest(stream, step, startMs, shares[startMs] ?? [], topology)
-            // After a gap: rollups that ended in it.
-            let before = stream.ladder.close(throughMs: startMs, topology)
-            if !before.isEmpty { made.append((startMs, before)) }
-            stream.ladder.add(finest)
-            let ended = stream.ladder.close(throughMs: finest.endMs, topology)
-            made.append((finest.endMs, [finest] + ended))
-        }
-        let rest = stream.ladder.close(throughMs: step.isFinal ? .max : step.throughMs, topology)
-        if !rest.isEmpty {
-            made.append((step.throughMs, rest))
-        } else if made.isEmpty, isWorthTelling(stream, step) {
-            made.append((step.throughMs, []))
-        } else if !made.isEmpty {
-            made[made.count - 1].endMs = step.throughMs
-        }
-        if !made.isEmpty { stream.handedOverMs = step.throughMs }
-        return made.enumerated().map { place, one in
-            WindowClose(
-                stream: stream.shared.spec.id, closedThroughMs: one.endMs, windows: one.windows,
-                topology: topology, ledger: ledger, events: place == 0 ? step.events : [])
-        }
     }
 
     /// The windows of a step: those with shares, those with a tick, and silent ones where they are wanted.
@@ -200,20 +218,6 @@ actor Roller {
         }
         stream.hasHeard = stream.hasHeard || !shares.isEmpty
         return starts.sorted()
-    }
-
-    private func finest(
-        _ stream: RollerStream, _ step: CloseStep, _ startMs: Int64, _ partials: [WindowPartial],
-        _ topology: TopologySnapshot
-    ) -> WindowSummary {
-        let spec = stream.shared.spec
-        let builder = WindowBuilder(
-            partials: partials, topology: topology, step: step, startMs: startMs,
-            endMs: startMs + spec.plan.finestMs)
-        return builder.levels(spec).summary(
-            spec, resolutionMs: spec.plan.finestMs, startMs: startMs,
-            coverage: step.coverage(fromMs: startMs),
-            topology: topology)
     }
 
     /// A stretch without windows is told of with its events, and else once in the shortest rollup.

@@ -2,36 +2,32 @@ import Telemetry
 
 /// The longer windows of a stream, each fed by the next shorter one.
 struct RollupLadder {
-    private let spec: StreamSpec
     private let rungs: [RollupAccumulator]
 
     init(_ spec: StreamSpec) {
-        self.spec = spec
         rungs = spec.plan.rollupsMs.map { RollupAccumulator(resolutionMs: $0) }
-        restore()
+        restore(spec)
     }
 
-    /// Adds a finest window.
-    func add(_ finest: WindowSummary) { rungs.first?.add(finest) }
+    /// The rung that windows of that length go into; `nil` for the longest.
+    func parent(of resolutionMs: Int64) -> RollupAccumulator? {
+        rungs.first { $0.resolutionMs > resolutionMs }
+    }
 
-    /// Closes the rollups that end by a time, shorter ones first.
-    func close(throughMs: Int64, _ topology: TopologySnapshot) -> [WindowSummary] {
-        var closed: [WindowSummary] = []
-        for (index, rung) in rungs.enumerated() {
-            guard let endMs = rung.endMs, endMs <= throughMs else { continue }
-            let summary = rung.finish(spec, topology: topology)
-            closed.append(summary)
-            if index + 1 < rungs.count { rungs[index + 1].add(summary) }
-        }
-        return closed
+    /// The rung of that length.
+    func rung(_ resolutionMs: Int64) -> RollupAccumulator? { rungs.first { $0.resolutionMs == resolutionMs } }
+
+    /// The shortest rung that ends by a time.
+    func due(throughMs: Int64) -> RollupAccumulator? {
+        rungs.first { rung in rung.endMs.map { $0 <= throughMs } ?? false }
     }
 
     /// Takes what was committed before a restart and whose next longer window is still open.
-    private func restore() {
+    private func restore(_ spec: StreamSpec) {
         guard let closedThroughMs = spec.closedThroughMs else { return }
         let resolutions = [spec.plan.finestMs] + spec.plan.rollupsMs
         let children = spec.openRollups.sorted {
-            ($0.resolutionMs, $0.startMs) < ($1.resolutionMs, $1.startMs)
+            ($0.resolutionMs, $0.startMs, $1.revision) < ($1.resolutionMs, $1.startMs, $0.revision)
         }
         var seen: Set<[Int64]> = []
         for child in children {

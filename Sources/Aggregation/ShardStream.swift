@@ -21,14 +21,22 @@ struct ShardStream: ~Copyable {
     private var windows: [WindowBox] = []
     private var spare: [WindowBox] = []
     private(set) var sealedThroughMs: Int64
+    /// Windows that end by this time were published.
+    private var emittedThroughMs = Int64.min
+    /// Closed windows from here on may be revised.
+    private var revisesFromMs = Int64.max
+    /// What came for windows that were published, ascending by start.
+    private var late: [WindowBox] = []
+    /// Of each window that was published and may be revised, by its start.
+    private var heard: [Int64: HeardGPUs] = [:]
     private var jobs = JobSnapshot()
 
     private var accepted: [AcceptedSample] = []
     private var edges: [XIDEdge] = []
     private var scratch: [Double] = []
     private var lastTickMs = Int64.min
-    /// Last XID of each local rack's GPUs in a fleet; NaN before the first.
-    private var fleetXIDs: [[Double]] = []
+    private var fleet = FleetSeries()
+    private var restored: RestoredSeries
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -39,45 +47,59 @@ struct ShardStream: ~Copyable {
         self.shardCount = shardCount
         self.limits = limits
         sealedThroughMs = shared.spec.closedThroughMs ?? .min
+        restored = RestoredSeries(shared.spec.checkpoints, shared.topology.snapshot()) {
+            Int($0) % shardCount == shard
+        }
     }
 
     mutating func register(_ series: [SeriesDescriptor]) {
         for one in series where Int(one.slot) < limits.slotsMax {
             var slot = Slot()
-            slot.rack = directory.rack(one.rack)
-            slot.node = directory.node(one.node, rack: slot.rack)
-            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: slot.rack)
-            slot.gpu = one.gpu
+            let rack = directory.rack(one.rack)
+            slot.node = directory.node(one.node, rack: rack)
+            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: rack)
             slot.field = column(one.field)
-            slot.isWide = SampleFilter.isWide[Int(one.field.rawValue)]
-            slot.isXID = one.field == .xidErrors
-            if let root = one.redundantTo { slot.root = Int32(root) }
-            slots.register(slot, at: Int(one.slot))
+            slot.kind = Contribution.ofField[Int(one.field.rawValue)]
+            if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags = .isWide }
+            if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge,
+                let known = restored.find(gpu: one.gpu, one.field)
+            {
+                slot.lastMs = known.lastMs
+                slot.lastValue = known.lastValue
+            }
+            slots.register(slot, at: Int(one.slot), redundantTo: one.redundantTo)
         }
     }
 
-    /// What became of a batch.
+    /// - Returns: how many of the slots were in use.
+    mutating func retire(_ retired: [UInt32]) -> Int { slots.retire(retired) }
+
+    /// Slots in some range that are silent, and whether there are more beyond.
+    mutating func nameSilent(in range: Range<Int>, nowMs: Int64) -> (named: [UInt32], isLast: Bool) {
+        let named = slots.nameSilent(in: range, now: Arrival(ms: nowMs), silentMs: limits.seriesSilentMs)
+        return (named, range.upperBound >= slots.count)
+    }
+
+    /// What was received and dropped of a batch; the rest is in flight until its windows are committed.
     mutating func absorb(_ batch: SampleBatch) -> Ledger {
         var drops = DropCounts()
         accepted.removeAll(keepingCapacity: true)
         edges.removeAll(keepingCapacity: true)
         let rules = SlotTable.Rules(
-            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, sealedThroughMs: sealedThroughMs,
+            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, openFromMs: min(sealedThroughMs, revisesFromMs),
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
-        let added = addAccepted(&drops)
+        addAccepted(&drops)
         if !edges.isEmpty { detect() }
         var ledger = Ledger()
         ledger.received = Int64(batch.records.count)
-        ledger.aggregated = Int64(added)
         drops.move(into: &ledger)
         shared.add(ledger, shard: shard)
         return ledger
     }
 
     /// Samples mostly come in runs of one window.
-    private mutating func addAccepted(_ drops: inout DropCounts) -> Int {
-        var added = 0
+    private mutating func addAccepted(_ drops: inout DropCounts) {
         var index = 0
         while index < accepted.count {
             let startMs = shared.spec.plan.start(accepted[index].timeMs)
@@ -86,15 +108,13 @@ struct ShardStream: ~Copyable {
             while end < accepted.count, accepted[end].timeMs >= startMs, accepted[end].timeMs < endMs {
                 end += 1
             }
-            if let window = window(startMs, endMs) {
+            if let window = endMs > emittedThroughMs ? window(startMs, endMs) : lateWindow(startMs, endMs) {
                 window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
-                added += end - index
             } else {
                 drops.add(.tooOld, Int32(end - index))
             }
             index = end
         }
-        return added
     }
 
     /// The open window with that start, or `nil` when too many are open.
@@ -105,13 +125,54 @@ struct ShardStream: ~Copyable {
             if windows[place].state.startMs == startMs { return windows[place] }
         }
         guard windows.count < limits.openWindowsMax else { return nil }
+        let window = opened(startMs, endMs)
+        windows.insert(window, at: place)
+        shared.opened(startMs)
+        return window
+    }
+
+    private mutating func opened(_ startMs: Int64, _ endMs: Int64) -> WindowBox {
         let window = spare.popLast() ?? WindowBox()
         window.state.open(
             startMs: startMs, endMs: endMs, fieldCount: fields.count, jobsVersion: jobs.version,
             keepsNodes: shared.spec.levels.contains(.node))
-        windows.insert(window, at: place)
-        shared.opened(startMs)
         return window
+    }
+
+    // MARK: Late samples
+
+    /// What revises a window that was published, or `nil` when too many are.
+    private mutating func lateWindow(_ startMs: Int64, _ endMs: Int64) -> WindowBox? {
+        let place = late.firstIndex { $0.state.startMs >= startMs } ?? late.count
+        if place < late.count, late[place].state.startMs == startMs { return late[place] }
+        guard late.count < limits.openWindowsMax else { return nil }
+        let window = opened(startMs, endMs)
+        late.insert(window, at: place)
+        return window
+    }
+
+    /// Closed windows that start before that time are not kept any more: what came for them is late after all.
+    mutating func revise(fromMs: Int64) -> Ledger {
+        revisesFromMs = fromMs
+        heard = heard.filter { $0.key >= fromMs }
+        var ledger = Ledger()
+        while let first = late.first, first.state.startMs < fromMs {
+            ledger[.late] += first.state.sampleCount
+            late.removeFirst()
+        }
+        shared.add(ledger, shard: shard)
+        return ledger
+    }
+
+    /// Takes out what came late, with what was heard of those windows before.
+    mutating func takeLate() -> [(window: WindowBox, known: HeardGPUs)] {
+        defer { late = [] }
+        return late.map { ($0, heard[$0.state.startMs] ?? HeardGPUs(WindowAccumulator())) }
+    }
+
+    mutating func giveBackLate(_ window: WindowBox) {
+        heard[window.state.startMs, default: HeardGPUs(WindowAccumulator())].add(window.state)
+        if spare.count < Self.spareMax { spare.append(window) }
     }
 
     private mutating func column(_ field: FieldIndex) -> UInt8 {
@@ -132,6 +193,7 @@ struct ShardStream: ~Copyable {
     /// Takes out the windows that end by a time, oldest first.
     mutating func take(throughMs: Int64) -> [WindowBox] {
         var taken: [WindowBox] = []
+        emittedThroughMs = max(emittedThroughMs, throughMs)
         while let first = windows.first, first.state.endMs <= throughMs {
             taken.append(windows.removeFirst())
         }
@@ -145,8 +207,35 @@ struct ShardStream: ~Copyable {
     }
 
     mutating func giveBack(_ window: WindowBox) {
+        fleet.forgetMarks(throughMs: window.state.endMs)
         shared.closed(window.state.startMs)
+        if shared.spec.plan.reviseWithinMs > 0 {
+            heard[window.state.startMs] = HeardGPUs(window.state)
+        }
         if spare.count < Self.spareMax { spare.append(window) }
+    }
+
+    // MARK: Checkpoints
+
+    /// Writes down some racks of a fleet and some slots.
+    ///
+    /// - Returns: whether there are no more.
+    func fill(_ writer: inout CheckpointWriter?, part: Int, throughMs: Int64) -> Bool {
+        let racks = limits.racksPerBlock
+        let isLastRack = fleet.write(
+            into: &writer, racks: part * racks..<(part + 1) * racks, throughMs: throughMs, fields, directory)
+        let range = part * limits.slotsPerBlock / 4..<(part + 1) * limits.slotsPerBlock / 4
+        for index in range.lowerBound..<min(range.upperBound, slots.count) {
+            let slot = slots.slots[index]
+            guard slot.node >= 0, slot.kind != .gauge, slot.lastMs != Slot.noTime, slots.owns(index) else {
+                continue
+            }
+            let gpu = directory.gpus[Int(directory.rackOfNode[Int(slot.node)])][Int(slot.ordinal)]
+            writer?.add(
+                .init(
+                    gpu: gpu, field: fields[Int(slot.field)], lastMs: slot.lastMs, lastValue: slot.lastValue))
+        }
+        return isLastRack && range.upperBound >= slots.count
     }
 
     // MARK: Fleets
@@ -160,8 +249,13 @@ struct ShardStream: ~Copyable {
         }
         let context = TickContext(
             timeMs: tick.tick.timeMs, columns: tick.tick.fields.map { column($0) },
-            isWide: tick.tick.fields.map { SampleFilter.isWide[Int($0.rawValue)] }, jobs: tick.jobs,
+            isWide: tick.tick.fields.map { SampleFilter.isWide[Int($0.rawValue)] },
+            kinds: tick.tick.fields.map { Contribution.ofField[Int($0.rawValue)] },
+            xidPosition: tick.tick.fields.firstIndex(of: .xidErrors), jobs: tick.jobs,
             feedsSketches: tick.feedsSketches)
+        if shared.spec.checkpointEveryMs != nil, refusal(context.timeMs) == nil {
+            fleet.mark(windowStartMs: shared.spec.plan.start(context.timeMs))
+        }
         scratch = Array(repeating: 0, count: max(scratch.count, context.columns.count * 64))
         return (context, directory.racks)
     }
@@ -182,13 +276,15 @@ struct ShardStream: ~Copyable {
             let state = Self.fill(tick.tick, Int(directory.racks[rack]), &values)
             let samples = Int64(state.reporting.nonzeroBitCount * context.columns.count)
             ledger.received += samples
+            // Like slots, they see what comes too late for its window.
+            if refused == nil || refused == .late {
+                fleet.replace(&values, rack: rack, state, context, fields, directory, restored, &edges)
+            }
             guard let box else {
                 drops.add(refused ?? .tooOld, Int32(samples))
                 continue
             }
-            ledger.aggregated += Int64(
-                box.state.add(state, rack: rack, values.span, context, directory, &drops))
-            watchXIDs(state, rack, values, context)
+            box.state.add(state, rack: rack, values.span, context, directory, &drops)
         }
         drops.move(into: &ledger)
         if !edges.isEmpty { detect() }
@@ -210,38 +306,18 @@ struct ShardStream: ~Copyable {
         return timeMs < sealedThroughMs ? .late : nil
     }
 
-    private mutating func watchXIDs(
-        _ tick: RackTick, _ rack: Int, _ values: [Double], _ context: TickContext
-    ) {
-        let wanted = columnOfField[Int(FieldIndex.xidErrors.rawValue)]
-        guard wanted >= 0, let position = context.columns.firstIndex(of: UInt8(wanted)) else { return }
-        while fleetXIDs.count <= rack { fleetXIDs.append(Array(repeating: .nan, count: 64)) }
-        var bits = tick.reporting
-        while bits != 0 {
-            let gpu = bits.trailingZeroBitCount
-            bits &= bits - 1
-            let value = values[position * 64 + gpu]
-            let last = fleetXIDs[rack][gpu]
-            guard value != last, SampleFilter.reason(value, isWide: false) == nil else { continue }
-            fleetXIDs[rack][gpu] = value
-            if !last.isNaN, value != 0, gpu < directory.gpus[rack].count {
-                edges.append(
-                    XIDEdge(gpu: directory.gpus[rack][gpu], timeMs: context.timeMs, code: value))
-            }
-        }
-    }
-
     // MARK: Detection
 
     /// Tells of the XIDs that series have changed to.
     private func detect() {
         let topology = shared.topology.snapshot()
         let events = edges.compactMap { edge -> Event? in
-            guard Int(edge.gpu) < topology.gpuNode.count else { return nil }
-            let node = Int(topology.gpuNode[Int(edge.gpu)])
+            let gpu = Int(directory.gpus[Int(directory.rackOfNode[Int(edge.node)])][Int(edge.ordinal)])
+            guard gpu < topology.gpuNode.count else { return nil }
+            let node = Int(topology.gpuNode[gpu])
             let code = Int(exactly: edge.code.rounded()) ?? 0
             let text = XID.text(code) ?? "not in DCGM's table"
-            let ordinal = Int(topology.gpuOrdinal[Int(edge.gpu)])
+            let ordinal = Int(topology.gpuOrdinal[gpu])
             let name = topology.nodeNames[node]
             return Event(
                 stream: shared.spec.id, timeMs: edge.timeMs, kind: .xid, entity: name, gpu: ordinal,

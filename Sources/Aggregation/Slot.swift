@@ -1,6 +1,6 @@
 import Telemetry
 
-/// What a shard remembers of one series: 56 bytes, a cache line at most.
+/// What a shard remembers of one series: 32 bytes, two a cache line.
 ///
 /// Window statistics never live here, for several windows are open at once.
 struct Slot {
@@ -10,23 +10,52 @@ struct Slot {
     var lastValue: Double = 0
     /// Newest event time, or `noTime` before the first sample.
     var lastMs: Int64 = Slot.noTime
-    /// Wall clock of the newest arrival, or `noTime`.
-    var lastArrivalMs: Int64 = Slot.noTime
-    /// Local to the shard, like `rack`; negative while the slot is not registered.
+    /// Wall clock of the newest arrival, see `Arrival`.
+    var arrival = Arrival.never
+    /// Local to the shard; negative while the slot is not registered.
     var node: Int32 = Slot.none
-    var rack: Int32 = Slot.none
     /// Position among the GPUs of its rack.
     var ordinal: Int32 = 0
-    /// Index in the stream's topology.
-    var gpu: Int32 = 0
-    /// The first source of the same (GPU, field); `none` where there is only one.
-    var root: Int32 = Slot.none
-    /// Only in a root: the slot whose samples count now.
-    var owner: Int32 = Slot.none
     /// Position among the shard's fields.
     var field: UInt8 = 0
-    var isWide = false
-    var isXID = false
+    var kind = Contribution.gauge
+    var flags: Flags = []
+
+    struct Flags: OptionSet {
+        let rawValue: UInt8
+        /// The field's values pass 2^31 in health.
+        static let isWide = Flags(rawValue: 1)
+        /// There are other sources of the same (GPU, field): see `SlotLink`.
+        static let isLinked = Flags(rawValue: 2)
+        /// It was named as silent.
+        static let isNamed = Flags(rawValue: 4)
+        /// Nothing had been heard of it when the silent ones were looked for.
+        static let isUnheard = Flags(rawValue: 8)
+    }
+
+    var isWide: Bool { flags.contains(.isWide) }
+}
+
+/// A wall clock in 32 bits: milliseconds modulo 49 days, of which only differences mean something.
+struct Arrival: Equatable {
+    let bits: UInt32
+    static let never = Arrival(bits: 0)
+
+    private init(bits: UInt32) { self.bits = bits }
+    init(ms: Int64) { bits = max(1, UInt32(truncatingIfNeeded: ms)) }
+
+    /// Milliseconds from another arrival to this one; a little before it counts as none.
+    func since(_ other: Arrival) -> Int64 { max(0, Int64(Int32(bitPattern: bits &- other.bits))) }
+}
+
+/// How a slot goes together with other sources of the same (GPU, field). Only such slots need one.
+struct SlotLink {
+    /// The first source; its own number in the first one itself; `Slot.none` where there is only one.
+    var root = Slot.none
+    /// Only in a root: the slot whose samples count now.
+    var owner = Slot.none
+    /// Only in a root: how many others there are.
+    var followers: Int32 = 0
 }
 
 /// A sample that passed the slot, on its way to a window.
@@ -34,14 +63,16 @@ struct AcceptedSample {
     var timeMs: Int64
     var value: Double
     var node: Int32
-    var rack: Int32
     var ordinal: Int32
     var field: UInt8
 }
 
 /// An XID that a series changed to.
 struct XIDEdge {
-    var gpu: Int32
+    /// Local to the shard.
+    var node: Int32
+    /// Position among the GPUs of its rack.
+    var ordinal: Int32
     var timeMs: Int64
     var code: Double
 }

@@ -14,11 +14,15 @@ final class StreamControl: Sendable {
         var sealedThroughMs: Int64?
         /// Closing was ordered up to here.
         var orderedThroughMs: Int64?
+        /// End of the last window that was closed with a checkpoint.
+        var checkpointedMs: Int64?
         var isClosing = false
         var isFinal = false
         /// The stream was closed: nobody waits for its closings any more.
         var isAbandoned = false
-        var seriesCount = 0
+        var hasSeries = false
+        /// When silent series were looked for.
+        var lookedMs: Int64?
         var jobs: JobTable
         var faults: FaultTable
         var events: [Event] = []
@@ -70,7 +74,8 @@ final class StreamControl: Sendable {
 
     func register(_ series: [SeriesDescriptor], shard: Int) {
         state.withLock { state in
-            state.seriesCount += series.count
+            state.hasSeries = true
+            shared.addSeries(series.count)
             shards[shard].register(series, index)
             guard state.jobs.hasWaiting, state.jobs.resolveWaiting(find: shared.topology.nodeIndex) else {
                 return
@@ -88,10 +93,23 @@ final class StreamControl: Sendable {
 
     func tick(nowMs: Int64) {
         state.withLock { state in
+            lookForSilent(&state, nowMs)
             guard isMeasured, let watermarkMs = state.watermark.advance(nowMs: nowMs) else { return }
             advance(&state, toMs: watermarkMs)
         }
     }
+
+    /// Several times in the time after which a series is silent.
+    private func lookForSilent(_ state: inout State, _ nowMs: Int64) {
+        guard isMeasured, state.hasSeries else { return }
+        let lookedMs = state.lookedMs ?? nowMs
+        state.lookedMs = lookedMs
+        guard nowMs - lookedMs >= limits.seriesSilentMs / 4 else { return }
+        state.lookedMs = nowMs
+        for shard in shards { shard.nameSilent(index, nowMs: nowMs) }
+    }
+
+    func retire(_ slots: [UInt32], shard: Int) { shards[shard].retire(slots, index) }
 
     /// - Parameter keep: whether they go with the next closing; not when they were kept before a restart.
     func take(_ events: [Event], keep: Bool) {
@@ -126,6 +144,11 @@ final class StreamControl: Sendable {
             defer { state.events = [] }
             return state.events
         }
+    }
+
+    /// Gives back what could not be stored: it goes with the next closing, or is taken again.
+    func putBack(_ events: [Event]) {
+        state.withLock { $0.events = events + $0.events }
     }
 
     func account(_ ledger: Ledger) {
@@ -165,7 +188,7 @@ final class StreamControl: Sendable {
         let step = CloseStep(
             throughMs: throughMs, emptyFromMs: emptyFromMs, tickedMs: tickedMs,
             isFleet: state.ticks.hasSeenAny,
-            sendersNewestMs: isMeasured ? state.watermark.senders.values.map(\.newestMs) : [],
+            senders: isMeasured ? state.watermark.heard : [],
             faults: state.faults, jobs: state.jobs.snapshot, jobNames: shared.jobNames.all,
             events: state.events, accounted: state.accounted,
             isFinal: state.isFinal && throughMs == sealedMs,
@@ -175,13 +198,19 @@ final class StreamControl: Sendable {
         state.isClosing = true
         state.orderedThroughMs = throughMs
         roller.begin(step, index)
-        for shard in shards { shard.emit(index, throughMs: throughMs) }
+        let keepsCheckpoint = shared.spec.checkpointEveryMs.map { everyMs in
+            floorMultiple(throughMs, everyMs) > floorMultiple(state.checkpointedMs ?? .min / 2, everyMs)
+        }
+        if keepsCheckpoint == true { state.checkpointedMs = throughMs }
+        for shard in shards {
+            shard.emit(index, throughMs: throughMs, keepsCheckpoint: keepsCheckpoint == true)
+        }
     }
 
     /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long
     /// gap.
     private func emptyFrom(_ state: State, _ sealedMs: Int64) -> Int64? {
-        guard isMeasured, state.seriesCount > 0 else { return nil }
+        guard isMeasured, state.hasSeries else { return nil }
         let recentMs = plan.start(sealedMs - plan.maxHoldMs)
         return max(state.orderedThroughMs ?? recentMs, recentMs)
     }
@@ -199,12 +228,17 @@ final class StreamControl: Sendable {
     }
 
     /// The roller has handed everything of the last step over.
-    func stepDone() {
+    ///
+    /// - Parameter revisesFromMs: from where on its windows are kept for revisions.
+    func stepDone(revisesFromMs: Int64?) {
         let released = state.withLock { state in
             state.isClosing = false
             if let orderedMs = state.orderedThroughMs {
-                state.jobs.prune(beforeMs: orderedMs)
+                state.jobs.prune(beforeMs: orderedMs - plan.reviseWithinMs)
                 state.faults.prune(beforeMs: orderedMs)
+            }
+            if plan.reviseWithinMs > 0 {
+                for shard in shards { shard.revise(index, fromMs: revisesFromMs) }
             }
             orderNext(&state)
             return releaseTicks(&state)
@@ -256,7 +290,7 @@ final class StreamControl: Sendable {
 
     func status(nowMs: Int64) -> StreamStatus {
         let inFlight = credits.used(stream: index)
-        var ledger = shared.spec.ledger
+        var ledger = shared.startLedger
         ledger.add(shared.processed)
         return state.withLock { state in
             ledger.add(state.accounted)
@@ -271,7 +305,7 @@ final class StreamControl: Sendable {
                         id: id, newestMs: sender.newestMs, lastArrivalMs: sender.lastArrivalMs,
                         skewMs: sender.skewMs)
                 },
-                seriesCount: state.seriesCount, openWindowCount: shared.openCount,
+                seriesCount: shared.seriesCount, openWindowCount: shared.openCount,
                 unclosedWindowCount: unclosedCount(state), recordsInFlight: inFlight, ledger: ledger)
         }
     }

@@ -57,7 +57,7 @@ struct TickQueue {
 extension StreamControl {
     func offer(_ tick: any FleetTick, done: @escaping @Sendable () -> Void) {
         state.withLock { state in
-            precondition(state.seriesCount == 0, "a stream is fed by ticks or by samples, not by both")
+            precondition(!state.hasSeries, "a stream is fed by ticks or by samples, not by both")
             state.ticks.append(.init(tick: tick, done: done))
             startTick(&state)
         }

@@ -9,8 +9,11 @@ import Telemetry
 struct Watermark: Sendable {
     /// What is known of a sender.
     struct Sender: Sendable {
-        /// Newest event time.
+        /// First and newest event time.
+        var firstMs: Int64
         var newestMs: Int64
+        /// It was there from the beginning, or before it.
+        var isMissedBefore: Bool
         /// Wall clock when it was last heard.
         var lastArrivalMs: Int64
         /// Since when, on the wall clock, it has been far behind without a break.
@@ -42,8 +45,17 @@ struct Watermark: Sendable {
     static let forgetMs: Int64 = 3_600_000
 
     private(set) var senders: [SenderID: Sender] = [:]
+    /// When anybody was heard for the first time. Whoever comes within the time in which a sender counts as silent
+    /// is taken to have been there before.
+    private var firstArrivalMs: Int64?
     /// `nil` until something was heard.
     private(set) var currentMs: Int64?
+
+    var heard: [CloseStep.Heard] {
+        senders.sorted { $0.key.rawValue < $1.key.rawValue }.map(\.value).map {
+            .init(firstMs: $0.firstMs, newestMs: $0.newestMs, isMissedBefore: $0.isMissedBefore)
+        }
+    }
 
     init(plan: WindowPlan, sendersMax: Int, closedThroughMs: Int64?) {
         latenessMs = plan.latenessMs
@@ -58,13 +70,18 @@ struct Watermark: Sendable {
         let newestMs = min(max(untrustedMs, 0), .max / 4)
         guard var sender = senders[id] else {
             guard senders.count < sendersMax else { return }
-            var sender = Sender(newestMs: newestMs, lastArrivalMs: arrivalMs)
+            let beganMs = firstArrivalMs ?? arrivalMs
+            firstArrivalMs = beganMs
+            var sender = Sender(
+                firstMs: newestMs, newestMs: newestMs, isMissedBefore: arrivalMs - beganMs < senderSilentMs,
+                lastArrivalMs: arrivalMs)
             sender.note(skewMs: arrivalMs - newestMs)
             sender.behindSinceMs = isBehind(sender, leaderMs: leader(arrivalMs)) ? arrivalMs : nil
             senders[id] = sender
             return
         }
         if arrivalMs - sender.lastArrivalMs >= senderSilentMs { sender.behindSinceMs = nil }
+        sender.firstMs = min(sender.firstMs, newestMs)
         sender.newestMs = max(sender.newestMs, newestMs)
         sender.lastArrivalMs = max(sender.lastArrivalMs, arrivalMs)
         sender.note(skewMs: arrivalMs - newestMs)

@@ -7,6 +7,9 @@ struct TickContext {
     /// Position among the shard's fields of each field of the tick.
     var columns: [UInt8]
     var isWide: [Bool]
+    var kinds: [Contribution]
+    /// Position of the XID among the fields.
+    var xidPosition: Int?
     /// Number of each of the tick's jobs in the stream's `JobNames`.
     var jobs: [Int32]
     var feedsSketches: Bool
@@ -26,11 +29,10 @@ extension WindowAccumulator {
     /// - Parameters:
     ///   - rack: local.
     ///   - values: `values[f * 64 + g]`.
-    /// - Returns: how many samples counted.
     mutating func add(
         _ tick: RackTick, rack: Int, _ values: Span<Double>, _ context: TickContext,
         _ directory: NodeDirectory, _ drops: inout DropCounts
-    ) -> Int {
+    ) {
         var lanes = InlineArray<8, Lane>(repeating: Lane())
         let count = place(tick, rack, context, directory, &lanes)
         var heard: UInt64 = 0
@@ -55,7 +57,7 @@ extension WindowAccumulator {
             let bits = (heard >> UInt64(node * 8)) & 0xff
             reporting[word(lanes[node].group)] |= bits << UInt64(node * 8)
         }
-        return added
+        sampleCount += Int64(added)
     }
 
     /// Finds rows and groups, and marks who is there and who is broken.

@@ -62,6 +62,7 @@ struct WindowAccumulator: ~Copyable {
     var nodes: [Node] = []
     var nodeCells: [Cell] = []
     private(set) var rowCount = 0
+    var sampleCount: Int64 = 0
     /// First group of each local rack, or -1.
     var firstGroups: [Int32] = []
     var groups: [Group] = []
@@ -86,6 +87,7 @@ struct WindowAccumulator: ~Copyable {
         nodes.removeAll(keepingCapacity: true)
         nodeCells.removeAll(keepingCapacity: true)
         rowCount = 0
+        sampleCount = 0
         firstGroups.removeAll(keepingCapacity: true)
         groups.removeAll(keepingCapacity: true)
         groupCells.removeAll(keepingCapacity: true)
@@ -101,6 +103,7 @@ struct WindowAccumulator: ~Copyable {
         fieldCount: Int
     ) {
         prepare(directory, jobs, fieldCount: fieldCount)
+        sampleCount += Int64(range.count)
         var index = range.lowerBound
         while index < range.upperBound {
             index = Self.addKnown(
@@ -156,7 +159,7 @@ struct WindowAccumulator: ~Copyable {
         let node = Int(sample.node)
         if sample.timeMs < nodes[node].fromMs || sample.timeMs >= nodes[node].toMs {
             let membership = jobs.membership(node: directory.nodes[node], timeMs: sample.timeMs)
-            place(node, membership, rack: sample.rack, directory)
+            place(node, membership, rack: directory.rackOfNode[node], directory)
         }
         let group = Int(nodes[node].group)
         let word = Int(sample.ordinal) >> 6

@@ -1,10 +1,10 @@
 import Sketches
 import Telemetry
 
-/// Makes the levels of a finest window out of the shares of the shards. Nothing depends on how many shares there
-/// are or in which order they came: all is merged in the order of the topology.
-struct WindowBuilder {
-    private struct GroupRow {
+/// The shares of the shards in a finest window, put into the order of the topology: nothing depends on how many
+/// shares there are or in which order they came.
+final class WindowBuilder {
+    struct GroupRow {
         var rack: Int32
         /// Index in `jobs`, or -1.
         var job: Int
@@ -15,16 +15,21 @@ struct WindowBuilder {
         var flatRow: Int
     }
 
-    let partials: [WindowPartial]
+    private var partials: [WindowPartial]
     let topology: TopologySnapshot
     let step: CloseStep
     let startMs: Int64
     let endMs: Int64
-    private var rows: [GroupRow] = []
-    private var jobs: [String] = []
-    private var jobIndex: [String: Int] = [:]
+    /// Ascending by rack, then job.
+    let rows: [GroupRow]
+    let jobs: [String]
+    let fields: [FieldIndex]
+    /// For each array the job that all of its racks worked for alone: its index, or -1 for no job; -2 where that is
+    /// not so. Such a job has the array's sketches added instead of those of the racks.
+    let soleJobs: [Int]
+    private let jobIndex: [String: Int]
     /// Nodes of each job in this window, by the table of jobs.
-    private var members: [String: [Int32]] = [:]
+    private let members: [String: [Int32]]
 
     init(
         partials: [WindowPartial], topology: TopologySnapshot, step: CloseStep, startMs: Int64, endMs: Int64
@@ -34,77 +39,68 @@ struct WindowBuilder {
         self.step = step
         self.startMs = startMs
         self.endMs = endMs
+        fields = Set(partials.flatMap(\.fields)).sorted()
         members = step.isFleet ? [:] : Self.members(step, startMs, endMs, topology)
-        jobs = Set(partials.flatMap { $0.groups.lazy.map(\.job) } + Array(members.keys))
-            .filter { !$0.isEmpty }.sorted()
+        var names = Set(members.keys)
+        for partial in partials { for group in partial.groups { names.insert(group.job) } }
+        jobs = names.filter { !$0.isEmpty }.sorted()
+        var jobIndex: [String: Int] = [:]
         for (index, job) in jobs.enumerated() { jobIndex[job] = index }
+        self.jobIndex = jobIndex
+        var rows: [GroupRow] = []
+        var known: (name: String, index: Int) = ("", -1)
         for (number, partial) in partials.enumerated() {
             for (row, group) in partial.groups.enumerated() {
+                if group.job != known.name { known = (group.job, jobIndex[group.job] ?? -1) }
                 rows.append(
                     GroupRow(
-                        rack: group.rack, job: jobIndex[group.job] ?? -1, partial: number, row: row,
-                        flatRow: rows.count))
+                        rack: group.rack, job: known.index, partial: number, row: row, flatRow: rows.count))
             }
         }
         rows.sort { ($0.rack, $0.job) < ($1.rack, $1.job) }
+        self.rows = rows
+        soleJobs = Self.soleJobs(rows, topology)
     }
 
-    func levels(_ spec: StreamSpec) -> LevelSet {
-        var set = LevelSet()
-        set.jobs = jobs
-        var arena = SketchArena()
-        for field in Set(partials.flatMap(\.fields)).sorted() {
-            let places = partials.map { $0.fields.firstIndex(of: field) }
-            let (rack, job) = groupColumns(field, places, &arena)
-            guard rack.isHeard else { continue }
-            set.racks.append(rack)
-            set.jobColumns.append(job)
-            if spec.levels.contains(.node) { set.nodes.append(nodeColumn(field, places)) }
-        }
-        countGPUs(&set)
-        return set
-    }
-
-    private func nodeColumn(_ field: FieldIndex, _ places: [Int?]) -> FieldColumn {
-        var column = FieldColumn(field: field, entityCount: topology.count(.node))
-        for (partial, place) in zip(partials, places) {
-            guard let place, place < partial.nodeColumns.count else { continue }
-            for (row, node) in partial.nodes.enumerated() {
-                column.add(Int(node), from: partial.nodeColumns[place], row)
+    private static func soleJobs(_ rows: [GroupRow], _ topology: TopologySnapshot) -> [Int] {
+        // -3: no rack was seen.
+        var sole = Array(repeating: -3, count: topology.count(.array))
+        for (place, row) in rows.enumerated() {
+            let array = Int(topology.rackArray[Int(row.rack)])
+            let isShared = place > 0 && rows[place - 1].rack == row.rack
+            if isShared || (sole[array] != -3 && sole[array] != row.job) {
+                sole[array] = -2
+            } else {
+                sole[array] = row.job
             }
+        }
+        return sole.map { $0 == -3 ? -2 : $0 }
+    }
+
+    /// Where each partial has that field.
+    func places(_ field: FieldIndex) -> [Int?] { partials.map { $0.fields.firstIndex(of: field) } }
+
+    func nodeColumn(_ field: FieldIndex) -> FieldColumn {
+        var column = FieldColumn(field: field, entityCount: topology.count(.node))
+        for (partial, place) in zip(partials, places(field)) {
+            guard let place, place < partial.nodeColumns.count else { continue }
+            let from = partial.nodeColumns[place]
+            for (row, node) in partial.nodes.enumerated() { column.add(Int(node), from: from, row) }
         }
         return column
     }
 
-    private func groupColumns(
-        _ field: FieldIndex, _ places: [Int?], _ arena: inout SketchArena
-    ) -> (rack: FieldColumn, job: FieldColumn) {
-        let groups = flattened(field, places)
-        var racks = FieldColumn(field: field, entityCount: topology.count(.rack))
-        var jobColumn = FieldColumn(field: field, entityCount: jobs.count)
-        racks.sketchOffsets = [0]
-        racks.sketchOffsets.reserveCapacity(racks.entityCount + 1)
-        arena.removeAll()
-        // One sketch for the rack that is being merged, and one for each job.
-        arena.resize(to: 1 + jobs.count)
-        var next = 0
-        for rack in 0..<racks.entityCount {
-            let first = next
-            while next < rows.count, rows[next].rack == Int32(rack) { next += 1 }
-            addRack(rack, rows[first..<next], groups, &racks, &jobColumn, &arena)
-            racks.sketchOffsets.append(UInt32(racks.sketchBytes.count))
-        }
-        jobColumn.setSketches(arena, first: 1)
-        racks.setQuantiles()
-        jobColumn.setQuantiles()
-        return (racks, jobColumn)
-    }
-
     /// One field of the groups of all partials, one partial after the other: one column is read faster than many.
-    private func flattened(_ field: FieldIndex, _ places: [Int?]) -> FieldColumn {
-        var flat = FieldColumn(field: field, entityCount: 0)
-        flat.sketchOffsets = [0]
-        for (partial, place) in zip(partials, places) {
+    func flatten(_ field: FieldIndex, into flat: inout FieldColumn) {
+        flat.field = field
+        flat.count.removeAll(keepingCapacity: true)
+        flat.sum.removeAll(keepingCapacity: true)
+        flat.min.removeAll(keepingCapacity: true)
+        flat.max.removeAll(keepingCapacity: true)
+        flat.sketchOffsets.removeAll(keepingCapacity: true)
+        flat.sketchBytes.removeAll(keepingCapacity: true)
+        flat.sketchOffsets.append(0)
+        for (partial, place) in zip(partials, places(field)) {
             guard let place else {
                 flat.grow(to: flat.entityCount + partial.groups.count)
                 let end = UInt32(flat.sketchBytes.count)
@@ -117,40 +113,24 @@ struct WindowBuilder {
             flat.min += column.min
             flat.max += column.max
             let start = UInt32(flat.sketchBytes.count)
-            flat.sketchOffsets += column.sketchOffsets.dropFirst().map { start + $0 }
+            for offset in column.sketchOffsets.dropFirst() { flat.sketchOffsets.append(start + offset) }
             flat.sketchBytes += column.sketchBytes
         }
-        return flat
     }
 
-    private func addRack(
-        _ rack: Int, _ rows: ArraySlice<GroupRow>, _ groups: FieldColumn, _ racks: inout FieldColumn,
-        _ jobColumn: inout FieldColumn, _ arena: inout SketchArena
-    ) {
-        for row in rows {
-            racks.add(rack, from: groups, row.flatRow)
-            if row.job >= 0 { jobColumn.add(row.job, from: groups, row.flatRow) }
-            guard !groups.sketchBytes.isEmpty else { continue }
-            let bytes = groups.sketch(row.flatRow)
-            if row.job >= 0 {
-                try? arena.merge(encoded: bytes, into: 1 + row.job)
-            }
-            // A rack that works for one job only, as nearly all do, has its sketch already.
-            if rows.count == 1 {
-                racks.sketchBytes += bytes
-            } else {
-                try? arena.merge(encoded: bytes, into: 0)
-            }
-        }
-        if rows.count > 1, !groups.sketchBytes.isEmpty {
-            arena.encode(0, into: &racks.sketchBytes)
-            arena.clear(0)
+    /// Lets go of a field's columns, a little at a time.
+    func forget(_ field: FieldIndex) {
+        for (partial, place) in places(field).enumerated() {
+            guard let place else { continue }
+            let none = FieldColumn(field: field, entityCount: 0)
+            partials[partial].groupColumns[place] = none
+            if place < partials[partial].nodeColumns.count { partials[partial].nodeColumns[place] = none }
         }
     }
 
     // MARK: GPUs
 
-    private func countGPUs(_ set: inout LevelSet) {
+    func countGPUs(_ set: inout LevelSet) {
         var nodes = GPUCounts(entityCount: topology.count(.node))
         for partial in partials {
             for (row, node) in partial.nodes.enumerated() {
@@ -166,13 +146,7 @@ struct WindowBuilder {
             let said = fault.wholeNode ? nodes.expected[node] : UInt32(fault.ordinals.count)
             nodes.faulted[node] = max(nodes.faulted[node], min(said, nodes.expected[node]))
         }
-        let racks = nodes.summed(count: topology.count(.rack)) { Int(topology.nodeRack[$0]) }
-        let arrays = racks.summed(count: topology.count(.array)) { Int(topology.rackArray[$0]) }
-        let halls = arrays.summed(count: topology.count(.hall)) { Int(topology.arrayHall[$0]) }
-        set.gpus = [
-            .node: nodes, .rack: racks, .array: arrays, .hall: halls,
-            .site: halls.summed(count: 1) { _ in 0 },
-        ]
+        set.setGPUs(nodes, topology)
         set.gpus[.job] = jobGPUs(nodes)
     }
 
@@ -216,5 +190,19 @@ struct WindowBuilder {
             }
         }
         return members
+    }
+}
+
+extension LevelSet {
+    /// Counts of the nodes, and their sums upwards.
+    mutating func setGPUs(_ nodes: GPUCounts, _ topology: TopologySnapshot) {
+        let racks = nodes.summed(count: topology.count(.rack)) { Int(topology.nodeRack[$0]) }
+        let arrays = racks.summed(count: topology.count(.array)) { Int(topology.rackArray[$0]) }
+        let halls = arrays.summed(count: topology.count(.hall)) { Int(topology.arrayHall[$0]) }
+        gpus[.node] = nodes
+        gpus[.rack] = racks
+        gpus[.array] = arrays
+        gpus[.hall] = halls
+        gpus[.site] = halls.summed(count: 1) { _ in 0 }
     }
 }

@@ -56,7 +56,7 @@ public struct SummaryRequest: Sendable, Hashable {
 public struct TimelineRequest: Sendable, Hashable {
     /// As in `SummaryRequest`.
     public var stream: String?
-    /// Milliseconds; absent: the coarsest that fills the limit.
+    /// Milliseconds: the last point of each step. Absent: all points.
     public var resolutionMs: Int64?
     /// Points at this moment or later.
     public var from: UTCTime?
@@ -158,8 +158,6 @@ public struct SpeedChange: Codable, Sendable, Hashable {
 /// Body of `POST /v1/config/check`. Empty: the files that the daemon runs on.
 public struct ConfigCheckRequest: Codable, Sendable, Hashable {
     public var path: String?
-    /// The text of the file; `path` is then its name in messages.
-    public var text: String?
     public init() {}
 }
 

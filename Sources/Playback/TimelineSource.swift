@@ -7,6 +7,7 @@ public import Telemetry
 public final class TimelineSource: Sendable {
     private let plan: FleetPlan
     private let model: Mutex<FleetModel>
+    private let asked = Mutex<FleetModel?>(nil)
     private let results = Mutex<[MilestoneResult]?>(nil)
 
     public init(plan: FleetPlan) {
@@ -18,12 +19,25 @@ public final class TimelineSource: Sendable {
     ///   - timeMs: the end of a window; times outside the scenario count as its beginning and end.
     ///   - windowMs: length of the window that utilisation and megawatts are means of, from an hour to a day.
     public func point(at timeMs: Int64, overMs windowMs: Int64) -> TimelinePoint {
-        model.withLock { model in
-            let wanted = min(max(timeMs, plan.scenario.startMs), plan.scenario.endMs)
-            if wanted < model.nowMs { model = FleetModel(plan: plan) }
-            model.advance(to: wanted)
-            return model.timelinePoint(overMs: windowMs)
+        model.withLock { Self.point(at: timeMs, overMs: windowMs, plan, &$0) }
+    }
+
+    /// The same for somebody who looks on: whoever closes windows with `point` neither waits nor starts anew for it.
+    public func look(at timeMs: Int64, overMs windowMs: Int64) -> TimelinePoint {
+        asked.withLock { asked in
+            var model = asked.take() ?? FleetModel(plan: plan)
+            defer { asked = model }
+            return Self.point(at: timeMs, overMs: windowMs, plan, &model)
         }
+    }
+
+    private static func point(
+        at timeMs: Int64, overMs windowMs: Int64, _ plan: FleetPlan, _ model: inout FleetModel
+    ) -> TimelinePoint {
+        let wanted = min(max(timeMs, plan.scenario.startMs), plan.scenario.endMs)
+        if wanted < model.nowMs { model = FleetModel(plan: plan) }
+        model.advance(to: wanted)
+        return model.timelinePoint(overMs: windowMs)
     }
 
     /// What was claimed of each date, and what the model has on it, by date: the milestones, and the end of each phase

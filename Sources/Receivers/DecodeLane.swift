@@ -6,122 +6,146 @@ import WireFormats
 /// What one event loop needs to decode requests, one after another: buffers that are used again.
 final class DecodeLane {
     private let core: IngestCore
-    private var decompressed: [UInt8] = []
-    private var text: [UInt8] = []
+    private var unpacker: BodyUnpacker
     private var request = WriteRequest()
     private var page = ExpositionPage()
-    private var routes: [Route] = []
+    private var router: SampleRouter
 
-    /// Buffers that had to grow beyond this are given back after the request.
-    private static let bytesKept = 4 << 20
+    init(core: IngestCore) {
+        self.core = core
+        unpacker = BodyUnpacker(limit: core.limits.bodyBytes)
+        router = SampleRouter(
+            .init(registry: core.registry, hasher: core.hasher, limits: core.limits), stream: core.stream,
+            shardCount: core.sink.shardCount, identities: core.limits.identities / core.laneCount)
+    }
 
-    init(core: IngestCore) { self.core = core }
+    /// Works off what the registry wants to be forgotten. To be called some times a second.
+    func sweep(lane: Int) {
+        guard let order = core.registry.retirementOrder else { return }
+        router.sweep(order, lane: lane, nowMs: core.clock.nowMs())
+    }
 
     /// Decodes a body. Throws the answer of a request that brings nothing; else there may be samples to deliver
     /// before the answer is given.
     func decode(
-        _ route: IngestRoute, _ body: ByteBuffer, sender: SenderID, arrivalMs: Int64
+        _ plan: IngestPlan, _ body: ByteBuffer, sender: SenderID, arrivalMs: Int64,
+        after place: inout LearnedPlace
     ) throws(Answer) -> Delivery {
-        switch route {
-        case .write: try remoteWrite(body, sender, arrivalMs)
-        case .import: try exposition(body, sender, arrivalMs)
-        case .events: try eventLines(body, sender, arrivalMs)
+        defer { unpacker.release() }
+        let count: Int
+        do {
+            count = try unpacker.unpack(body, plan.encoding)
+        } catch {
+            switch error {
+            case .tooLarge: throw core.rules.tooLarge
+            case .corrupt(let what):
+                let name = plan.encoding.rawValue
+                let thing = plan.encoding == .snappy ? "block" : "body"
+                throw .refused(.badRequest, "corrupt_\(name)", "The \(name) \(thing) is corrupt at \(what).")
+            }
+        }
+        switch plan.route {
+        case .write: return try remoteWrite(count, plan.isVersion2, sender, arrivalMs, &place)
+        case .import: return try exposition(count, sender, arrivalMs, &place)
+        case .events: return try eventLines(count, sender, arrivalMs)
         }
     }
 
     private func remoteWrite(
-        _ body: ByteBuffer, _ sender: SenderID, _ arrivalMs: Int64
+        _ count: Int, _ isVersion2: Bool, _ sender: SenderID, _ arrivalMs: Int64,
+        _ place: inout LearnedPlace
     ) throws(Answer) -> Delivery {
-        defer { if decompressed.count > Self.bytesKept { decompressed = [] } }
-        let count: Int
-        do {
-            count = try Snappy.decode(
-                body.readableBytesSpan, into: &decompressed, limit: core.limits.bodyBytes)
-        } catch {
-            if error.reason == .tooLarge { throw core.rules.tooLarge }
-            throw .refused(.badRequest, "corrupt_snappy", "The snappy block is corrupt at \(error).")
-        }
-        let bytes = decompressed
+        let bytes = unpacker.bytes
+        let format = isVersion2 ? SeriesFormat.remoteWrite2 : .remoteWrite
+        let isGood: Bool
         do throws(WireError) {
-            try RemoteWriteDecoder.decode(
-                bytes.span.bytes.extracting(0..<count), hasher: core.hasher,
-                salt: SeriesFormat.remoteWrite.salt(sender), samplesMax: core.limits.samplesPerRequest,
-                into: &request)
-            try core.registry.resolve(
-                request, in: bytes, format: .remoteWrite, sender: sender, arrivalMs: arrivalMs, into: &routes)
+            let message = bytes.span.bytes.extracting(0..<count)
+            let (salt, samplesMax) = (format.salt(sender), core.limits.samplesPerRequest)
+            if isVersion2 {
+                try RemoteWrite2Decoder.decode(
+                    message, hasher: core.hasher, salt: salt, samplesMax: samplesMax, into: &request)
+            } else {
+                try RemoteWriteDecoder.decodeGuessing(
+                    message, hasher: core.hasher, salt: salt, samplesMax: samplesMax, into: &request)
+            }
+            isGood = try router.route(
+                request, in: message, format: format, sender: sender, arrivalMs: arrivalMs, after: &place)
         } catch {
             throw answer(to: error, "The remote write message is corrupt at \(error).")
         }
+        guard isGood else { throw Self.scattered }
         core.metrics.unwritten("histogram", request.histograms)
         core.metrics.unwritten("exemplar", request.exemplars)
-        return Delivery(try batches(request, sender, arrivalMs), answer: .done)
+        return Delivery(router.builder, answer: isVersion2 ? version2Answer() : .done)
+    }
+
+    /// What a sender of remote write 2.0 is told: how much was written, and 400 when some of it never can be. Samples
+    /// that are none of ours (another metric, no GPU) are no error, but are not written either.
+    private func version2Answer() -> Answer {
+        let rejected = router.builder.rejected
+        let headers = [
+            ("X-Prometheus-Remote-Write-Samples-Written", String(router.builder.sampleCount)),
+            ("X-Prometheus-Remote-Write-Histograms-Written", "0"),
+            ("X-Prometheus-Remote-Write-Exemplars-Written", "0"),
+        ]
+        let reasons = [DropReason.badLabels, .future, .seriesLimit].filter { rejected[$0] > 0 }
+        guard !reasons.isEmpty else { return Answer(status: .noContent, headers: headers) }
+        let list = reasons.map { "\($0.label): \(rejected[$0])" }.joined(separator: ", ")
+        return .refused(
+            .badRequest, "partial_write",
+            "Some samples were refused (\(list)); the others were written, do not send them again.",
+            headers: headers)
     }
 
     private func exposition(
-        _ body: ByteBuffer, _ sender: SenderID, _ arrivalMs: Int64
+        _ count: Int, _ sender: SenderID, _ arrivalMs: Int64, _ place: inout LearnedPlace
     ) throws(Answer) -> Delivery {
-        defer { if text.count > Self.bytesKept { text = [] } }
-        text.removeAll(keepingCapacity: true)
-        text.append(contentsOf: body.readableBytesView)
-        let bytes = text
+        let all = unpacker.bytes
+        let isGood: Bool
         do throws(WireError) {
+            let text = all.span.bytes.extracting(0..<count)
             try ExpositionParser.parse(
-                bytes.span.bytes, arrivalMs: arrivalMs, hasher: core.hasher,
+                text, arrivalMs: arrivalMs, hasher: core.hasher,
                 salt: SeriesFormat.exposition.salt(sender), samplesMax: core.limits.samplesPerRequest,
                 into: &page)
-            try core.registry.resolve(
-                page.request, in: bytes, format: .exposition, sender: sender, arrivalMs: arrivalMs,
-                into: &routes)
+            isGood = try router.route(
+                page.request, in: text, format: .exposition, sender: sender,
+                arrivalMs: arrivalMs, after: &place)
         } catch {
             throw answer(to: error, "The text cannot be read at \(error).")
         }
-        let built = try batches(page.request, sender, arrivalMs)
+        guard isGood else { throw Self.scattered }
         var report = LineReport()
-        report.accepted = built.sampleCount
-        for reason in DropReason.allCases { report.reject(reason.label, Int(built.rejected[reason])) }
+        report.accepted = router.builder.sampleCount
+        for reason in DropReason.allCases {
+            report.reject(reason.label, Int(router.builder.rejected[reason]))
+        }
         report.reject("bad_line", page.badLines)
         for error in page.errors { report.fail(error) }
         guard !page.request.runs.isEmpty else { throw report.answer(isGood: false) }
-        return Delivery(built, answer: report.answer(isGood: true))
+        return Delivery(router.builder, answer: report.answer(isGood: true))
     }
 
     private func eventLines(
-        _ body: ByteBuffer, _ sender: SenderID, _ arrivalMs: Int64
+        _ count: Int, _ sender: SenderID, _ arrivalMs: Int64
     ) throws(Answer) -> Delivery {
         let parser = EventLineParser(stream: core.streamID, arrivalMs: arrivalMs, limits: core.limits)
-        let parsed = parser.parse(body.readableBytesView)
+        let parsed = parser.parse(unpacker.bytes[..<count])
         if let sentence = parsed.tooMany {
             throw .refused(.payloadTooLarge, "too_many_events", sentence)
         }
         guard !parsed.events.isEmpty else { throw parsed.report.answer(isGood: false) }
         core.events.emit(parsed.events)
-        return Delivery(
-            try batches(WriteRequest(), sender, arrivalMs), answer: parsed.report.answer(isGood: true))
+        return Delivery(sender: sender, arrivalMs: arrivalMs, answer: parsed.report.answer(isGood: true))
     }
 
-    /// The samples of a request whose routes have just been resolved.
-    private func batches(
-        _ request: WriteRequest, _ sender: SenderID, _ arrivalMs: Int64
-    ) throws(Answer) -> BatchBuilder {
-        var builder = BatchBuilder(
-            stream: core.stream, sender: sender, arrivalMs: arrivalMs, aheadMs: core.limits.aheadMs,
-            shardCount: core.sink.shardCount, expected: request.samples.count)
-        for (run, route) in zip(request.runs, routes) {
-            builder.add(request.samples[run.samples], route)
-            if builder.batches.count > core.limits.batchesPerRequest { break }
-        }
-        builder.finish()
-        guard builder.batches.count <= core.limits.batchesPerRequest else {
-            throw .refused(
-                .badRequest, "scattered_times",
-                "The timestamps of the request jump about by weeks; send it in the order of time.")
-        }
-        return builder
-    }
+    private static let scattered = Answer.refused(
+        .badRequest, "scattered_times",
+        "The timestamps of the request jump about by weeks; send it in the order of time.")
 
     private func answer(to error: WireError, _ sentence: String) -> Answer {
         switch error.reason {
-        case .tooManySamples:
+        case .tooManySamples, .tooManySymbols:
             .refused(
                 .payloadTooLarge, "too_many_samples",
                 "There are more than \(core.limits.samplesPerRequest) samples; send them in parts.")

@@ -14,7 +14,7 @@ final class IngestConnection: ChannelInboundHandler {
     private enum State {
         /// Between requests.
         case idle
-        case collecting(IngestRoute)
+        case collecting(IngestPlan)
         /// Answered before the body had come in: the rest of it is read over, then the connection is closed.
         case discarding
         /// Decoded, and out of credit.
@@ -26,7 +26,14 @@ final class IngestConnection: ChannelInboundHandler {
     private let lane: DecodeLane
     private let budget: BodyBudget
     private var state = State.idle
+    private var place = LearnedPlace()
+    /// The last head that was found good, of a request that keeps the connection.
+    private var accepted: AcceptedHead?
     private var body = ByteBuffer()
+    /// The body, when it came in one piece.
+    private var whole: ByteBuffer?
+    /// What `Content-Length` says.
+    private var announced = 0
     private var held = 0
     private var keepsAlive = true
     private var path = "other"
@@ -46,7 +53,7 @@ final class IngestConnection: ChannelInboundHandler {
         switch (Self.unwrapInboundIn(data), state) {
         case (.head(let head), .idle): begin(head, context)
         case (.body(let part), .collecting): collect(part, context)
-        case (.end, .collecting(let route)): decode(route, context)
+        case (.end, .collecting(let plan)): decode(plan, context)
         case (.end, .discarding): close(context)
         // Parts of a request that was answered already.
         default: break
@@ -56,17 +63,28 @@ final class IngestConnection: ChannelInboundHandler {
     // MARK: Receiving
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        setDeadline(context)
+        announced = head.announcedLength
+        if let last = accepted, last.isLike(head) {
+            // A sender says the same before each body: it was judged once.
+            guard announced <= core.limits.bodyBytes else {
+                return refuseEarly(core.rules.tooLarge, context)
+            }
+            state = .collecting(last.plan)
+            return
+        }
+        accepted = nil
         keepsAlive = head.isKeepAlive
         path = IngestRoute(rawValue: String(head.uri.prefix { $0 != "?" }))?.rawValue ?? "other"
-        setDeadline(context)
-        let route: IngestRoute
+        let plan: IngestPlan
         do {
-            route = try core.rules.route(head)
+            plan = try core.rules.plan(head)
         } catch {
             refuseEarly(error, context)
             return
         }
-        state = .collecting(route)
+        state = .collecting(plan)
+        if keepsAlive, head.headers["expect"].isEmpty { accepted = AcceptedHead(head, plan) }
         if head.headers["expect"].contains(where: { $0.lowercased() == "100-continue" }) {
             let go = HTTPResponseHead(version: .http1_1, status: .continue)
             context.writeAndFlush(Self.wrapOutboundOut(.head(go)), promise: nil)
@@ -81,11 +99,16 @@ final class IngestConnection: ChannelInboundHandler {
         guard budget.take(part.readableBytes) else {
             let busy = "Too many large requests are under way; try again."
             refuseEarly(
-                .refused(.serviceUnavailable, "memory", busy, headers: [("Retry-After", "1")]), context)
+                .refused(.tooManyRequests, "memory", busy, headers: [("Retry-After", "1")]), context)
             return
         }
         held += part.readableBytes
-        body.writeImmutableBuffer(part)
+        if body.readableBytes == 0, part.readableBytes == announced {
+            // All of it at once, as most bodies come: it is decoded before this buffer is needed again.
+            whole = part
+        } else {
+            body.writeImmutableBuffer(part)
+        }
     }
 
     /// Answers before the request is complete. The rest is read over until it ends, or the deadline strikes: closing
@@ -117,7 +140,7 @@ final class IngestConnection: ChannelInboundHandler {
 
     // MARK: Decoding and delivering
 
-    private func decode(_ route: IngestRoute, _ context: ChannelHandlerContext) {
+    private func decode(_ plan: IngestPlan, _ context: ChannelHandlerContext) {
         deadline?.cancel()
         let address = context.channel.remoteAddress?.ipAddress ?? "local"
         guard let sender = core.senders.number(listener: core.listenerName, peer: address) else {
@@ -125,9 +148,11 @@ final class IngestConnection: ChannelInboundHandler {
             finish(.refused(.serviceUnavailable, "senders", crowd, headers: [("Retry-After", "60")]), context)
             return
         }
-        core.metrics.bytes.add(Int64(body.readableBytes))
+        core.metrics.bytes.add(Int64(held))
         do {
-            let delivery = try lane.decode(route, body, sender: sender, arrivalMs: core.clock.nowMs())
+            // As an argument and no longer: the buffer has to be nobody else's when it is used again.
+            let delivery = try lane.decode(
+                plan, whole ?? body, sender: sender, arrivalMs: core.clock.nowMs(), after: &place)
             deliver(delivery, until: .now() + TimeAmount(core.limits.creditTimeout), context)
         } catch {
             finish(error, context)
@@ -143,7 +168,7 @@ final class IngestConnection: ChannelInboundHandler {
         } else if NIODeadline.now() >= end {
             let busy = "The service is busy and has taken nothing of this for good; send it again."
             finish(
-                .refused(.serviceUnavailable, "no_credit", busy, headers: [("Retry-After", "1")]), context)
+                .refused(.tooManyRequests, "no_credit", busy, headers: [("Retry-After", "1")]), context)
         } else {
             state = .waiting(delivery, until: end)
             context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in
@@ -191,6 +216,7 @@ final class IngestConnection: ChannelInboundHandler {
     private func release() {
         budget.give(held)
         held = 0
+        whole = nil
         if body.capacity > Self.bytesKept { body = ByteBuffer() } else { body.clear() }
     }
 

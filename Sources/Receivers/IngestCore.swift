@@ -5,6 +5,8 @@ import WireFormats
 /// What all connections of a server share.
 struct IngestCore: Sendable {
     let limits: ReceiverLimits
+    /// Lanes that share the limit of identities.
+    let laneCount: Int
     let listenerName: String
     let sink: any BatchSink
     let events: any EventSink
@@ -32,13 +34,23 @@ struct Delivery {
     var arrivalMs: Int64
     var answer: Answer
 
-    init(_ builder: BatchBuilder, answer: Answer) {
+    init(_ builder: borrowing BatchBuilder, answer: Answer) {
         batches = builder.batches
         rejected = builder.rejected
-        newestMs = builder.newestMs
+        newestMs = builder.newestMs == .min ? nil : builder.newestMs
         sampleCount = builder.sampleCount
         sender = builder.sender
         arrivalMs = builder.arrivalMs
+        self.answer = answer
+    }
+
+    /// Of a request without samples.
+    init(sender: SenderID, arrivalMs: Int64, answer: Answer) {
+        batches = []
+        rejected = Ledger()
+        sampleCount = 0
+        self.sender = sender
+        self.arrivalMs = arrivalMs
         self.answer = answer
     }
 }
@@ -51,7 +63,9 @@ extension IngestCore {
     func deliver(_ delivery: inout Delivery) -> Bool {
         while delivery.taken < delivery.batches.count {
             let end = min(delivery.taken + limits.batchesPerOffer, delivery.batches.count)
-            guard sink.offer(Array(delivery.batches[delivery.taken..<end])) == .accepted else { return false }
+            let isAll = end - delivery.taken == delivery.batches.count
+            let batches = isAll ? delivery.batches : Array(delivery.batches[delivery.taken..<end])
+            guard sink.offer(batches) == .accepted else { return false }
             delivery.taken = end
         }
         if let newestMs = delivery.newestMs {

@@ -7,19 +7,27 @@ struct IngestMetrics: Sendable {
     let samples: Counter
     let connections: Gauge
     private let metrics: Metrics
+    /// The most usual answer, which need not be looked up.
+    private let written: Counter
+
+    private static let requests = (
+        name: "colossus_ingest_requests_total", help: "Requests by path and status code."
+    )
 
     init(_ metrics: Metrics) {
         self.metrics = metrics
         bytes = metrics.counter("colossus_ingest_bytes_total", "Bytes of request bodies, as sent.")
         samples = metrics.counter(
             "colossus_ingest_samples_total", "Samples that were handed to the aggregation.")
+        written = metrics.counter(
+            Self.requests.name, Self.requests.help, ["path": IngestRoute.write.rawValue, "code": "204"])
         connections = metrics.gauge("colossus_ingest_connections", "Connections that are open.")
     }
 
     func answered(_ answer: Answer, path: String) {
+        if answer.status == .noContent, path == IngestRoute.write.rawValue { return written.add() }
         metrics.counter(
-            "colossus_ingest_requests_total", "Requests by path and status code.",
-            ["path": path, "code": String(answer.status.code)]
+            Self.requests.name, Self.requests.help, ["path": path, "code": String(answer.status.code)]
         ).add()
         if let reason = answer.reason { rejected(reason) }
     }

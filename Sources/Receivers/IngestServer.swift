@@ -44,17 +44,21 @@ public final class IngestServer: Sendable {
         let limits = configuration.limits
         let streamID = streams.id(stream)
         let own = IngestMetrics(metrics)
+        let hasher = IdentityHasher()
         let registry = SeriesRegistry(
             stream: stream, streamID: streamID, topology: streams.topology(stream), sink: sink,
-            events: events, inventory: inventory, limits: limits)
+            events: events, inventory: inventory, limits: limits, laneCount: max(1, configuration.threads),
+            hasher: hasher)
         core = IngestCore(
-            limits: limits, listenerName: configuration.listenerName, sink: sink, events: events,
+            limits: limits, laneCount: max(1, configuration.threads),
+            listenerName: configuration.listenerName, sink: sink, events: events,
             stream: stream, streamID: streamID, registry: registry,
             senders: senders ?? SenderTable(sendersMax: limits.senders),
-            hasher: IdentityHasher(), clock: clock,
+            hasher: hasher, clock: clock,
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
             metrics: own, logger: logger, account: account)
+        registry.watchSilence()
         budget = BodyBudget(limit: limits.bodyBytesInAll)
         connections = ConnectionTable(limit: limits.connections, gauge: own.connections)
     }
@@ -69,6 +73,7 @@ public final class IngestServer: Sendable {
             let core = core
             group.any().scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
                 core.registry.tellJobs(nowMs: core.clock.nowMs())
+                core.registry.retire(nowMs: core.clock.nowMs())
             }
             running.withLock { $0 = Running(group: group, listener: listener) }
             let address = BoundAddress(
@@ -118,6 +123,11 @@ public final class IngestServer: Sendable {
 
     /// Series that have a place in the aggregation.
     public var seriesCount: Int { core.registry.seriesCount }
+    /// The senders with the most series, most first.
+    public func topSenders(_ count: Int) -> [(name: String, series: Int)] {
+        core.registry.senders.sorted { ($1.series, $0.sender.rawValue) < ($0.series, $1.sender.rawValue) }
+            .prefix(count).map { (core.senders.name($0.sender) ?? "?", $0.series) }
+    }
     /// Connections that are open.
     public var connectionCount: Int { connections.count }
 
@@ -127,7 +137,7 @@ public final class IngestServer: Sendable {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.recvAllocator, value: Self.allocator)
             .childChannelInitializer { channel in
                 guard connections.add(channel) else {
@@ -152,10 +162,14 @@ public final class IngestServer: Sendable {
         _ group: MultiThreadedEventLoopGroup
     ) async throws -> [ObjectIdentifier: NIOLoopBound<DecodeLane>] {
         var lanes: [ObjectIdentifier: NIOLoopBound<DecodeLane>] = [:]
-        for loop in group.makeIterator() {
+        for (number, loop) in group.makeIterator().enumerated() {
             let core = core
             lanes[ObjectIdentifier(loop)] = try await loop.submit {
-                NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+                let lane = NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+                loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
+                    lane.value.sweep(lane: number)
+                }
+                return lane
             }.get()
         }
         return lanes

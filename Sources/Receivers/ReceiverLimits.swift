@@ -25,6 +25,10 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var seriesInAll = 5_000_000
     /// Spellings of series (and of what is no series of ours) that are remembered; what is forgotten is parsed again.
     public var identities = 10_000_000
+    /// A lane asks the registry again about a series of which it has not heard for so long, in milliseconds.
+    public var routeIdleMs: Int64 = 900_000
+    /// Entries of a lane's cache that are looked at in one go when series are given up, ten times a second.
+    public var sweepEntries = 65_536
     public var senders = 65_536
     /// Names of jobs, and of sources (a Prometheus and its scrape job), that are kept.
     public var names = 1_000_000
@@ -37,8 +41,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var idleTimeout = Duration.seconds(120)
     /// From the first byte of a request to its last.
     public var requestTimeout = Duration.seconds(60)
-    /// How long a request waits for credit before it is answered with 503: Prometheus
-    /// sends again after a 5xx, but drops what was answered with 429 unless `retry_on_http_429` is set.
+    /// How long a request waits for credit before it is answered with 429 and `Retry-After`. Prometheus
+    /// sends again after a 5xx, but after a 429 only where `retry_on_http_429` is set in its `queue_config`.
     public var creditTimeout = Duration.seconds(5)
 
     public init() {}

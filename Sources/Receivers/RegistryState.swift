@@ -1,6 +1,24 @@
 import Telemetry
 import WireFormats
 
+/// A spelling of a series that a lane does not know, with the hashes of its texts: made outside of the lock.
+struct UnknownSeries {
+    var labels: ScannedLabels
+    var metric: SeriesIdentity
+    var node: SeriesIdentity
+    /// Of node and UUID together.
+    var uuid: SeriesIdentity
+    var job: SeriesIdentity
+
+    init(_ labels: ScannedLabels, in bytes: RawSpan, _ scanner: LabelScanner, _ hasher: IdentityHasher) {
+        self.labels = labels
+        metric = scanner.hash(bytes, labels.metric)
+        node = scanner.hash(bytes, labels.node)
+        uuid = hasher.joined(node, scanner.hash(bytes, labels.uuid))
+        job = scanner.hash(bytes, labels.job)
+    }
+}
+
 /// What a `SeriesRegistry` guards.
 struct RegistryState {
     var inventory: Inventory
@@ -10,219 +28,279 @@ struct RegistryState {
     private let stream: StreamIndex
     private let sink: any BatchSink
     private let limits: ReceiverLimits
-    private var identities: IdentityTable
-    /// The first series of each (GPU, field), by `gpu << 8 | field`.
-    private var owners: [UInt64: Series] = [:]
-    /// The slots of all other series of a (GPU, field).
-    private var others: [SeriesKey: UInt32] = [:]
-    private var sources: [String: UInt32] = [:]
-    private var seriesOfSender: [SenderID: Int] = [:]
-    private var nextSlot: [UInt32]
+    private let hasher: IdentityHasher
+    private let fields: IdentityMap
+    private var owners = SeriesOwners()
+    /// Who delivers: a sender and the source in its labels.
+    private var origins = IdentityMap()
+    /// Indexed by number of the sender.
+    private var seriesOfSender: [Int] = []
     /// Series that were made during this request, by shard.
     private var fresh: [[SeriesDescriptor]]
-    /// By `node << 8 | ordinal`.
-    private var gpus: [UInt64: Int32] = [:]
-    private var ordinals: [String: UInt8] = [:]
+    /// By the name's hash: position in `nodes`.
+    private var nodeNumbers = IdentityMap()
+    private var nodes: [Node] = []
+    /// By node and UUID.
+    private var ordinals = IdentityMap()
+    private var jobNumbers = IdentityMap()
     private var jobs: NodeJobs
     private var membership = JobMembership()
-    private var nodeNames: [Int32: String] = [:]
-    /// Node and GPU of each slot of each shard.
-    private var placeOfSlot: [[(node: Int32, gpu: Int32)]]
-    /// By GPU: the field whose series tell the GPU's job. One is enough.
-    private var witnesses: [Int32: FieldIndex] = [:]
+    /// Of each GPU of the topology that was met: its node, and the field whose series tell its job. One is enough.
+    private var gpus: [GPU] = []
+    /// What each slot of each shard is.
+    private var series: [[Series]]
+    /// Slots that may be given out again, by shard.
+    private var freeSlots: [[UInt32]]
+    /// Indexed by origin.
+    private var senderOfOrigin: [SenderID] = []
 
     private struct Series {
-        var slot: UInt32
-        var sender: SenderID
-        var source: UInt32
-    }
-
-    private struct SeriesKey: Hashable {
-        var target: UInt64
-        var sender: SenderID
-        var source: UInt32
-    }
-
-    /// A GPU of the fleet.
-    private struct Place {
-        var node: Int32
-        var rack: Int32
         var gpu: Int32
+        var origin: UInt32
+        var field: FieldIndex
+    }
+
+    private struct GPU {
+        var node: Int32 = -1
+        var witness: UInt8 = 255
+    }
+
+    private struct Node {
+        var index: Int32
+        var rack: Int32
+        var shard: Int
+        /// By ordinal; -1 is not met.
+        var gpus: [Int32] = []
     }
 
     init(
         stream: StreamIndex, topology: Topology, sink: any BatchSink, inventory: Inventory,
-        limits: ReceiverLimits
+        limits: ReceiverLimits, hasher: IdentityHasher
     ) {
         self.stream = stream
         self.topology = topology
         self.sink = sink
         self.inventory = inventory
         self.limits = limits
-        identities = IdentityTable(limit: limits.identities)
-        nextSlot = Array(repeating: 0, count: sink.shardCount)
+        self.hasher = hasher
+        fields = Self.fields(hasher, limits)
         fresh = Array(repeating: [], count: sink.shardCount)
-        placeOfSlot = Array(repeating: [], count: sink.shardCount)
+        series = Array(repeating: [], count: sink.shardCount)
+        freeSlots = Array(repeating: [], count: sink.shardCount)
         jobs = NodeJobs(namesMax: limits.names)
     }
 
-    mutating func resolve(
-        _ request: WriteRequest, in bytes: RawSpan, format: SeriesFormat, sender: SenderID,
-        latestMs: Int64, into routes: inout [Route]
-    ) -> WireError? {
-        // Also when a later run is found to be corrupt: their slots are given out.
-        defer { announce() }
-        do throws(WireError) {
-            for run in request.runs {
-                let route: Route
-                if let known = identities.find(run.identity) {
-                    route = known
-                } else {
-                    let labels = try format.readLabels(bytes, run.labels, limits: limits.labels)
-                    route = admit(labels, run.identity, sender)
-                }
-                let timeMs = request.samples[Int(run.firstSample)].timeMs
-                // A time that the sample itself will be refused for says nothing about jobs either.
-                if route.job > 0, timeMs >= 0, timeMs <= latestMs { observe(route, timeMs) }
-                routes.append(route)
+    private static func fields(_ hasher: IdentityHasher, _ limits: ReceiverLimits) -> IdentityMap {
+        let scanner = LabelScanner(limits: limits.labels, hasher: hasher)
+        var map = IdentityMap()
+        for (position, field) in FieldCatalog.all.enumerated() {
+            for name in [field.name] + field.aliases {
+                map.set(scanner.hash(of: name), UInt32(position))
             }
-            return nil
-        } catch {
-            return error
         }
+        return map
     }
 
-    /// Tells the shards of the new series: before anything that uses their slots can be offered.
-    private mutating func announce() {
+    /// The routes of series, made where they are new. The shards know all series of the routes when this returns.
+    mutating func admit(
+        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, into routes: inout [Route]
+    ) {
+        for one in unknown {
+            routes.append(one.map { admit($0, bytes, sender) } ?? .rejected(.badLabels))
+        }
         for shard in fresh.indices where !fresh[shard].isEmpty {
             sink.register(fresh[shard], stream: stream, shard: shard)
-            fresh[shard].removeAll()
+            fresh[shard].removeAll(keepingCapacity: true)
         }
     }
 
-    // MARK: A spelling that was not known
-
-    private mutating func admit(
-        _ read: ReadLabels, _ identity: SeriesIdentity, _ sender: SenderID
-    ) -> Route {
-        let route: Route
-        switch read {
-        case .refused: route = .rejected(.badLabels)
-        case .labels(let labels):
-            let labels = GPULabels(labels)
-            guard let field = FieldCatalog.find(name: labels.metric) else {
-                return remember(identity, .rejected(.unknownField))
-            }
-            guard !labels.isPart, !labels.node.isEmpty else {
-                return remember(identity, .rejected(.noEntity))
-            }
-            guard let ordinal = ordinal(labels) else {
-                // Not remembered if another series may still tell which GPU has that UUID.
-                return labels.uuid.isEmpty ? remember(identity, .rejected(.noEntity)) : .rejected(.noEntity)
-            }
-            route = self.route(labels, field, ordinal, sender)
+    private mutating func admit(_ series: UnknownSeries, _ bytes: RawSpan, _ sender: SenderID) -> Route {
+        guard let number = fields[series.metric] else { return .rejected(.unknownField) }
+        let field = FieldIndex(rawValue: UInt8(number))
+        guard !series.labels.isPart, !series.labels.node.isEmpty else { return .rejected(.noEntity) }
+        guard let ordinal = ordinal(series) else {
+            // Another series may still tell which GPU has that UUID.
+            return .rejected(.noEntity, isPassing: !series.labels.uuid.isEmpty)
         }
-        return remember(identity, route)
-    }
-
-    private mutating func remember(_ identity: SeriesIdentity, _ route: Route) -> Route {
-        identities.insert(identity, route)
-        return route
+        return route(series, bytes, field, ordinal, sender)
     }
 
     private mutating func route(
-        _ labels: GPULabels, _ field: FieldIndex, _ ordinal: UInt8, _ sender: SenderID
+        _ series: UnknownSeries, _ bytes: RawSpan, _ field: FieldIndex, _ ordinal: Int, _ sender: SenderID
     ) -> Route {
-        let isFull =
-            seriesCount >= limits.seriesInAll || seriesOfSender[sender, default: 0] >= limits.seriesPerSender
-        guard let source = source(labels.source), let place = place(labels, ordinal, mayGrow: !isFull) else {
-            return .rejected(.seriesLimit)
-        }
-        let shard = sink.shard(stream: stream, rack: place.rack, node: place.node)
-        let target = UInt64(place.gpu) << 8 | UInt64(field.rawValue)
-        let key = SeriesKey(target: target, sender: sender, source: source)
-        let owner = owners[target]
+        let isFull = isFull(sender)
+        guard let origin = origin(series.labels.source, sender),
+            let node = node(series, bytes, mayGrow: !isFull), let gpu = gpu(node, ordinal, mayGrow: !isFull)
+        else { return .rejected(.seriesLimit) }
+        let shard = nodes[node].shard
+        let owner = owners.first(gpu: gpu, field: field)
         let slot: UInt32
-        if let owner, owner.sender == sender, owner.source == source {
+        if let owner, owner.origin == origin {
             slot = owner.slot
-        } else if let known = others[key] {
+        } else if let known = owners.other(gpu: gpu, field: field, origin: origin) {
             slot = known
         } else {
             guard !isFull else { return .rejected(.seriesLimit) }
-            slot = add(place, field, shard, sender, redundantTo: owner?.slot)
+            slot = add(Series(gpu: gpu, origin: origin, field: field), node, sender, redundantTo: owner?.slot)
             if owner == nil {
-                owners[target] = Series(slot: slot, sender: sender, source: source)
+                owners.setFirst(gpu: gpu, field: field, .init(slot: slot, origin: origin))
             } else {
-                others[key] = slot
+                owners.setOther(gpu: gpu, field: field, origin: origin, slot: slot)
             }
         }
-        return Route(slot: slot, job: job(labels, field, place), shard: Int16(shard))
+        return Route(slot: slot, job: job(series, bytes, field, gpu), shard: shard)
+    }
+
+    /// Series of each sender that has any.
+    var senders: [(sender: SenderID, series: Int)] {
+        seriesOfSender.indices.filter { seriesOfSender[$0] > 0 }.map {
+            (SenderID(rawValue: UInt32($0)), seriesOfSender[$0])
+        }
+    }
+
+    private func isFull(_ sender: SenderID) -> Bool {
+        let number = Int(sender.rawValue)
+        let own = number < seriesOfSender.count ? seriesOfSender[number] : 0
+        return seriesCount >= limits.seriesInAll || own >= limits.seriesPerSender
     }
 
     private mutating func add(
-        _ place: Place, _ field: FieldIndex, _ shard: Int, _ sender: SenderID, redundantTo owner: UInt32?
+        _ one: Series, _ node: Int, _ sender: SenderID, redundantTo owner: UInt32?
     ) -> UInt32 {
-        let slot = nextSlot[shard]
-        nextSlot[shard] += 1
+        let shard = nodes[node].shard
+        let slot: UInt32
+        if let free = freeSlots[shard].popLast() {
+            slot = free
+            series[shard][Int(slot)] = one
+        } else {
+            slot = UInt32(series[shard].count)
+            series[shard].append(one)
+        }
         seriesCount += 1
-        seriesOfSender[sender, default: 0] += 1
-        placeOfSlot[shard].append((place.node, place.gpu))
+        let number = Int(sender.rawValue)
+        if seriesOfSender.count <= number {
+            seriesOfSender.append(contentsOf: repeatElement(0, count: number + 1 - seriesOfSender.count))
+        }
+        seriesOfSender[number] += 1
         fresh[shard].append(
             SeriesDescriptor(
-                slot: slot, gpu: place.gpu, node: place.node, rack: place.rack, field: field, sender: sender,
-                redundantTo: owner))
+                slot: slot, gpu: one.gpu, node: nodes[node].index, rack: nodes[node].rack, field: one.field,
+                sender: sender, redundantTo: owner))
         return slot
     }
 
-    private mutating func source(_ text: String) -> UInt32? {
-        if let known = sources[text] { return known }
-        guard sources.count < limits.names else { return nil }
-        let number = UInt32(sources.count)
-        sources[text] = number
-        return number
+    // MARK: Series that went silent
+
+    /// Forgets to whom slots belong: who asks for these series from now on gets other slots.
+    mutating func forget(_ slots: [UInt32], shard: Int) {
+        for slot in slots where Int(slot) < series[shard].count {
+            let one = series[shard][Int(slot)]
+            owners.remove(gpu: one.gpu, field: one.field, origin: one.origin, slot: slot)
+        }
     }
 
-    private mutating func ordinal(_ labels: GPULabels) -> UInt8? {
-        guard !labels.uuid.isEmpty else { return labels.ordinal }
-        let key = labels.node + "\n" + labels.uuid
-        guard let ordinal = labels.ordinal else { return ordinals[key] }
-        if ordinals[key] != ordinal, ordinals.count < limits.seriesInAll { ordinals[key] = ordinal }
+    /// Gives slots back that no lane leads to any more.
+    mutating func release(_ slots: [UInt32], shard: Int) {
+        for slot in slots {
+            let sender = senderOfOrigin[Int(series[shard][Int(slot)].origin)]
+            seriesOfSender[Int(sender.rawValue)] -= 1
+            seriesCount -= 1
+        }
+        freeSlots[shard] += slots
+    }
+
+    private mutating func origin(_ source: SeriesIdentity, _ sender: SenderID) -> UInt32? {
+        let number = UInt64(sender.rawValue)
+        let key = hasher.joined(source, SeriesIdentity(high: number, low: number))
+        if let known = origins[key] { return known }
+        guard origins.count < limits.names else { return nil }
+        let origin = UInt32(origins.count)
+        origins.set(key, origin)
+        senderOfOrigin.append(sender)
+        return origin
+    }
+
+    private mutating func ordinal(_ series: UnknownSeries) -> Int? {
+        let ordinal = series.labels.ordinal >= 0 ? Int(series.labels.ordinal) : nil
+        guard !series.labels.uuid.isEmpty else { return ordinal }
+        let known = ordinals[series.uuid]
+        guard let ordinal else { return known.map { Int($0) } }
+        if known != UInt32(ordinal), known != nil || ordinals.count < limits.seriesInAll {
+            ordinals.set(series.uuid, UInt32(ordinal))
+        }
         return ordinal
     }
 
-    /// - Parameter mayGrow: whether a GPU that is not known may be added to the fleet.
-    private mutating func place(_ labels: GPULabels, _ ordinal: UInt8, mayGrow: Bool) -> Place? {
-        let node: Int32
+    // MARK: Places
+
+    /// The position in `nodes`.
+    ///
+    /// - Parameter mayGrow: whether a node that is not known may be added to the fleet.
+    private mutating func node(_ series: UnknownSeries, _ bytes: RawSpan, mayGrow: Bool) -> Int? {
+        if let known = nodeNumbers[series.node] { return Int(known) }
+        let labels = series.labels
+        let name = bytes.string(labels.node)
+        let index: Int32
         if mayGrow {
-            let placement = inventory.placement(of: labels.node, labels: labels.placement)
-            node = topology.node(labels.node, at: placement)
-            nodeNames[node] = labels.node
+            let told = Placement(
+                rack: bytes.string(labels.rack), array: bytes.string(labels.array),
+                hall: bytes.string(labels.hall), model: bytes.string(labels.model))
+            index = topology.node(name, at: inventory.placement(of: name, labels: told))
         } else {
-            guard let known = topology.nodeIndex(labels.node) else { return nil }
-            node = known
+            guard let known = topology.nodeIndex(name) else { return nil }
+            index = known
         }
-        let key = UInt64(node) << 8 | UInt64(ordinal)
-        if gpus[key] == nil, mayGrow { gpus[key] = topology.gpu(node: node, ordinal: ordinal) }
-        guard let gpu = gpus[key] else { return nil }
-        return Place(node: node, rack: topology.rackOfNode(node), gpu: gpu)
+        let rack = topology.rackOfNode(index)
+        nodeNumbers.set(series.node, UInt32(nodes.count))
+        nodes.append(
+            Node(index: index, rack: rack, shard: sink.shard(stream: stream, rack: rack, node: index)))
+        return nodes.count - 1
+    }
+
+    private mutating func gpu(_ node: Int, _ ordinal: Int, mayGrow: Bool) -> Int32? {
+        if ordinal < nodes[node].gpus.count, nodes[node].gpus[ordinal] >= 0 {
+            return nodes[node].gpus[ordinal]
+        }
+        guard mayGrow else { return nil }
+        let gpu = topology.gpu(node: nodes[node].index, ordinal: UInt8(ordinal))
+        while nodes[node].gpus.count <= ordinal { nodes[node].gpus.append(-1) }
+        nodes[node].gpus[ordinal] = gpu
+        while gpus.count <= Int(gpu) { gpus.append(GPU()) }
+        gpus[Int(gpu)].node = nodes[node].index
+        return gpu
     }
 
     // MARK: Jobs
 
+    /// Whether any series ever named a job: before, there is nothing to observe.
+    private(set) var knowsJobs = false
+
     /// What goes into `Route.job`.
-    private mutating func job(_ labels: GPULabels, _ field: FieldIndex, _ place: Place) -> UInt32 {
-        if let witness = witnesses[place.gpu] {
-            guard witness == field else { return 0 }
-        } else {
-            witnesses[place.gpu] = field
+    private mutating func job(
+        _ series: UnknownSeries, _ bytes: RawSpan, _ field: FieldIndex, _ gpu: Int32
+    ) -> UInt32 {
+        let witness = gpus[Int(gpu)].witness
+        if witness == 255 {
+            gpus[Int(gpu)].witness = field.rawValue
+        } else if witness != field.rawValue {
+            return 0
         }
-        return jobs.number(labels.job).map { $0 + 1 } ?? 0
+        if series.labels.job.isEmpty { return 1 }
+        knowsJobs = true
+        if let known = jobNumbers[series.job] { return known + 1 }
+        guard let number = jobs.number(bytes.string(series.labels.job)) else { return 0 }
+        jobNumbers.set(series.job, number)
+        return number + 1
     }
 
-    private mutating func observe(_ route: Route, _ timeMs: Int64) {
-        let place = placeOfSlot[Int(route.shard)][Int(route.slot)]
-        let change = jobs.observe(node: place.node, gpu: place.gpu, job: route.job - 1, timeMs: timeMs)
-        if let change { membership.note(change) }
+    /// Takes in what series said about the jobs of their nodes.
+    mutating func observe(_ sightings: [JobSighting]) {
+        for sighting in sightings {
+            let gpu = series[sighting.shard][Int(sighting.slot)].gpu
+            let change = jobs.observe(
+                node: gpus[Int(gpu)].node, gpu: gpu, job: sighting.job, timeMs: sighting.timeMs)
+            if let change { membership.note(change) }
+        }
     }
 
     struct JobNews {
@@ -234,7 +312,17 @@ struct RegistryState {
     mutating func jobNews(nowMs: Int64, all: Bool = false) -> [JobNews] {
         membership.due(nowMs: nowMs, all: all).map { news in
             JobNews(
-                job: jobs.name(news.job), nodes: news.nodes.compactMap { nodeNames[$0] }, timeMs: news.timeMs)
+                job: jobs.name(news.job), nodes: news.nodes.map { topology.nodeName($0) }, timeMs: news.timeMs
+            )
         }
     }
+}
+
+/// A sample of a GPU's witness.
+struct JobSighting {
+    var slot: UInt32
+    var shard: Int
+    /// A number of `NodeJobs`.
+    var job: UInt32
+    var timeMs: Int64
 }

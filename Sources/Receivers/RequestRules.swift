@@ -7,6 +7,14 @@ enum IngestRoute: String, CaseIterable {
     case events = "/api/v1/events"
 }
 
+/// What is to be done with a body.
+struct IngestPlan {
+    var route: IngestRoute
+    var encoding: BodyEncoding
+    /// Remote write 2.0, and not 1.0.
+    var isVersion2 = false
+}
+
 /// Judges requests by their head alone.
 struct RequestRules: Sendable {
     private let hosts: Set<String>
@@ -18,7 +26,7 @@ struct RequestRules: Sendable {
         self.bodyBytes = bodyBytes
     }
 
-    func route(_ head: HTTPRequestHead) throws(Answer) -> IngestRoute {
+    func plan(_ head: HTTPRequestHead) throws(Answer) -> IngestPlan {
         // A browser that some page has sent here says so; nothing that pushes telemetry is a page.
         guard !head.headers.contains(name: "origin") else {
             throw .refused(
@@ -41,11 +49,11 @@ struct RequestRules: Sendable {
         guard head.method == .POST else {
             throw .refused(.methodNotAllowed, "method", "\(path) wants POST.", headers: [("Allow", "POST")])
         }
-        try check(content: head.headers, route)
+        let plan = try plan(route, content: head.headers)
         if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > bodyBytes {
             throw tooLarge
         }
-        return route
+        return plan
     }
 
     var tooLarge: Answer {
@@ -54,40 +62,46 @@ struct RequestRules: Sendable {
             "The body is larger than \(bodyBytes >> 20) MiB (\(bodyBytes) bytes); send it in parts.")
     }
 
-    private func check(content headers: HTTPHeaders, _ route: IngestRoute) throws(Answer) {
+    private func plan(_ route: IngestRoute, content headers: HTTPHeaders) throws(Answer) -> IngestPlan {
         let type = MediaType(headers.first(name: "content-type") ?? "")
-        let encoding = (headers.first(name: "content-encoding") ?? "").lowercased()
+        // What says nothing is as the format is usually sent.
+        var plan = IngestPlan(
+            route: route, encoding: try encoding(headers) ?? (route == .write ? .snappy : .identity))
         switch route {
         case .write:
             guard type.name.isEmpty || type.name == "application/x-protobuf" else {
                 throw unsupported("Remote write is application/x-protobuf, not \(type.name).")
             }
-            if let proto = type.parameters["proto"], proto != "prometheus.WriteRequest" {
+            switch type.parameters["proto"] ?? "prometheus.WriteRequest" {
+            case "prometheus.WriteRequest": break
+            case "io.prometheus.write.v2.Request": plan.isVersion2 = true
+            case let other:
                 throw unsupported(
-                    "Only remote write 1.0 (prometheus.WriteRequest) is read here, not \(proto).")
-            }
-            guard encoding.isEmpty || encoding == "snappy" else {
-                throw unsupported("Remote write is compressed with snappy, not \(encoding).")
+                    "Remote write 1.0 (prometheus.WriteRequest) and 2.0 (io.prometheus.write.v2.Request) are read here, not \(other)."
+                )
             }
         case .import:
             let isText = ["", "text/plain", "application/x-www-form-urlencoded"].contains(type.name)
             guard isText, ["", "0.0.4"].contains(type.parameters["version"] ?? "") else {
                 throw unsupported("Only the text format 0.0.4 is read here (text/plain; version=0.0.4).")
             }
-            try checkIdentity(encoding)
         case .events:
             let names = ["", "application/json", "application/jsonl", "application/x-ndjson", "text/plain"]
             guard (names + ["application/x-www-form-urlencoded"]).contains(type.name) else {
                 throw unsupported("Events are lines of JSON (application/x-ndjson), not \(type.name).")
             }
-            try checkIdentity(encoding)
         }
+        return plan
     }
 
-    private func checkIdentity(_ encoding: String) throws(Answer) {
-        guard encoding.isEmpty || encoding == "identity" else {
-            throw unsupported("The body must not be compressed here, and it is \(encoding).")
+    private func encoding(_ headers: HTTPHeaders) throws(Answer) -> BodyEncoding? {
+        let names = headers["content-encoding"]
+        guard let name = names.first?.lowercased(), names.count > 1 || !name.isEmpty else { return nil }
+        guard names.count == 1, let encoding = BodyEncoding(rawValue: name) else {
+            let known = BodyEncoding.allCases.map(\.rawValue).joined(separator: ", ")
+            throw unsupported("A body is one of \(known), not \(names.joined(separator: ", ")).")
         }
+        return encoding
     }
 
     private func unsupported(_ sentence: String) -> Answer {

@@ -6,67 +6,113 @@ import WireFormats
 enum SeriesFormat: UInt64 {
     case remoteWrite = 0
     case exposition = 1
+    case remoteWrite2 = 2
 
     /// Series belong to their sender: what two senders call the same are two series.
-    func salt(_ sender: SenderID) -> UInt64 { UInt64(sender.rawValue) << 1 | rawValue }
-
-    func readLabels(
-        _ bytes: RawSpan, _ range: Range<Int>, limits: LabelLimits
-    ) throws(WireError) -> ReadLabels {
-        switch self {
-        case .remoteWrite: try RemoteWriteDecoder.readLabels(bytes, range, limits: limits)
-        case .exposition: ExpositionParser.readLabels(bytes, range, limits: limits)
-        }
-    }
+    func salt(_ sender: SenderID) -> UInt64 { UInt64(sender.rawValue) << 2 | rawValue }
 }
 
-/// Knows the series of one stream: what each spelling means, which slot of which shard it has, and what was refused.
+/// Knows the series of one stream: which slot of which shard each has, and what was refused.
 ///
-/// One lock, taken once a request. Labels are parsed when a spelling comes for the first time.
+/// Lanes come here with what they see for the first time, and take the lock once for all of that.
 final class SeriesRegistry: Sendable {
-    private let aheadMs: Int64
-    private let state: Mutex<RegistryState>
+    private struct State {
+        var registry: RegistryState
+        var retirement: Retirement
+    }
+
+    private let state: Mutex<State>
+    private let sink: any BatchSink
+    private let stream: StreamIndex
+    private let tracksJobs = Atomic<Bool>(false)
     private let events: any EventSink
     private let streamID: StreamID
 
     init(
         stream: StreamIndex, streamID: StreamID, topology: Topology, sink: any BatchSink,
-        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits
+        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits, laneCount: Int,
+        hasher: IdentityHasher
     ) {
-        precondition(sink.shardCount > 0 && sink.shardCount <= Int(Int16.max))
+        precondition(sink.shardCount > 0 && sink.shardCount < Route.shardsMax)
         self.events = events
         self.streamID = streamID
-        let state = RegistryState(
+        self.sink = sink
+        self.stream = stream
+        let registry = RegistryState(
             stream: stream, topology: topology, sink: sink, inventory: inventory ?? Inventory(),
-            limits: limits)
-        aheadMs = limits.aheadMs
-        self.state = Mutex(state)
+            limits: limits, hasher: hasher)
+        // Twice as long as a request may wait for credit.
+        let retirement = Retirement(
+            shardCount: sink.shardCount, laneCount: laneCount,
+            waitMs: limits.creditTimeout.components.seconds * 2_000 + 2_000)
+        state = Mutex(State(registry: registry, retirement: retirement))
     }
 
-    /// Finds the route of every run of a request, and makes it where the series is new. The shards know all series
-    /// of the routes when this returns.
-    ///
-    /// - Parameter routes: is emptied, and gets one route a run.
-    func resolve(
-        _ request: WriteRequest, in bytes: [UInt8], format: SeriesFormat, sender: SenderID, arrivalMs: Int64,
-        into routes: inout [Route]
-    ) throws(WireError) {
-        routes.removeAll(keepingCapacity: true)
-        routes.reserveCapacity(request.runs.count)
-        var failure: WireError?
-        let news = state.withLock { state in
-            failure = state.resolve(
-                request, in: bytes.span.bytes, format: format, sender: sender,
-                latestMs: arrivalMs + aheadMs, into: &routes)
-            return state.jobNews(nowMs: arrivalMs)
+    /// Lets silent series go, where the sink tells of them. To be called before anything is admitted.
+    func watchSilence() {
+        (sink as? any SeriesRetirement)?.onSilent { [weak self] silent in
+            guard let self, silent.stream == stream else { return }
+            state.withLock { $0.retirement.gather(silent.slots, shard: silent.shard) }
         }
-        tell(news)
-        if let failure { throw failure }
+    }
+
+    /// Moves retirement on. To be called every second or so.
+    func retire(nowMs: Int64) {
+        guard let sink = sink as? any SeriesRetirement else { return }
+        state.withLock { state in
+            if let free = state.retirement.end(nowMs: nowMs) {
+                for (shard, slots) in free.enumerated() where !slots.isEmpty {
+                    sink.retire(slots, stream: stream, shard: shard)
+                    state.registry.release(slots, shard: shard)
+                }
+            }
+            if let slots = state.retirement.begin() {
+                for (shard, slots) in slots.enumerated() { state.registry.forget(slots, shard: shard) }
+            }
+        }
+    }
+
+    /// What lanes have to forget now.
+    var retirementOrder: Retirement.Order? { state.withLock { $0.retirement.order } }
+
+    func finished(lane: Int, order: UInt64, nowMs: Int64) {
+        state.withLock { $0.retirement.finished(lane: lane, order, nowMs: nowMs) }
+    }
+
+    /// How many series each sender has, of those that have any.
+    var senders: [(sender: SenderID, series: Int)] { state.withLock { $0.registry.senders } }
+
+    /// The routes of series that a lane does not know, made where they are new. The shards know all series of the
+    /// routes when this returns.
+    ///
+    /// - Parameters:
+    ///   - unknown: `nil` where the labels name no series.
+    ///   - routes: is emptied, and gets one route for each.
+    func admit(
+        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, into routes: inout [Route]
+    ) {
+        routes.removeAll(keepingCapacity: true)
+        let knowsJobs = state.withLock { state in
+            state.registry.admit(unknown, in: bytes, sender: sender, into: &routes)
+            return state.registry.knowsJobs
+        }
+        if knowsJobs { tracksJobs.store(true, ordering: .relaxed) }
+    }
+
+    /// Whether lanes have to report what witnesses say: not before the first job has a name.
+    var wantsSightings: Bool { tracksJobs.load(ordering: .relaxed) }
+
+    func observe(_ sightings: [JobSighting], arrivalMs: Int64) {
+        tell(
+            state.withLock { state in
+                state.registry.observe(sightings)
+                return state.registry.jobNews(nowMs: arrivalMs)
+            })
     }
 
     /// Tells what has changed in jobs and was held back. To be called every second or so.
     func tellJobs(nowMs: Int64, all: Bool = false) {
-        tell(state.withLock { $0.jobNews(nowMs: nowMs, all: all) })
+        tell(state.withLock { $0.registry.jobNews(nowMs: nowMs, all: all) })
     }
 
     private func tell(_ news: [RegistryState.JobNews]) {
@@ -86,8 +132,8 @@ final class SeriesRegistry: Sendable {
     /// elsewhere: a node keeps its place while the process runs.
     func replace(inventory: Inventory) -> Int {
         state.withLock { state in
-            state.inventory = inventory
-            let known = state.topology.snapshot()
+            state.registry.inventory = inventory
+            let known = state.registry.topology.snapshot()
             return known.nodeNames.indices.count { node in
                 guard let place = inventory.placements[known.nodeNames[node]] else { return false }
                 let rack = Int(known.nodeRack[node])
@@ -100,5 +146,5 @@ final class SeriesRegistry: Sendable {
     }
 
     /// Series that have a slot, of all senders together.
-    var seriesCount: Int { state.withLock { $0.seriesCount } }
+    var seriesCount: Int { state.withLock { $0.registry.seriesCount } }
 }

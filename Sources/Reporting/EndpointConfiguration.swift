@@ -1,4 +1,5 @@
 public import Store
+import Telemetry
 
 /// The kinds of endpoints. The raw value is what users write and see.
 public enum EndpointKind: String, CaseIterable, Sendable, Hashable {
@@ -92,6 +93,14 @@ public struct EndpointConfiguration: Sendable, Hashable {
         sendsRevisions = kind != .remoteWrite
         source = "/colossusd"
         fsync = false
+    }
+
+    /// All settings that decide where the parts of a window end. Windows that are left out as a whole (by stream or
+    /// resolution) are none of them.
+    var cut: String {
+        let levels = selection.levels.map(\.rawValue).sorted().joined(separator: ",")
+        let fields = selection.fields.map { String($0.field.id) }.sorted().joined(separator: ",")
+        return "\(kind.rawValue) \(batch.samplesMax) \(batch.bytesMax) \(levels) \(fields)"
     }
 
     /// Where it goes, without user, password and query: fit for logs.

@@ -181,7 +181,8 @@ public actor Reporter {
     private func perform(_ action: EndpointStateMachine.Action, _ name: String, _ generation: Int) {
         switch action {
         case .openCursor(let fromBeginning):
-            store.openCursor(endpoint: name, fromBeginning: fromBeginning) { [weak self] position in
+            guard let cut = endpoints[name]?.configuration.cut else { return }
+            store.openCursor(endpoint: name, fromBeginning: fromBeginning, cut: cut) { [weak self] position in
                 self?.reply(.cursor(position), name, generation)
             }
         case .fetch(let position, let limit):

@@ -17,6 +17,16 @@ public struct SketchArena: ~Copyable, Sendable {
         @usableFromInline init() {}
     }
 
+    /// Where a run was before everything was forgotten.
+    private struct Hint: Sendable {
+        var base: Int32 = 0
+        var width: UInt32 = 0
+    }
+
+    private static let forgetEvery = 16
+    private var hints: [Hint] = []
+    private var emptied = 0
+
     /// Counters of a run at first, and at most: 128 octaves.
     static let widthMin: Int32 = 16
     static let widthMax: Int32 = 8_192
@@ -26,7 +36,7 @@ public struct SketchArena: ~Copyable, Sendable {
     /// By sketch and key.
     private var strays: [Int: [Int32: UInt32]] = [:]
     /// Buckets that are being merged; kept for its memory.
-    private var scratch: [(Int32, UInt32)] = []
+    private var scratch = SketchBuckets()
 
     public init(count: Int = 0) { resize(to: count) }
 
@@ -40,7 +50,22 @@ public struct SketchArena: ~Copyable, Sendable {
     }
 
     /// Forgets everything, and keeps the memory.
+    ///
+    /// What comes next is taken to be much like what was there: a run that is made again is at once as wide as it
+    /// was, for as long as nothing has to grow. Now and then that is forgotten, so that one odd value does not
+    /// widen a run for ever.
     public mutating func removeAll() {
+        emptied += 1
+        if emptied % Self.forgetEvery == 0 {
+            hints.removeAll(keepingCapacity: true)
+        } else {
+            if hints.count < runs.count {
+                hints.append(contentsOf: repeatElement(Hint(), count: runs.count - hints.count))
+            }
+            for sketch in runs.indices where runs[sketch].width > 0 {
+                hints[sketch] = Hint(base: runs[sketch].base, width: runs[sketch].width)
+            }
+        }
         runs.removeAll(keepingCapacity: true)
         counters.removeAll(keepingCapacity: true)
         strays.removeAll()
@@ -104,13 +129,6 @@ public struct SketchArena: ~Copyable, Sendable {
         }
     }
 
-    /// Adds one sketch of this arena to another.
-    public mutating func mergeOwn(_ sketch: Int, into target: Int) {
-        var buckets: [(Int32, UInt32)] = []
-        forEachBucket(of: sketch) { buckets.append(($0, $1)) }
-        for (key, count) in buckets { add(SketchKey(rawValue: key), to: target, count: count) }
-    }
-
     /// Makes one sketch empty; its counters stay its own.
     public mutating func clear(_ sketch: Int) {
         let run = runs[sketch]
@@ -125,32 +143,11 @@ public struct SketchArena: ~Copyable, Sendable {
     public mutating func merge(
         encoded bytes: ArraySlice<UInt8>, into target: Int
     ) throws(SketchDecodingError) {
-        var buckets: [(Int32, UInt32)] = []
+        var buckets = SketchBuckets()
         swap(&buckets, &scratch)
         defer { swap(&buckets, &scratch) }
-        buckets.removeAll(keepingCapacity: true)
-        try SketchCoding.decode(bytes) { key, count in buckets.append((key, UInt32(clamping: count))) }
-        guard let first = buckets.first, let last = buckets.last else { return }
-        makeRoom(from: first.0, through: last.0, in: target)
-        var next = 0
-        while next < buckets.count {
-            next = withCounters { runs, counters in
-                let buckets = buckets.span
-                var index = next
-                while index < buckets.count {
-                    let key = SketchKey(rawValue: buckets[index].0)
-                    guard SketchArena.add(key, to: target, count: buckets[index].1, &runs, &counters) else {
-                        return index
-                    }
-                    index += 1
-                }
-                return index
-            }
-            if next < buckets.count {
-                add(SketchKey(rawValue: buckets[next].0), to: target, count: buckets[next].1)
-                next += 1
-            }
-        }
+        try buckets.read(bytes.span, in: 0..<bytes.count)
+        merge(buckets, into: target)
     }
 
     /// Adds values that lie next to each other; all must be finite.
@@ -181,7 +178,7 @@ public struct SketchArena: ~Copyable, Sendable {
     }
 
     /// Widens a run so that it holds the keys from `low` through `high`, where a run may.
-    private mutating func makeRoom(from low: Int32, through high: Int32, in sketch: Int) {
+    mutating func makeRoom(from low: Int32, through high: Int32, in sketch: Int) {
         // Zero has a counter of its own.
         let first = low == 0 ? 1 : low
         let last = high == 0 ? -1 : high
@@ -193,8 +190,15 @@ public struct SketchArena: ~Copyable, Sendable {
 
     /// Appends the encoding of a sketch; nothing for an empty one.
     public borrowing func encode(_ sketch: Int, into bytes: inout [UInt8]) {
+        var encoder = SketchEncoder()
+        encode(sketch, into: &encoder)
+        bytes += encoder.bytes
+    }
+
+    /// The same, many times in a row.
+    public borrowing func encode(_ sketch: Int, into encoder: inout SketchEncoder) {
         if !strays.isEmpty, strays[sketch] != nil {
-            self.sketch(sketch).encode(into: &bytes)
+            encoder.append(self.sketch(sketch).encoded())
             return
         }
         let run = runs[sketch]
@@ -204,23 +208,7 @@ public struct SketchArena: ~Copyable, Sendable {
         let first = Int(run.offset)
         for place in first..<first &+ Int(run.width) { buckets &+= counters[place] > 0 ? 1 : 0 }
         guard buckets > 0 else { return }
-        let start = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: SketchCoding.sizeMax(buckets: buckets)))
-        var writer = VarintWriter(position: start)
-        var span = bytes.mutableSpan
-        writer.append(UInt64(buckets), to: &span)
-        var previous: Int32?
-        let zerosFirst = run.width == 0 || run.base > 0
-        if zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
-        for place in 0..<Int(run.width) {
-            let count = counters[first &+ place]
-            if count > 0 {
-                writer.append(
-                    run.base &+ Int32(truncatingIfNeeded: place), count: count, after: &previous, to: &span)
-            }
-        }
-        if !zerosFirst, run.zeros > 0 { writer.append(0, count: run.zeros, after: &previous, to: &span) }
-        bytes.removeLast(bytes.count - writer.position)
+        encoder.write(run, counters, buckets)
     }
 
     /// The sketch as a value of its own.
@@ -275,7 +263,15 @@ public struct SketchArena: ~Copyable, Sendable {
         // The spare counters go to both sides, but a run never reaches zero: that has a counter of its own.
         var base = first - (width - (end - first)) / 2
         if first > 0 { base = max(base, 1) } else { base = min(base, -width) }
+        if old.width == 0, sketch < hints.count {
+            let hint = hints[sketch]
+            if hint.width > 0, first >= hint.base, end <= hint.base + Int32(hint.width) {
+                base = hint.base
+                width = Int32(hint.width)
+            }
+        }
         let offset = counters.count
+        HugePages.reserve(&counters, offset + Int(width))
         counters.append(contentsOf: repeatElement(0, count: Int(width)))
         for place in 0..<Int(old.width) {
             counters[offset + Int(old.base - base) + place] = counters[Int(old.offset) + place]

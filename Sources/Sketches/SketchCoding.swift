@@ -48,14 +48,16 @@ public enum SketchCoding {
         _ bytes: ArraySlice<UInt8>, _ take: (Int32, UInt64) -> Void
     ) throws(SketchDecodingError) {
         guard !bytes.isEmpty else { return }
-        var position = bytes.startIndex
-        let buckets = try varint(bytes, &position)
-        guard buckets >= 1, buckets <= UInt64(bucketsMax), buckets <= UInt64(bytes.count) else {
+        let span = bytes.span
+        let end = span.count
+        var position = 0
+        let buckets = try varint(span, &position, end)
+        guard buckets >= 1, buckets <= UInt64(bucketsMax), buckets <= UInt64(end) else {
             throw .tooManyBuckets(buckets)
         }
         var key = Int64.min
         for index in 0..<buckets {
-            let raw = try varint(bytes, &position)
+            let raw = try varint(span, &position, end)
             guard raw <= UInt64(UInt32.max) else { throw .badKey }
             if index == 0 {
                 let bits = UInt32(truncatingIfNeeded: raw)
@@ -64,27 +66,27 @@ public enum SketchCoding {
                 key += Int64(raw) + 1
             }
             guard abs(key) <= Int64(SketchKey.rawMax) else { throw .badKey }
-            let count = try varint(bytes, &position)
+            let count = try varint(span, &position, end)
             guard count > 0 else { throw .emptyBucket }
             take(Int32(key), count)
         }
-        guard position == bytes.endIndex else { throw .trailingBytes(bytes.endIndex - position) }
+        guard position == end else { throw .trailingBytes(end - position) }
     }
 
     @inline(__always)
-    private static func varint(
-        _ bytes: ArraySlice<UInt8>, _ position: inout Int
+    static func varint(
+        _ bytes: Span<UInt8>, _ position: inout Int, _ end: Int
     ) throws(SketchDecodingError) -> UInt64 {
-        guard position < bytes.endIndex else { throw .truncated }
+        guard position < end else { throw .truncated }
         let first = bytes[position]
-        position += 1
+        position &+= 1
         if first < 0x80 { return UInt64(first) }
         var value = UInt64(first & 0x7f)
         var shift: UInt64 = 7
         while true {
-            guard position < bytes.endIndex else { throw .truncated }
+            guard position < end else { throw .truncated }
             let byte = bytes[position]
-            position += 1
+            position &+= 1
             guard shift < 63 || byte <= 1 else { throw .oversizedNumber }
             value |= UInt64(byte & 0x7f) << shift
             if byte < 0x80 { return value }
@@ -122,40 +124,6 @@ extension QuantileSketch {
             SketchCoding.append(next: key, after: previous, count: bucket.count, to: &bytes)
             previous = key
         }
-    }
-}
-
-extension SketchCoding {
-    /// Three quantiles of an encoded sketch without making the sketch; as `QuantileSketch.quantile`.
-    ///
-    /// - Parameter shares: ascending, 0...1.
-    /// - Returns: `nil` for the empty sketch.
-    public static func quantiles(
-        _ shares: (Double, Double, Double), of bytes: ArraySlice<UInt8>, clampedTo range: ClosedRange<Double>?
-    ) throws(SketchDecodingError) -> (Double, Double, Double)? {
-        var total: UInt64 = 0
-        try decode(bytes) { _, count in total = saturatingSum(total, count) }
-        guard total > 0 else { return nil }
-        let ranks: InlineArray<3, UInt64> = [
-            QuantileSketch.rank(shares.0, of: total), QuantileSketch.rank(shares.1, of: total),
-            QuantileSketch.rank(shares.2, of: total),
-        ]
-        var found = InlineArray<3, Int32>(repeating: 0)
-        var next = 0
-        var seen: UInt64 = 0
-        try decode(bytes) { key, count in
-            seen = saturatingSum(seen, count)
-            while next < 3, seen > ranks[next] {
-                found[next] = key
-                next += 1
-            }
-            // Only saturated counts end before the last rank.
-            if next < 3 { found[next] = key }
-        }
-        func value(_ place: Int) -> Double {
-            QuantileSketch.clamped(SketchKey(rawValue: found[place]).value, to: range)
-        }
-        return (value(0), value(1), value(2))
     }
 }
 

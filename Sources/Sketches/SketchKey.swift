@@ -51,6 +51,10 @@ public struct SketchKey: Hashable, Comparable, Sendable {
         let sub = index & 63
         let exponent = Int((index - sub) / 64)
         let bits = BucketTable.bounds[Int(sub)]
+        // The same number as below, without a call.
+        if exponent >= -1_022, exponent <= 1_023 {
+            return Double(bitPattern: UInt64(exponent + 1_023) << 52 | bits)
+        }
         // The table holds the mantissas that are rounded down: a bound is at most one unit in the last place low.
         return Double(
             sign: .plus, exponent: exponent, significand: 1 + Double(bits) / 4_503_599_627_370_496)

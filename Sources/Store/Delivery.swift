@@ -102,8 +102,13 @@ public struct DeadLetter: Sendable, Hashable {
 public protocol DeliveryStore: Sendable {
     /// Makes the endpoint known. A new one starts after the newest window, or at `.start` if `fromBeginning`.
     /// Endpoints that are not in the configuration any more keep their cursor for a week.
+    ///
+    /// - Parameter cut: says how the endpoint's settings cut a window into parts. Where it is not what it was, parts
+    ///   have other borders, and the window that is half delivered begins again with its first part: nothing is left
+    ///   out, and its first rows may come twice.
     func openCursor(
-        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        endpoint: String, fromBeginning: Bool, cut: String,
+        reply: @escaping @Sendable (DeliveryPosition?) -> Void
     )
 
     /// The next windows after a position that the selection wants, oldest first.

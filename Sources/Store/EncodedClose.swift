@@ -39,6 +39,8 @@ struct EncodedClose: Sendable {
     var topology: TopologySnapshot
     var ledger: Ledger
     var events: [EncodedEvent]
+    /// One a shard; empty: those of an earlier closing stay.
+    var checkpoints: [Data]
 
     /// - Parameter ladder: the stream's resolutions, ascending.
     init(_ close: WindowClose, ladder: [Int64], zstd: borrowing Zstd) throws(StoreError) {
@@ -53,6 +55,8 @@ struct EncodedClose: Sendable {
         }
         events = []
         for event in close.events { events.append(try EncodedEvent(event, zstd: zstd)) }
+        checkpoints = []
+        for checkpoint in close.checkpoints { checkpoints.append(Data(try zstd.compress(checkpoint))) }
     }
 }
 

@@ -151,20 +151,26 @@ public struct EventQuery: Sendable {
     public var fromMs: Int64
     public var toMs: Int64
     public var kinds: Set<EventKind>
-    /// Only events with a larger `StoredEvent.id`.
-    public var afterID: Int64
+    public var entity: String?
+    public var job: String?
+    /// Only events with a larger `StoredEvent.id`, in the order of these numbers: an event may be told long after
+    /// its time. Without it they come in the order of time.
+    public var afterID: Int64?
     public var limit: Int
     /// Newest first, and the newest ones when there are more than `limit`; else oldest first.
     public var newestFirst: Bool
 
     public init(
         stream: StreamID? = nil, fromMs: Int64 = .min, toMs: Int64 = .max, kinds: Set<EventKind> = [],
-        afterID: Int64 = 0, limit: Int = 1_000, newestFirst: Bool = false
+        entity: String? = nil, job: String? = nil, afterID: Int64? = nil, limit: Int = 1_000,
+        newestFirst: Bool = false
     ) {
         self.stream = stream
         self.fromMs = fromMs
         self.toMs = toMs
         self.kinds = kinds
+        self.entity = entity
+        self.job = job
         self.afterID = afterID
         self.limit = limit
         self.newestFirst = newestFirst

@@ -10,11 +10,12 @@ extension HistoryStore {
     }
 
     public func openCursor(
-        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        endpoint: String, fromBeginning: Bool, cut: String,
+        reply: @escaping @Sendable (DeliveryPosition?) -> Void
     ) {
         let ticket = ticket()
         onWriter { writer in
-            let position = writer.openCursor(endpoint, fromBeginning: fromBeginning)
+            let position = writer.openCursor(endpoint, fromBeginning: fromBeginning, cut: cut)
             writer.give(ticket) { reply(position) }
         }
     }
@@ -80,7 +81,7 @@ extension HistoryStore {
 }
 
 extension StoreWriter {
-    func openCursor(_ endpoint: String, fromBeginning: Bool) -> DeliveryPosition? {
+    func openCursor(_ endpoint: String, fromBeginning: Bool, cut: String) -> DeliveryPosition? {
         openedEndpoints.insert(endpoint)
         let nowMs = clock.nowMs()
         return attempt(.cursor) { db in
@@ -90,10 +91,12 @@ extension StoreWriter {
                 : try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
             try db.execute(
                 sql: """
-                    INSERT INTO endpoints (name, sequence, parts, created_ms, opened_ms) VALUES (?1, ?2, 0, ?3, ?3)
-                    ON CONFLICT (name) DO UPDATE SET opened_ms = excluded.opened_ms
+                    INSERT INTO endpoints (name, sequence, parts, cut, created_ms, opened_ms)
+                    VALUES (?1, ?2, 0, ?4, ?3, ?3)
+                    ON CONFLICT (name) DO UPDATE SET opened_ms = excluded.opened_ms, cut = excluded.cut,
+                        parts = CASE WHEN cut = excluded.cut THEN parts ELSE 0 END
                     """,
-                arguments: [endpoint, start, nowMs])
+                arguments: [endpoint, start, nowMs, cut])
             let row = try Row.fetchOne(
                 db, sql: "SELECT sequence, parts FROM endpoints WHERE name = ?", arguments: [endpoint])
             return row.map { DeliveryPosition(sequence: $0["sequence"], parts: $0["parts"]) } ?? .start

@@ -65,8 +65,17 @@ struct EventReader {
     let query: EventQuery
 
     func read(_ reader: borrowing WindowReader) throws -> [StoredEvent] {
-        var condition = "time_ms >= ? AND time_ms < ? AND events.id > ?"
-        var arguments: StatementArguments = [query.fromMs, query.toMs, query.afterID]
+        var condition = "time_ms >= ? AND time_ms < ?"
+        var arguments: StatementArguments = [query.fromMs, query.toMs]
+        if let after = query.afterID {
+            condition += " AND events.id > ?"
+            arguments += [after]
+        }
+        for (column, value) in [("entity", query.entity), ("job", query.job)] {
+            guard let value else { continue }
+            condition += " AND \(column) = ?"
+            arguments += [value]
+        }
         if let stream = query.stream {
             condition += " AND streams.name = ?"
             arguments += [stream.name]
@@ -76,9 +85,8 @@ struct EventReader {
             condition += " AND kind IN (\(kinds.joined(separator: ",")))"
         }
         let direction = query.newestFirst ? "DESC" : "ASC"
-        // Following goes by number: an event may be told long after its time.
         let order =
-            query.afterID > 0 ? "events.id \(direction)" : "time_ms \(direction), events.id \(direction)"
+            query.afterID != nil ? "events.id \(direction)" : "time_ms \(direction), events.id \(direction)"
         let rows = try Row.fetchCursor(
             reader.db,
             sql: """

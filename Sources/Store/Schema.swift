@@ -7,6 +7,19 @@ enum Schema {
         migrator.registerMigration("v1") { db in
             for statement in v1 { try db.execute(sql: statement) }
         }
+        migrator.registerMigration("v2") { db in
+            // How the endpoint's settings cut a window into parts: `parts` counts only under the same ones.
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN cut TEXT NOT NULL DEFAULT ''")
+        }
+        migrator.registerMigration("v3") { db in
+            // What the shards remember of series, as of the closing that wrote it: one row a shard, only the newest.
+            try db.execute(
+                sql: """
+                    CREATE TABLE checkpoints (
+                        stream INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
+                        PRIMARY KEY (stream, number))
+                    """)
+        }
         return migrator
     }
 

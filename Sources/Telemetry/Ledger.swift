@@ -27,7 +27,8 @@ public enum DropReason: Int, CaseIterable, Sendable, Hashable {
     }
 }
 
-/// The account of a stream's samples: received = aggregated + the sum of the drops + in flight.
+/// The account of a stream's samples: received = aggregated + the sum of the drops + in flight. A sample is in flight
+/// until the window in which it counts is committed.
 public struct Ledger: Sendable, Equatable {
     public var received: Int64 = 0
     public var aggregated: Int64 = 0

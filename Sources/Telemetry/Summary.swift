@@ -147,6 +147,9 @@ public struct WindowClose: Sendable {
     /// Totals since the stream began, at this closing.
     public var ledger: Ledger
     public var events: [Event]
+    /// What the shards remember of counters and sticky gauges, in an encoding of their own; one a shard, and none with
+    /// most closings. To be kept with this closing, and given back when the stream is opened again.
+    public var checkpoints: [[UInt8]] = []
 
     public init(
         stream: StreamID, closedThroughMs: Int64, windows: [WindowSummary], topology: TopologySnapshot,

@@ -174,6 +174,7 @@ public final class Topology: Sendable {
     public func snapshot() -> TopologySnapshot { state.withLock { $0.snapshot } }
     public var version: Int { state.withLock { $0.snapshot.version } }
     public func nodeIndex(_ name: String) -> Int32? { state.withLock { $0.nodeIndex[name] } }
+    public func nodeName(_ node: Int32) -> String { state.withLock { $0.snapshot.nodeNames[Int(node)] } }
     public func rackOfNode(_ node: Int32) -> Int32 { state.withLock { $0.snapshot.nodeRack[Int(node)] } }
     public func nodes(ofRack rack: Int32) -> [Int32] { state.withLock { $0.nodesOfRack[Int(rack)] } }
     public func gpus(ofNode node: Int32) -> [Int32] { state.withLock { $0.gpusOfNode[Int(node)] } }

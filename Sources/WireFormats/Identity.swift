@@ -12,10 +12,11 @@ public struct SeriesIdentity: Hashable, Sendable {
     }
 }
 
-/// Makes identities: 128 bits out of two independent chains of 64 x 64 -> 128 bit multiplications (the round function
-/// of wyhash). All factors are secret, otherwise a chosen word could make a product zero and hide what came before it.
+/// Makes identities: 128 bits of state in each of four lanes, into which 16 bytes go with one multiplication of
+/// 64 x 64 -> 128 bits (the round function of komihash). All starting states are secret, otherwise a chosen word could
+/// make a factor zero and hide what came before it.
 public struct IdentityHasher: Sendable {
-    private let keys: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
+    private let keys: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64)
 
     /// - Parameter seed: 128 random bits, new in each process.
     public init(seed: (UInt64, UInt64)) {
@@ -28,7 +29,9 @@ public struct IdentityHasher: Sendable {
             word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
             return word ^ word >> 31
         }
-        keys = (next(0), next(seed.1), next(0), next(seed.1), next(0), next(seed.1))
+        keys = (
+            next(0), next(seed.1), next(0), next(seed.1), next(0), next(seed.1), next(0), next(seed.1)
+        )
     }
 
     /// A hasher with a seed from the system.
@@ -39,40 +42,105 @@ public struct IdentityHasher: Sendable {
 
     /// - Parameter salt: tells apart who sends (series belong to a sender) and in which format.
     public func identity(_ bytes: RawSpan, _ range: Range<Int>, salt: UInt64) -> SeriesIdentity {
-        var first = keys.0 &+ salt
-        var second = keys.1 ^ salt &* 0x9E37_79B9_7F4A_7C15
-        var third = keys.2
-        var fourth = keys.3
-        var offset = range.lowerBound
-        let end = range.upperBound
-        while end &- offset >= 32 {
-            let a = bytes.littleEndian(offset, as: UInt64.self)
-            let b = bytes.littleEndian(offset &+ 8, as: UInt64.self)
-            let c = bytes.littleEndian(offset &+ 16, as: UInt64.self)
-            let d = bytes.littleEndian(offset &+ 24, as: UInt64.self)
-            first = Self.fold(a ^ keys.4, b ^ first)
-            second = Self.fold(b ^ keys.5, a ^ second)
-            third = Self.fold(c ^ keys.4, d ^ third)
-            fourth = Self.fold(d ^ keys.5, c ^ fourth)
-            offset &+= 32
+        bytes.extracting(range).withUnsafeBytes { buffer in
+            // An empty span may have no address; nothing is read then.
+            withUnsafeBytes(of: UInt64(0)) { none in
+                let start = buffer.baseAddress ?? none.baseAddress
+                return start.map { identity($0, buffer.count, salt: salt) } ?? SeriesIdentity(high: 0, low: 0)
+            }
         }
-        while end &- offset >= 8 {
-            let a = bytes.littleEndian(offset, as: UInt64.self)
-            first = Self.fold(a ^ keys.4, first ^ keys.2)
-            second = Self.fold(a ^ keys.5, second ^ keys.3)
-            offset &+= 8
+    }
+
+    /// The same of `count` bytes in raw memory, for the walks that have checked their bounds already.
+    @inline(__always)
+    func identity(_ bytes: UnsafeRawPointer, _ count: Int, salt: UInt64) -> SeriesIdentity {
+        var first = Lane(x: keys.0 &+ salt, y: keys.1 ^ salt &* 0x9E37_79B9_7F4A_7C15)
+        var offset = 0
+        if count >= 64 {
+            var second = Lane(x: keys.2, y: keys.3)
+            var third = Lane(x: keys.4, y: keys.5)
+            var fourth = Lane(x: keys.6, y: keys.7)
+            repeat {
+                first.take(Self.word(bytes, offset), Self.word(bytes, offset &+ 8))
+                second.take(Self.word(bytes, offset &+ 16), Self.word(bytes, offset &+ 24))
+                third.take(Self.word(bytes, offset &+ 32), Self.word(bytes, offset &+ 40))
+                fourth.take(Self.word(bytes, offset &+ 48), Self.word(bytes, offset &+ 56))
+                offset &+= 64
+            } while count &- offset >= 64
+            first.x ^= second.x ^ third.x ^ fourth.x
+            first.y ^= second.y ^ third.y ^ fourth.y
         }
-        var tail: UInt64 = 0
-        while offset < end {
-            tail = tail << 8 | UInt64(bytes.byte(offset))
-            offset &+= 1
+        while count &- offset >= 16 {
+            first.take(Self.word(bytes, offset), Self.word(bytes, offset &+ 8))
+            offset &+= 16
         }
-        let length = UInt64(truncatingIfNeeded: range.count)
-        first = Self.fold(tail ^ keys.4 ^ third, first ^ length)
-        second = Self.fold(tail ^ keys.5 ^ fourth, second &+ length)
-        return SeriesIdentity(
-            high: Self.fold(first ^ keys.0, second ^ keys.1 ^ third),
-            low: Self.fold(second ^ keys.2, first ^ keys.3 ^ fourth))
+        if offset < count {
+            // At the end 8 or 16 bytes may be seen a second time, which does no harm: the length goes in as well.
+            if count >= 16 {
+                first.take(Self.word(bytes, count &- 16), Self.word(bytes, count &- 8))
+            } else if count >= 8 {
+                first.take(Self.word(bytes, 0), Self.word(bytes, count &- 8))
+            } else {
+                var few: UInt64 = 0
+                while offset < count {
+                    few = few << 8 | UInt64(bytes.load(fromByteOffset: offset, as: UInt8.self))
+                    offset &+= 1
+                }
+                first.take(few, few)
+            }
+        }
+        first.take(UInt64(truncatingIfNeeded: count) ^ keys.2, keys.4)
+        first.take(keys.3, keys.5)
+        return SeriesIdentity(high: first.x, low: first.y)
+    }
+
+    private struct Lane {
+        var x: UInt64
+        var y: UInt64
+
+        @inline(__always)
+        mutating func take(_ a: UInt64, _ b: UInt64) {
+            let product = (x ^ a).multipliedFullWidth(by: y ^ b)
+            y = y &+ product.high
+            x = product.low ^ y
+        }
+    }
+
+    /// One label out of the identities of its name and its value; labels are added up, so that their order does not
+    /// matter.
+    @inline(__always)
+    func pair(_ name: SeriesIdentity, _ value: SeriesIdentity) -> SeriesIdentity {
+        SeriesIdentity(
+            high: Self.fold(name.high &+ keys.0, value.high ^ keys.1),
+            low: Self.fold(name.low &+ keys.2, value.low ^ keys.3))
+    }
+
+    /// A series out of the sum of its labels.
+    @inline(__always)
+    func series(_ sum: SeriesIdentity, labelCount: Int, salt: UInt64) -> SeriesIdentity {
+        var lane = Lane(x: keys.6 &+ salt, y: keys.7 ^ UInt64(truncatingIfNeeded: labelCount))
+        lane.take(sum.high, keys.0)
+        lane.take(sum.low, keys.1)
+        lane.take(keys.2, keys.3)
+        return SeriesIdentity(high: lane.x, low: lane.y)
+    }
+
+    /// The hash of a text, wherever it stands. No series has it: salts of series are numbers of senders.
+    @inline(__always)
+    func text(_ bytes: RawSpan, _ range: Range<Int>) -> SeriesIdentity {
+        identity(bytes, range, salt: .max)
+    }
+
+    /// Joins what was hashed apart, in this order.
+    public func joined(_ first: SeriesIdentity, _ second: SeriesIdentity) -> SeriesIdentity {
+        SeriesIdentity(
+            high: Self.fold(first.high ^ keys.4, second.high &+ keys.3) &+ second.low,
+            low: Self.fold(first.low ^ keys.5, second.low &+ keys.1) &+ second.high)
+    }
+
+    @inline(__always)
+    private static func word(_ bytes: UnsafeRawPointer, _ offset: Int) -> UInt64 {
+        UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 
     @inline(__always)

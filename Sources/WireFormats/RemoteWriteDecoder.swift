@@ -20,24 +20,32 @@ public enum RemoteWriteDecoder {
         request.removeAll()
         guard body.byteCount <= Int(Int32.max) else { throw WireError(.tooLarge, at: 0) }
         var offset = 0
-        let end = body.byteCount
-        while offset < end {
-            let start = offset
-            let tag = try Proto.varint(body, &offset, end)
-            if tag == Proto.tag(1, .bytes) {
-                let length = try Proto.length(body, &offset, end)
-                let range = offset..<offset + length
-                try series(body, range, hasher, salt, samplesMax, &request)
-                offset = range.upperBound
-            } else {
-                if tag >> 3 == 1 { throw WireError(.badWireType, at: start) }
-                if tag == Proto.tag(3, .bytes) { request.metadata += 1 }
-                try Proto.skip(tag, body, &offset, end, at: start)
-            }
+        while offset < body.byteCount {
+            try field(body, &offset, hasher, salt, samplesMax, &request)
         }
     }
 
-    private static func series(
+    /// One field of the message, with all checks.
+    static func field(
+        _ body: RawSpan, _ offset: inout Int, _ hasher: IdentityHasher, _ salt: UInt64, _ samplesMax: Int,
+        _ request: inout WriteRequest
+    ) throws(WireError) {
+        let start = offset
+        let end = body.byteCount
+        let tag = try Proto.varint(body, &offset, end)
+        if tag == Proto.tag(1, .bytes) {
+            let length = try Proto.length(body, &offset, end)
+            let range = offset..<offset + length
+            try series(body, range, hasher, salt, samplesMax, &request)
+            offset = range.upperBound
+        } else {
+            if tag >> 3 == 1 { throw WireError(.badWireType, at: start) }
+            if tag == Proto.tag(3, .bytes) { request.metadata += 1 }
+            try Proto.skip(tag, body, &offset, end, at: start)
+        }
+    }
+
+    static func series(
         _ body: RawSpan, _ range: Range<Int>, _ hasher: IdentityHasher, _ salt: UInt64, _ samplesMax: Int,
         _ request: inout WriteRequest
     ) throws(WireError) {
@@ -103,7 +111,7 @@ public enum RemoteWriteDecoder {
     }
 
     @inline(__always)
-    private static func sample(_ body: RawSpan, _ range: Range<Int>) throws(WireError) -> TimedValue {
+    static func sample(_ body: RawSpan, _ range: Range<Int>) throws(WireError) -> TimedValue {
         var offset = range.lowerBound
         let end = range.upperBound
         var sample = TimedValue(timeMs: 0, value: 0)
@@ -148,7 +156,7 @@ public enum RemoteWriteDecoder {
         return labels.finish()
     }
 
-    private static func label(
+    static func label(
         _ body: RawSpan, _ range: Range<Int>
     ) throws(WireError) -> (name: Range<Int>, value: Range<Int>) {
         var offset = range.lowerBound

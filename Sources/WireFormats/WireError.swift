@@ -7,6 +7,9 @@ public struct WireError: Error, Sendable, Hashable, CustomStringConvertible {
         case badFieldNumber = "a field has the number 0"
         case badWireType = "a field has a wire type that does not belong there"
         case tooManySamples = "there are more samples than one request may bring"
+        case tooManySymbols = "there are more strings than one request may bring"
+        case badReference = "a label refers to a string that is not there"
+        case oddReferences = "a label has a name and no value"
         case tooLarge = "the message is too large"
     }
 

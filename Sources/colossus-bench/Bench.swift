@@ -28,6 +28,9 @@ struct Bench: ParsableCommand {
     @Flag(help: "One JSON object a line instead of the table.")
     var json = false
 
+    @Option(help: "Only receives on this port, until it is ended: for a load generator from outside.")
+    var serve: Int?
+
     func validate() throws {
         guard (1...100).contains(rounds) else { throw ValidationError("Rounds are 1 to 100.") }
     }
@@ -39,6 +42,7 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
+        if let serve { return try IngestHost.serve(port: serve) }
         var results: [String: Series] = [:]
         var order: [String] = []
         for round in 1...rounds {

@@ -41,7 +41,8 @@ final class CountingSink: SummarySink {
 
 /// Raised once, waited for by the main thread (which is no worker of Dispatch).
 final class Signal: Sendable {
-    private let isRaised = Atomic<Bool>(false)
-    func raise() { isRaised.store(true, ordering: .releasing) }
-    func wait() { while !isRaised.load(ordering: .acquiring) { BenchCore.pause() } }
+    private let flag = Atomic<Bool>(false)
+    func raise() { flag.store(true, ordering: .releasing) }
+    var isRaised: Bool { flag.load(ordering: .acquiring) }
+    func wait() { while !isRaised { BenchCore.pause() } }
 }

@@ -1,3 +1,4 @@
+import Aggregation
 import ControlAPI
 import Store
 import Telemetry
@@ -91,22 +92,17 @@ extension Daemon {
         var stream: StreamID?
         if let name = request.stream { stream = try await self.stream(named: name, in: store) }
         let follows = request.after != nil
-        let narrow = request.entity != nil || request.job != nil
         let query = EventQuery(
             stream: stream, fromMs: request.from?.ms ?? .min, toMs: request.to.map { $0.ms + 1 } ?? .max,
-            kinds: kinds, afterID: request.after ?? 0,
-            limit: narrow ? ControlLimits.rowsMax : request.limit + 1, newestFirst: !follows)
-        let found = try await store.events(query)
-        let matching = found.filter { stored in
-            (request.entity ?? stored.event.entity) == stored.event.entity
-                && (request.job ?? stored.event.job) == stored.event.job
-        }
-        let shown = matching.prefix(request.limit)
+            kinds: kinds, entity: request.entity, job: request.job, afterID: request.after,
+            limit: request.limit + 1, newestFirst: !follows)
+        // Who follows later goes on after what is there now, matching or not; what is stored meanwhile comes then.
+        let newest = follows ? Int64.max : try await store.newestEvent()
+        let found = try await store.events(query).filter { $0.id <= newest }
+        let shown = found.prefix(request.limit)
         let rows = (follows ? Array(shown) : shown.reversed()).map { EventRow($0.event, sequence: $0.id) }
-        let isCut = matching.count > shown.count
-        // Who follows goes on after what was looked at, matching or not, but not past what was cut off.
-        let looked = isCut && follows ? rows.last?.sequence : found.map(\.id).max()
-        return EventsReply(events: rows, next: looked ?? request.after ?? 0, truncated: isCut)
+        let next = request.after.map { rows.last?.sequence ?? $0 } ?? newest
+        return EventsReply(events: rows, next: next, truncated: found.count > shown.count)
     }
 
     /// The stream a request means: the one it names, else the measured one if it has windows, else the newest run.
@@ -142,5 +138,22 @@ extension Daemon {
     private static func floor(_ value: Int64, _ length: Int64) -> Int64 {
         let rest = value % length
         return value - (rest < 0 ? rest + length : rest)
+    }
+}
+
+extension Daemon {
+    /// Events of the measured stream do not wait for the next closing, which may be far away when nobody sends
+    /// telemetry. Those of a simulated run are stored with its windows, so that a restart finds both or none.
+    func keepEvents() async {
+        guard let parts, !isKeepingEvents else { return }
+        let events = parts.core.takePendingEvents(parts.measured)
+        guard !events.isEmpty else { return }
+        isKeepingEvents = true
+        defer { isKeepingEvents = false }
+        do {
+            try await parts.store.save(events, nowMs: WallClock.system.nowMs())
+        } catch {
+            parts.core.putBack(events, stream: parts.measured)
+        }
     }
 }

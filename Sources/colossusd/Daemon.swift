@@ -29,6 +29,7 @@ actor Daemon {
     var rates = SampleRates()
     private var stopRequest: CheckedContinuation<Void, Never>?
     private var isStopRequested = false
+    var isKeepingEvents = false
 
     init(settings: DaemonSettings, places: DaemonPlaces, threshold: LogThreshold) {
         self.settings = settings
@@ -117,6 +118,7 @@ actor Daemon {
         guard state == .running else { return }
         measureRates()
         notifier.status(await statusLine())
+        await keepEvents()
     }
 }
 

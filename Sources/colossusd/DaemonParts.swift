@@ -98,6 +98,9 @@ struct DaemonParts: Sendable {
         }
     }
 
+    /// What shards remember costs some bytes a series; a minute of a counter's growth is the most that is uncertain.
+    private static let checkpointEveryMs: Int64 = 60_000
+
     // MARK: One function a part
 
     private static func shardCount(_ settings: DaemonSettings) -> Int {
@@ -125,10 +128,13 @@ struct DaemonParts: Sendable {
         var spec = StreamSpec(id: .measured, site: settings.inventory.site)
         spec.plan = WindowPlan(
             finestMs: windows.finestMs, rollupsMs: windows.rollupsMs, latenessMs: windows.latenessMs,
-            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs)
+            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs,
+            reviseWithinMs: windows.reviseWithinMs)
         spec.levels = Set(settings.aggregation.measuredLevels)
         spec.openRollups = try await store.openRollups(.measured, ladder: windows.resolutionsMs)
         spec.openEvents = try await OpenEvents.read(.measured, store)
+        spec.checkpointEveryMs = max(windows.finestMs, Self.checkpointEveryMs)
+        spec.checkpoints = try await Checkpoints.read(.measured, store, Logger(label: "store"))
         let record = try await store.stream(.measured)
         spec.closedThroughMs = record?.closedThroughMs
         spec.ledger = record?.ledger ?? Ledger()

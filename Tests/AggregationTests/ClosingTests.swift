@@ -28,7 +28,7 @@ import Testing
         await harness.settle()
         let status = harness.core.status(harness.stream)
         #expect(status?.ledger[.late] == 0)
-        #expect(status?.ledger.aggregated == 40)
+        #expect(status?.ledger.inFlight == 40)
         #expect(status?.senders.map(\.id.rawValue) == [1, 2])
         #expect(status?.senders.last?.skewMs == -395_000)
     }
@@ -41,7 +41,7 @@ import Testing
         let finest = harness.sink.windows(10_000)
         #expect(finest.map(\.startMs) == (0..<5).map { Self.start + $0 * 10_000 })
         #expect(finest.map { $0.level(.site)?.gpus.reporting } == [[10], [0], [0], [0], [0]])
-        #expect(finest.map(\.coverage) == [1, 0, 0, 0, 0])
+        #expect(finest.map(\.coverage) == [0.5, 0, 0, 0, 0])
         #expect(harness.sink.closes.last?.closedThroughMs == Self.start + 50_000)
 
         let empty = CoreHarness(
@@ -118,8 +118,8 @@ import Testing
                 #expect(one.levels == other.levels, "\(resolution) \(one.startMs - Self.start)")
             }
         }
-        // The totals go on; what is delivered again (240 to 260 s) counts again.
-        #expect(after.sink.closes.last?.ledger.aggregated == 2_720)
+        // The totals go on, and nothing counts twice: what was in flight died with its process, and came again.
+        #expect(after.sink.closes.last?.ledger.aggregated == 2_640)
     }
 
     @Test("in the middle of a minute too")
@@ -170,7 +170,7 @@ import Testing
         await harness.settle()
         let ledger = harness.core.status(harness.stream)?.ledger
         #expect(ledger?.received == 40)
-        #expect(ledger?.aggregated == 20)
+        #expect(ledger?.inFlight == 20)
         #expect(ledger?[.duplicate] == 20)
         #expect(harness.core.offer(batches) == .accepted)
     }

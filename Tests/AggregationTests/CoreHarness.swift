@@ -74,11 +74,14 @@ final class CoreHarness: Sendable {
         var gpu: Int
         var field: FieldIndex
         var source: Int
+        var spelling: Int
     }
 
     private struct State {
         var slots: [Series: UInt32] = [:]
         var nextSlot: [Int: UInt32] = [:]
+        /// Slots of each shard that were given back.
+        var free: [Int: [UInt32]] = [:]
         var detected: [Event] = []
         var nowMs = CoreHarness.startMs
     }
@@ -136,14 +139,15 @@ final class CoreHarness: Sendable {
 
     /// Registers what is new, and makes the batches of one request.
     func batches(
-        _ samples: [TestSample], sender: UInt32 = 1, arrivalMs: Int64? = nil, source: Int = 0
+        _ samples: [TestSample], sender: UInt32 = 1, arrivalMs: Int64? = nil, source: Int = 0,
+        spelling: Int = 0
     ) -> [SampleBatch] {
         let baseMs = samples.first?.timeMs ?? 0
         var made: [Int: SampleBatch] = [:]
         for sample in samples {
             let rack = topology.rackOfNode(Int32(sample.node))
             let shard = core.shard(stream: stream, rack: rack, node: Int32(sample.node))
-            let slot = self.slot(sample, rack, shard, source)
+            let slot = self.slot(sample, rack, shard, source, spelling)
             made[
                 shard,
                 default: SampleBatch(
@@ -158,10 +162,11 @@ final class CoreHarness: Sendable {
     /// Delivers a request, and tells of its newest time.
     @discardableResult
     func deliver(
-        _ samples: [TestSample], sender: UInt32 = 1, arrivalMs: Int64? = nil, source: Int = 0
+        _ samples: [TestSample], sender: UInt32 = 1, arrivalMs: Int64? = nil, source: Int = 0,
+        spelling: Int = 0
     ) -> Admission {
         let admission = core.offer(
-            batches(samples, sender: sender, arrivalMs: arrivalMs, source: source))
+            batches(samples, sender: sender, arrivalMs: arrivalMs, source: source, spelling: spelling))
         if admission == .accepted, let newest = samples.map(\.timeMs).max() {
             observe(sender: sender, newestMs: newest, arrivalMs: arrivalMs)
         }
@@ -189,22 +194,56 @@ final class CoreHarness: Sendable {
         await withCheckedContinuation { continuation in core.finish(stream) { continuation.resume() } }
     }
 
-    private func slot(_ sample: TestSample, _ rack: Int32, _ shard: Int, _ source: Int) -> UInt32 {
+    /// Uses slots again, as a registry does.
+    func givesSlotsBack() {
+        core.onSilent { [weak self] silent in
+            guard let self else { return }
+            let slots = Set(silent.slots)
+            state.withLock { state in
+                state.slots = state.slots.filter { series, slot in
+                    self.shard(series.node) != silent.shard || !slots.contains(slot)
+                }
+            }
+            core.retire(silent.slots, stream: stream, shard: silent.shard)
+            state.withLock { $0.free[silent.shard, default: []] += silent.slots }
+        }
+    }
+
+    /// The most slots that a shard has.
+    var slotsMax: UInt32 { state.withLock { $0.nextSlot.values.max() ?? 0 } }
+
+    private func shard(_ node: Int) -> Int {
+        core.shard(stream: stream, rack: topology.rackOfNode(Int32(node)), node: Int32(node))
+    }
+
+    private func slot(
+        _ sample: TestSample, _ rack: Int32, _ shard: Int, _ source: Int, _ spelling: Int
+    ) -> UInt32 {
         let gpu = topology.gpu(node: Int32(sample.node), ordinal: UInt8(sample.gpu))
         return state.withLock { state in
-            let series = Series(node: sample.node, gpu: sample.gpu, field: sample.field, source: source)
+            let series = Series(
+                node: sample.node, gpu: sample.gpu, field: sample.field, source: source, spelling: spelling)
             if let known = state.slots[series] { return known }
-            var first = series
-            first.source = 0
-            let slot = state.nextSlot[shard, default: 0]
-            state.nextSlot[shard] = slot + 1
+            // Any other source of the same GPU and field.
+            var first: UInt32?
+            for other in 0..<max(source, 1) where first == nil {
+                var sibling = series
+                sibling.source = other
+                first = state.slots[sibling]
+            }
+            let slot: UInt32
+            if let free = state.free[shard]?.popLast() {
+                slot = free
+            } else {
+                slot = state.nextSlot[shard, default: 0]
+                state.nextSlot[shard] = slot + 1
+            }
             state.slots[series] = slot
             core.register(
                 [
                     SeriesDescriptor(
                         slot: slot, gpu: gpu, node: Int32(sample.node), rack: rack, field: sample.field,
-                        sender: SenderID(rawValue: 1),
-                        redundantTo: source == 0 ? nil : state.slots[first])
+                        sender: SenderID(rawValue: 1), redundantTo: source == 0 ? nil : first)
                 ], stream: stream, shard: shard)
             return slot
         }

@@ -29,6 +29,35 @@ struct Oracle {
         var toMs: Int64
     }
 
+    /// What samples add to their windows: those of counters and sticky gauges by brute force from the sample before,
+    /// the others as they are.
+    static func contributions(_ samples: [TestSample]) -> [TestSample] {
+        struct Series: Hashable {
+            var node: Int
+            var gpu: Int
+            var field: FieldIndex
+        }
+        var before: [Series: Double] = [:]
+        return samples.sorted { $0.timeMs < $1.timeMs }.map { sample in
+            guard sample.field.field.kind != .gauge else { return sample }
+            let series = Series(node: sample.node, gpu: sample.gpu, field: sample.field)
+            defer { before[series] = sample.value }
+            var added = sample
+            added.value = 0
+            guard let last = before[series] else { return added }
+            if sample.field.field.kind == .stickyGauge {
+                added.value = sample.value == 0 || sample.value == last ? 0 : 1
+            } else if sample.value >= last {
+                added.value = sample.value - last
+            } else if sample.field.field.unit == "count", last > 4e9, sample.value < 1e9 {
+                added.value = sample.value + 4_294_967_296 - last
+            } else {
+                added.value = sample.value
+            }
+            return added
+        }
+    }
+
     private(set) var statistics: [Key: Statistics] = [:]
     /// GPUs heard of, by window, level, entity and job.
     private(set) var heard: [Key: Set<Int>] = [:]
@@ -38,7 +67,7 @@ struct Oracle {
         _ samples: [TestSample], windowMs: Int64, topology: TopologySnapshot, jobs: [Membership] = [],
         gpusPerNode: Int = 64
     ) {
-        for sample in samples {
+        for sample in Self.contributions(samples) {
             let start = sample.timeMs / windowMs * windowMs
             let rack = Int(topology.nodeRack[sample.node])
             let array = Int(topology.rackArray[rack])

@@ -11,7 +11,7 @@ struct ArrowTests {
         "WireFormats": ["Telemetry", "Sketches"],
         "Simulation": ["Telemetry"],
         "Playback": ["Telemetry", "Simulation", "QueueIsolation"],
-        "Receivers": ["Telemetry", "WireFormats"],
+        "Receivers": ["Telemetry", "WireFormats", "CZlib", "CZstd"],
         "QueueIsolation": [],
         "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
         "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CZstd"],
@@ -24,7 +24,7 @@ struct ArrowTests {
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
         "CCurl": [],
         "CSystemd": [],
-        "CZstd": [],
+        "CZstd": [], "CZlib": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
             "Aggregation",

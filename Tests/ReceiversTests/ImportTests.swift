@@ -1,5 +1,6 @@
 import Receivers
 import Telemetry
+import TestSupport
 import Testing
 import WireFormats
 

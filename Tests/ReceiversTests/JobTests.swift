@@ -80,37 +80,3 @@ import WireFormats
         #expect(membership.due(nowMs: 100, all: true) == [.init(job: 1, nodes: [2], timeMs: 20)])
     }
 }
-
-@Suite struct IdentityTableTests {
-    @Test("it agrees with a dictionary while there is room", arguments: [UInt64(51), 52])
-    func model(seed: UInt64) {
-        var random = SeededRandom(seed: seed)
-        var table = IdentityTable(limit: 100_000)
-        var model: [SeriesIdentity: Route] = [:]
-        for step in 0..<6_000 {
-            // Few different low bits: collisions.
-            let identity = SeriesIdentity(high: random.next() % 30, low: random.next() % 100 + 1)
-            let found = table.find(identity)
-            #expect(found == model[identity], "seed \(seed)")
-            if found == nil {
-                let route = Route(slot: UInt32(step), shard: 0)
-                table.insert(identity, route)
-                model[identity] = route
-            }
-        }
-        #expect(table.count == model.count)
-    }
-
-    @Test("it never holds more than its limit, and what is in use stays")
-    func bounded() {
-        var table = IdentityTable(limit: 1_000)
-        let kept = SeriesIdentity(high: 1, low: 1)
-        table.insert(kept, Route(slot: 9, shard: 1))
-        for index in 0..<10_000 as Range<UInt64> {
-            table.insert(SeriesIdentity(high: 2, low: index), Route())
-            #expect(table.count <= 1_000)
-            if index % 100 == 0 { #expect(table.find(kept)?.slot == 9) }
-        }
-        #expect(table.find(SeriesIdentity(high: 2, low: 0)) == nil)
-    }
-}

@@ -32,6 +32,24 @@ import Testing
         await store.close()
     }
 
+    @Test("a window that was half delivered begins again when it is cut in another way")
+    func otherCut() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in Int64(0)..<3 { await store.commit(maker.close(at: start + step * 10_000)) }
+        _ = await store.openCursor("a", fromBeginning: true, cut: "racks")
+        #expect(await store.advance("a", to: 1, parts: 4))
+        let half = DeliveryPosition(sequence: 1, parts: 4)
+        #expect(await store.openCursor("a", fromBeginning: true, cut: "racks") == half)
+        let again = DeliveryPosition(sequence: 1, parts: 0)
+        #expect(await store.openCursor("a", fromBeginning: true, cut: "racks and nodes") == again)
+        #expect(await store.advance("a", to: 1, parts: 2))
+        let other = DeliveryPosition(sequence: 1, parts: 2)
+        #expect(await store.openCursor("a", fromBeginning: true, cut: "racks and nodes") == other)
+        await store.close()
+    }
+
     @Test(
         "windows come in the order of committing, as many as asked for, and the scan goes past what is not wanted"
     )
@@ -144,7 +162,7 @@ import Testing
                 if count == 30 { continuation.resume() }
             }
             for round in 0..<10 {
-                store.openCursor(endpoint: "a", fromBeginning: true) { _ in note(round * 3) }
+                store.openCursor(endpoint: "a", fromBeginning: true, cut: "") { _ in note(round * 3) }
                 store.windows(after: .start, selection: DeliverySelection(streams: .all), limit: 10) { _ in
                     note(round * 3 + 1)
                 }

@@ -64,9 +64,9 @@ extension HistoryStore {
         await withCheckedContinuation { continuation in commit(close) { continuation.resume() } }
     }
 
-    func openCursor(_ endpoint: String, fromBeginning: Bool) async -> DeliveryPosition? {
+    func openCursor(_ endpoint: String, fromBeginning: Bool, cut: String = "") async -> DeliveryPosition? {
         await withCheckedContinuation { continuation in
-            openCursor(endpoint: endpoint, fromBeginning: fromBeginning) {
+            openCursor(endpoint: endpoint, fromBeginning: fromBeginning, cut: cut) {
                 continuation.resume(returning: $0)
             }
         }

@@ -80,8 +80,30 @@ import Testing
         #expect(events.map(\.event) == [close.events[2], close.events[0], close.events[1]])
         #expect(try await store.events(EventQuery(kinds: [.jobStart], newestFirst: true)).count == 1)
         #expect(try await store.events(EventQuery(afterID: 2)).map(\.event.nodes) == [["n1", "n2"]])
+        #expect(try await store.events(EventQuery(afterID: 0)).map(\.id) == [1, 2, 3])
+        #expect(try await store.events(EventQuery(job: "j")).map(\.event.kind) == [.jobStart])
+        #expect(try await store.events(EventQuery(entity: "node-0-0", afterID: 1)).map(\.event.gpu) == [4])
+        #expect(try await store.events(EventQuery(entity: "x' OR 1=1 --")).isEmpty)
+        #expect(try await store.newestEvent() == 3)
         #expect(try await store.events(EventQuery(fromMs: start - 1, limit: 1)).count == 1)
         #expect(try await store.events(EventQuery(stream: StreamID("sim/x"))).isEmpty)
+        await store.close()
+    }
+
+    @Test("the newest checkpoints are kept, and stay when a closing has none")
+    func checkpoints() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var maker = CloseMaker(seed: 9)
+        #expect(try await store.checkpoints(.measured) == [])
+        for (step, checkpoints) in [[[1, 2], [], [3]], [[4], [5, 6]], []].enumerated() {
+            var close = maker.close(at: start + Int64(step) * 10_000)
+            close.checkpoints = checkpoints
+            await store.commit(close)
+        }
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.checkpoints(.measured) == [[4], [5, 6]])
         await store.close()
     }
 

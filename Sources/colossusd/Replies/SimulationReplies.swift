@@ -36,7 +36,7 @@ extension SimulationStatus {
         self.init(
             run: record.name, scenario: scenario.name, seed: record.seed, state: state, speed: record.speed,
             start: UTCTime(ms: scenario.startMs), end: UTCTime(ms: scenario.endMs),
-            now: TimelineRow(timeline.point(at: position, overMs: resolution.finestWindowMs)))
+            now: TimelineRow(timeline.look(at: position, overMs: resolution.finestWindowMs)))
         windowSeconds = Double(resolution.finestWindowMs) / 1_000
         tickSeconds = Double(resolution.tickMs) / 1_000
         days = scenario.days

@@ -41,7 +41,8 @@ final class FakeStore: DeliveryStore {
     }
 
     func openCursor(
-        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        endpoint: String, fromBeginning: Bool, cut: String,
+        reply: @escaping @Sendable (DeliveryPosition?) -> Void
     ) {
         queue.async { [self] in
             let position: DeliveryPosition? = state.withLock { state in

@@ -4,19 +4,19 @@ import Glibc
 /// A plain HTTP/1.1 client on a socket, which sends exactly the bytes that it is told to.
 ///
 /// It blocks, so its calls run on a queue of their own.
-final class RawClient: Sendable {
-    struct Reply: Equatable {
-        var status = 0
-        var headers: [String: String] = [:]
-        var body = ""
+public final class RawClient: Sendable {
+    public struct Reply: Equatable, Sendable {
+        public var status = 0
+        public var headers: [String: String] = [:]
+        public var body = ""
     }
 
-    struct Failure: Error {}
+    public struct Failure: Error {}
 
     private let descriptor: CInt
     private let queue = DispatchQueue(label: "raw client")
 
-    init(port: Int) throws {
+    public init(port: Int) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw Failure() }
         // A test that waits longer than this has failed.
@@ -35,7 +35,7 @@ final class RawClient: Sendable {
 
     deinit { close(descriptor) }
 
-    func send(_ bytes: [UInt8]) async {
+    public func send(_ bytes: [UInt8]) async {
         await onQueue { descriptor in
             var sent = 0
             while sent < bytes.count {
@@ -49,13 +49,13 @@ final class RawClient: Sendable {
         }
     }
 
-    func send(_ text: String) async { await send(Array(text.utf8)) }
+    public func send(_ text: String) async { await send(Array(text.utf8)) }
 
     /// Ends this side: the server sees the end of the stream.
-    func finish() { shutdown(descriptor, CInt(SHUT_WR)) }
+    public func finish() { shutdown(descriptor, CInt(SHUT_WR)) }
 
     /// The next reply, or `nil` if the server closed the connection (or said nothing for too long).
-    func reply() async -> Reply? {
+    public func reply() async -> Reply? {
         await onQueue { descriptor in
             var head: [UInt8] = []
             while !head.suffix(4).elementsEqual("\r\n\r\n".utf8) {
@@ -78,27 +78,27 @@ final class RawClient: Sendable {
     }
 
     /// Whether the server has closed the connection.
-    func isClosed() async -> Bool {
+    public func isClosed() async -> Bool {
         await onQueue { Self.read($0, 1) == nil && errno != EAGAIN }
     }
 
-    func post(
+    public func post(
         _ path: String, _ body: [UInt8], _ headers: [String: String] = [:], host: String = "localhost"
     ) async -> Reply? {
         await send(Self.request(path, body, headers, host: host))
         return await reply()
     }
 
-    func write(_ body: [UInt8], _ headers: [String: String] = [:]) async -> Reply? {
+    public func write(_ body: [UInt8], _ headers: [String: String] = [:]) async -> Reply? {
         await post("/api/v1/write", body, Self.writeHeaders.merging(headers) { $1 })
     }
 
-    static let writeHeaders = [
+    public static let writeHeaders = [
         "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
         "X-Prometheus-Remote-Write-Version": "0.1.0",
     ]
 
-    static func request(
+    public static func request(
         _ path: String, _ body: [UInt8], _ headers: [String: String] = [:], method: String = "POST",
         host: String = "localhost"
     ) -> [UInt8] {

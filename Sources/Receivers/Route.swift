@@ -1,0 +1,47 @@
+import Telemetry
+
+/// Where the samples of a series go, or why they go nowhere. 12 bytes.
+struct Route: Sendable, Equatable {
+    var slot: UInt32 = 0
+    /// 0: the series says nothing about jobs. Else the number of its job, plus one (`NodeJobs`).
+    var job: UInt32 = 0
+    /// The shard; or the reason, from `firstReason` on.
+    private var place: UInt16 = Route.firstReason
+    /// When it was used last, in steps of `stampMs`.
+    var stamp: UInt16 = 0
+
+    private static let firstReason: UInt16 = 0xFF00
+    /// Rejections that hold for one request only.
+    private static let firstPassing: UInt16 = 0xFF80
+    static let shardsMax = Int(firstReason)
+    /// About a minute.
+    private static let stampBits: Int64 = 16
+
+    init() {}
+
+    init(slot: UInt32, job: UInt32, shard: Int) {
+        self.slot = slot
+        self.job = job
+        place = UInt16(shard)
+    }
+
+    /// - Parameter isPassing: the next request shall ask again.
+    static func rejected(_ reason: DropReason, isPassing: Bool = false) -> Route {
+        var route = Route()
+        route.place = UInt16(reason.rawValue) + (isPassing ? firstPassing : firstReason)
+        return route
+    }
+
+    @inline(__always)
+    var isRejected: Bool { place >= Self.firstReason }
+    @inline(__always)
+    var shard: Int { Int(place) }
+    var isPassing: Bool { place >= Self.firstPassing }
+    var rejection: DropReason? { isRejected ? DropReason(rawValue: Int(place & 0x7F)) : nil }
+
+    static func stamp(_ arrivalMs: Int64) -> UInt16 { UInt16(truncatingIfNeeded: arrivalMs >> stampBits) }
+    /// How many steps there are in some milliseconds, at least one.
+    static func steps(_ milliseconds: Int64) -> UInt16 {
+        UInt16(clamping: max(1, milliseconds >> stampBits))
+    }
+}

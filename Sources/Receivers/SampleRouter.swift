@@ -1,0 +1,257 @@
+import Telemetry
+import WireFormats
+
+/// Where a connection's last series stands in the learned order of its lane.
+struct LearnedPlace {
+    fileprivate var entry: UInt32 = 0
+    fileprivate var generation: UInt32 = 0
+}
+
+/// Sends the samples of requests to the batches of their shards. One for each lane; no lock is taken for what it
+/// knows.
+struct SampleRouter: ~Copyable {
+    /// What does not change.
+    struct Context {
+        var registry: SeriesRegistry
+        var hasher: IdentityHasher
+        var limits: ReceiverLimits
+    }
+
+    private let context: Context
+    private var cache: SeriesCache
+    private(set) var builder: BatchBuilder
+    private var scanner: LabelScanner
+    private var sightings: [JobSighting] = []
+
+    // Of the request at hand:
+    private var sender = SenderID(rawValue: 0)
+    private var arrivalMs: Int64 = 0
+    private var stamp: UInt16 = 0
+    private let stampsMax: UInt16
+    /// Counts requests: rejections that hold for one only carry its number.
+    private var number: UInt32 = 0
+    /// Samples that wrong guesses turned out to have besides the one.
+    private var more = 0
+
+    // For what is not known, one round after another:
+    private var unknown: [UnknownSeries?] = []
+    private var identities: [SeriesIdentity] = []
+    private var routes: [Route] = []
+    private var scratch: [UInt8] = []
+    private var reread = WriteRequest()
+
+    init(_ context: Context, stream: StreamIndex, shardCount: Int, identities: Int) {
+        self.context = context
+        cache = SeriesCache(limit: identities)
+        builder = BatchBuilder(stream: stream, shardCount: shardCount)
+        scanner = LabelScanner(limits: context.limits.labels, hasher: context.hasher)
+        stampsMax = Route.steps(context.limits.routeIdleMs)
+    }
+
+    /// Sorts the samples of a request into `builder`. Throws if labels of new series are corrupt, or if there turn
+    /// out to be too many samples.
+    ///
+    /// - Returns: false if the timestamps jump about so that it would be more batches than a request may be.
+    mutating func route(
+        _ request: borrowing WriteRequest, in bytes: RawSpan, format: SeriesFormat, sender: SenderID,
+        arrivalMs: Int64, after place: inout LearnedPlace
+    ) throws(WireError) -> Bool {
+        builder.begin(sender: sender, arrivalMs: arrivalMs, aheadMs: context.limits.aheadMs)
+        sightings.removeAll(keepingCapacity: true)
+        self.sender = sender
+        self.arrivalMs = arrivalMs
+        stamp = Route.stamp(arrivalMs)
+        number &+= 1
+        more = 0
+        var next = 0
+        var last = place.generation == cache.generation ? place.entry : 0
+        while true {
+            next = addKnown(request, from: next, after: &last)
+            guard next < request.runs.count, builder.batches.count <= context.limits.batchesPerRequest
+            else { break }
+            let run = request.runs[next]
+            if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) {
+                try addReread(run, request, in: bytes, format)
+                next += 1
+            } else {
+                try learn(request, from: next, in: bytes, format)
+            }
+            last = 0
+        }
+        builder.finish()
+        place = LearnedPlace(entry: last, generation: cache.generation)
+        if !sightings.isEmpty { context.registry.observe(sightings, arrivalMs: arrivalMs) }
+        return builder.batches.count <= context.limits.batchesPerRequest
+    }
+
+    // MARK: What has to be forgotten
+
+    /// How far the cache was swept for the order that is under way.
+    private struct Sweep {
+        var order: UInt64
+        var generation: UInt32
+        var place: Int?
+    }
+
+    private var sweep = Sweep(order: 0, generation: 0, place: nil)
+
+    /// Works on a retirement order for a fraction of a millisecond.
+    mutating func sweep(_ order: Retirement.Order, lane: Int, nowMs: Int64) {
+        if sweep.order != order.number {
+            sweep = Sweep(order: order.number, generation: cache.generation, place: 0)
+        }
+        guard var place = sweep.place else { return }
+        if sweep.generation != cache.generation {
+            sweep.generation = cache.generation
+            place = 0
+        }
+        sweep.place = cache.sweep(order, from: place, count: context.limits.sweepEntries)
+        if sweep.place == nil { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
+    }
+
+    // MARK: What is known
+
+    /// The hot loop: goes on until it meets a series that has no entry, or only one that is out of date.
+    private mutating func addKnown(
+        _ request: borrowing WriteRequest, from first: Int, after last: inout UInt32
+    ) -> Int {
+        let wantsSightings = context.registry.wantsSightings
+        let batchesMax = context.limits.batchesPerRequest
+        let runs = request.runs.span
+        let samples = request.samples.span
+        var index = first
+        while index < runs.count {
+            let run = runs[index]
+            let entries = cache.young.entries
+            var entry = entries[Int(last)].next
+            if !entries[Int(entry)].isOf(run.identity) || entry == 0 {
+                let generation = cache.generation
+                entry = cache.find(run.identity)
+                guard entry != 0 else { return index }
+                if generation == cache.generation { cache.young.entries[Int(last)].next = entry }
+            }
+            let known = cache.young.entries + Int(entry)
+            let route = known.pointee.route
+            if route.stamp != stamp {
+                guard stamp &- route.stamp <= stampsMax else { return index }
+                known.pointee.route.stamp = stamp
+            }
+            if route.isRejected {
+                if route.isPassing, route.slot != number { return index }
+                builder.reject(route.rejection ?? .noEntity, run.sampleCount)
+            } else {
+                for place in run.samples {
+                    builder.add(samples[place], slot: route.slot, shard: route.shard)
+                }
+                if wantsSightings, route.job > 0 { note(route, samples[run.samples.lowerBound].timeMs) }
+            }
+            last = entry
+            index &+= 1
+            if builder.batches.count > batchesMax { return index }
+        }
+        return index
+    }
+
+    private mutating func note(_ route: Route, _ timeMs: Int64) {
+        // A time that the sample itself is refused for says nothing about jobs either.
+        guard timeMs >= 0, timeMs <= arrivalMs + context.limits.aheadMs else { return }
+        sightings.append(
+            JobSighting(slot: route.slot, shard: route.shard, job: route.job - 1, timeMs: timeMs))
+    }
+
+    // MARK: What is not
+
+    /// Makes entries for the series from here on that have none, as many as are sure to be kept.
+    private mutating func learn(
+        _ request: borrowing WriteRequest, from first: Int, in bytes: RawSpan, _ format: SeriesFormat
+    ) throws(WireError) {
+        unknown.removeAll(keepingCapacity: true)
+        identities.removeAll(keepingCapacity: true)
+        scratch.removeAll(keepingCapacity: true)
+        var index = first
+        while index < request.runs.count, unknown.count < cache.roundMax {
+            let run = request.runs[index]
+            index += 1
+            guard needsRoute(run.identity) else { continue }
+            // A wrong guess is for later, when the loop comes to it.
+            if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) { continue }
+            identities.append(run.identity)
+            unknown.append(try read(run, request, in: bytes, format))
+        }
+        // Taken out, because the registry writes to it while the scratch is read.
+        var routes: [Route] = []
+        swap(&routes, &self.routes)
+        defer { swap(&routes, &self.routes) }
+        if format.hasText {
+            context.registry.admit(unknown, in: bytes, sender: sender, into: &routes)
+        } else {
+            context.registry.admit(unknown, in: scratch.span.bytes, sender: sender, into: &routes)
+        }
+        for (identity, route) in zip(identities, routes) { remember(identity, route) }
+    }
+
+    private mutating func needsRoute(_ identity: SeriesIdentity) -> Bool {
+        let entry = cache.find(identity)
+        guard entry != 0 else { return true }
+        let route = cache.young.entries[Int(entry)].route
+        return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
+    }
+
+    private mutating func remember(_ identity: SeriesIdentity, _ route: Route) {
+        var route = route
+        route.stamp = stamp
+        if route.isPassing { route.slot = number }
+        // It may be there, out of date, or twice among the new ones.
+        let known = cache.find(identity)
+        if known != 0 {
+            cache.young.entries[Int(known)].route = route
+        } else {
+            var entry = SeriesTable.Entry()
+            entry.high = identity.high
+            entry.low = identity.low
+            entry.route = route
+            cache.insert(entry)
+        }
+    }
+
+    private mutating func read(
+        _ run: SeriesRun, _ request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+    ) throws(WireError) -> UnknownSeries? {
+        switch format {
+        case .remoteWrite:
+            let labels = try scanner.remoteWrite(bytes, run.labels)
+            return labels.map { UnknownSeries($0, in: bytes, scanner, context.hasher) }
+        case .remoteWrite2:
+            let labels = try scanner.remoteWrite2(bytes, run.labels, symbolsOf: request)
+            return labels.map { UnknownSeries($0, in: bytes, scanner, context.hasher) }
+        case .exposition:
+            let read = ExpositionParser.readLabels(bytes, run.labels, limits: context.limits.labels)
+            let labels = scanner.labels(read, scratch: &scratch)
+            return labels.map { UnknownSeries($0, in: scratch.span.bytes, scanner, context.hasher) }
+        }
+    }
+
+    /// A guess was wrong: reads that series again, with all checks, and adds what it really brings.
+    private mutating func addReread(
+        _ guess: SeriesRun, _ request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+    ) throws(WireError) {
+        var series = WriteRequest()
+        swap(&series, &reread)
+        defer { swap(&series, &reread) }
+        let room = context.limits.samplesPerRequest - (request.samples.count - 1) - more
+        try RemoteWriteDecoder.series(
+            of: guess, in: bytes, hasher: context.hasher, salt: format.salt(sender), samplesMax: room,
+            into: &series)
+        more += series.samples.count - 1
+        var last: UInt32 = 0
+        if addKnown(series, from: 0, after: &last) == 0, !series.runs.isEmpty {
+            try learn(series, from: 0, in: bytes, format)
+            _ = addKnown(series, from: 0, after: &last)
+        }
+    }
+}
+
+extension SeriesFormat {
+    /// Whether labels are read where they stand in the message.
+    fileprivate var hasText: Bool { self != .exposition }
+}
