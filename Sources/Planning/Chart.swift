@@ -32,15 +32,21 @@ struct Chart {
         var parts: [String] = []
         for mark in stride(from: 0, through: top * 1.0001, by: step) {
             let y = Self.y(mark, top)
-            parts.append("<line class=\"grid\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y)\" y2=\"\(y)\"/>")
-            parts.append("<text x=\"\(Self.left - 6)\" y=\"\(y + 4)\" text-anchor=\"end\">\(Self.number(mark))</text>")
+            parts.append(
+                "<line class=\"grid\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y)\" y2=\"\(y)\"/>"
+            )
+            parts.append(
+                "<text x=\"\(Self.left - 6)\" y=\"\(y + 4)\" text-anchor=\"end\">\(Self.number(mark))</text>")
         }
         for index in stride(from: 0, to: times.count, by: max(1, times.count / 7)) {
             let x = x(index)
-            parts.append("<text x=\"\(x)\" y=\"\(Self.height - 8)\" text-anchor=\"middle\">\(label(times[index]))</text>")
+            parts.append(
+                "<text x=\"\(x)\" y=\"\(Self.height - 8)\" text-anchor=\"middle\">\(label(times[index]))</text>"
+            )
         }
         for line in lines { parts += draw(line, top) }
-        return "<figure><figcaption>\(Markup.escaped(title)) <small>\(Markup.escaped(unit))</small></figcaption>\(legend)"
+        return
+            "<figure><figcaption>\(Markup.escaped(title)) <small>\(Markup.escaped(unit))</small></figcaption>\(legend)"
             + "<svg viewBox=\"0 0 \(Self.width) \(Self.height)\" role=\"img\" aria-label=\"\(Markup.escaped(title))\">"
             + parts.joined() + "</svg></figure>"
     }
@@ -53,18 +59,22 @@ struct Chart {
     }
 
     private func draw(_ line: Line, _ top: Double) -> [String] {
-        func point(_ index: Int, _ value: Double) -> String { "\(Self.short(x(index))),\(Self.short(Self.y(value, top)))" }
+        func point(_ index: Int, _ value: Double) -> String {
+            "\(Self.short(x(index))),\(Self.short(Self.y(value, top)))"
+        }
         var parts: [String] = []
         if !line.low.isEmpty {
             let upper = line.high.enumerated().map { point($0, $1) }
             let lower = line.low.enumerated().reversed().map { point($0, $1) }
             parts.append(
-                "<polygon points=\"\((upper + lower).joined(separator: " "))\" fill=\"\(line.color)\" fill-opacity=\"0.2\"/>")
+                "<polygon points=\"\((upper + lower).joined(separator: " "))\" fill=\"\(line.color)\" fill-opacity=\"0.2\"/>"
+            )
         }
         let dash = line.isDashed ? " stroke-dasharray=\"5 4\"" : ""
         let points = line.values.enumerated().map { point($0, $1) }.joined(separator: " ")
         parts.append(
-            "<polyline points=\"\(points)\" fill=\"none\" stroke=\"\(line.color)\" stroke-width=\"2\"\(dash)/>")
+            "<polyline points=\"\(points)\" fill=\"none\" stroke=\"\(line.color)\" stroke-width=\"2\"\(dash)/>"
+        )
         return parts
     }
 

@@ -103,7 +103,9 @@ public struct PlanPage {
                     ["Reached", "In", "5%", "50%", "95%"],
                     plan.dates.map { date in
                         [date.what, "\((date.share * 1_000).rounded() / 10)%"]
-                            + [date.low, date.median, date.high].map { $0.map { String($0.prefix(10)) } ?? "-" }
+                            + [date.low, date.median, date.high].map {
+                                $0.map { String($0.prefix(10)) } ?? "-"
+                            }
                     }),
         ]
         if !plan.claims.isEmpty {
@@ -129,7 +131,8 @@ public struct PlanPage {
                 ["Cause", "5%", "50%", "95%"],
                 plan.causes.map { cause in
                     let band = cause.interruptions
-                    return [cause.name] + [band.low, band.median, band.high].map { Chart.number(Self.rounded($0)) }
+                    return [cause.name]
+                        + [band.low, band.median, band.high].map { Chart.number(Self.rounded($0)) }
                 })
     }
 

@@ -94,10 +94,13 @@ public struct PlanReport: Sendable, Codable, Hashable {
             ("planned stops", "", { Double($0.plannedStops) }),
             ("failures", "", { Double($0.failures) }),
             ("MTTF of the job", "h", { $0.mttfHours }),
-            ("failures per 1,000 node-days", "", { run in
-                run.exposedNodeMs > 0
-                    ? Double(run.failures) / (Double(run.exposedNodeMs) / 86_400_000) * 1_000 : nil
-            }),
+            (
+                "failures per 1,000 node-days", "",
+                { run in
+                    run.exposedNodeMs > 0
+                        ? Double(run.failures) / (Double(run.exposedNodeMs) / 86_400_000) * 1_000 : nil
+                }
+            ),
             ("energy", "GWh", { $0.energyMWh / 1_000 }),
             ("highest power", "MW", { $0.peakMegawatts }),
             ("useful training", "FLOP", { $0.flop > 0 ? $0.flop : nil }),

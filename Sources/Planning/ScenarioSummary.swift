@@ -17,7 +17,10 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
         self.scenario = scenario.name
         add("site", scenario.site)
         add("seed", String(scenario.seed))
-        add("days", "\(UTC.date(scenario.startMs)) + \(scenario.days) d; plans go on to \(UTC.date(scenario.horizonMs))")
+        add(
+            "days",
+            "\(UTC.date(scenario.startMs)) + \(scenario.days) d; plans go on to \(UTC.date(scenario.horizonMs))"
+        )
         let kinds = scenario.gpuModels.compactMap { model -> String? in
             let count = scenario.phases.flatMap(\.groups).filter { $0.model == model.key }
                 .reduce(0) { $0 + $1.gpus }
@@ -37,14 +40,19 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
             add(phase.name, "\(PlanReport.grouped(phase.gpuCount)) GPUs in \(phase.days) days")
         }
         let highest = scenario.power.curve.map(\.megawatts).max() ?? 0
-        let needed = Double(scenario.gpuCount) * scenario.power.kilowattsPerGPU / 1_000 + scenario.power.baseMegawatts
-        add("site power", "\(Self.short(highest)) MW at most; \(Self.short(needed)) MW are needed for all GPUs")
+        let needed =
+            Double(scenario.gpuCount) * scenario.power.kilowattsPerGPU / 1_000 + scenario.power.baseMegawatts
+        add(
+            "site power",
+            "\(Self.short(highest)) MW at most; \(Self.short(needed)) MW are needed for all GPUs")
     }
 
     private mutating func addFailures(_ scenario: Scenario) {
         let failures = scenario.failures
         let perNodeDay = failures.perGPUDay * 8
-        add("failures", "\(Self.short(perNodeDay * 1_000)) per 1,000 node-days, \(failures.causes.count) causes")
+        add(
+            "failures",
+            "\(Self.short(perNodeDay * 1_000)) per 1,000 node-days, \(failures.causes.count) causes")
         let gpus = min(scenario.gpuCount, scenario.job.maximumGPUs)
         let nodes = gpus / 8
         guard perNodeDay > 0, nodes > 0 else { return }
@@ -55,13 +63,16 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
         add(
             "spare nodes by the P99 rule",
             "\(CheckpointTheory.spares(nodes: nodes, failuresPerNodeDay: perNodeDay)) for a day, "
-                + "\(CheckpointTheory.spares(nodes: nodes, failuresPerNodeDay: perNodeDay * repairDays)) for the median repair")
+                + "\(CheckpointTheory.spares(nodes: nodes, failuresPerNodeDay: perNodeDay * repairDays)) for the median repair"
+        )
         let job = scenario.job
         let write = job.checkpointWriteSeconds
         guard write > 0 else { return }
         let mttf = mttfHours * 3_600
         let best = CheckpointTheory.exact(write: write, mttf: mttf)
-        add("best checkpoint interval", "\(Self.short(best)) s; the policy is \(job.checkpointPolicy.rawValue)")
+        add(
+            "best checkpoint interval",
+            "\(Self.short(best)) s; the policy is \(job.checkpointPolicy.rawValue)")
         let restart = job.restartSeconds + job.detectionSeconds
         let used = job.checkpointPolicy == .fixed ? job.checkpointSeconds : best
         let efficiency = CheckpointTheory.efficiency(tau: used, write: write, mttf: mttf, restart: restart)

@@ -49,27 +49,27 @@ public struct Sensitivity: Sendable, Codable, Hashable {
     /// deviation of 0.85 on the logarithm being 2.3), the others by what a plan may get wrong.
     static var levers: [Lever] {
         [
-        scaled("failures.per_gpu_day", 1.7) { $0.failures.perGPUDay *= $1 },
-        scaled("failures.repair.median_h", 2) { $0.failures.repair.medianHours *= $1 },
-        scaled("job.restart_s", 2) { $0.job.restartSeconds *= $1 },
-        scaled("job.detection_s", 2) { scenario, factor in
-            scenario.job.detectionSeconds *= factor
-            for index in scenario.failures.causes.indices {
-                scenario.failures.causes[index].detectionSeconds? *= factor
-            }
-        },
-        scaled("job.checkpoint_s", 2) { $0.job.checkpointSeconds *= $1 },
-        scaled("job.checkpoint_write_s", 2) { $0.job.checkpointWriteSeconds *= $1 },
-        scaled("job.mfu", 1.1) { scenario, factor in
-            for index in scenario.job.mfu.indices {
-                scenario.job.mfu[index].mfu = min(1, scenario.job.mfu[index].mfu * factor)
-            }
-        },
-        scaled("power.kw_per_gpu", 1.1) { $0.power.kilowattsPerGPU *= $1 },
-        scaled("power.curve", 1.1) { scenario, factor in
-            for index in scenario.power.curve.indices { scenario.power.curve[index].megawatts *= factor }
-        },
-        scaled("bring_up.burn_in_h", 2) { $0.bringUp.burnInHours *= $1 },
+            scaled("failures.per_gpu_day", 1.7) { $0.failures.perGPUDay *= $1 },
+            scaled("failures.repair.median_h", 2) { $0.failures.repair.medianHours *= $1 },
+            scaled("job.restart_s", 2) { $0.job.restartSeconds *= $1 },
+            scaled("job.detection_s", 2) { scenario, factor in
+                scenario.job.detectionSeconds *= factor
+                for index in scenario.failures.causes.indices {
+                    scenario.failures.causes[index].detectionSeconds? *= factor
+                }
+            },
+            scaled("job.checkpoint_s", 2) { $0.job.checkpointSeconds *= $1 },
+            scaled("job.checkpoint_write_s", 2) { $0.job.checkpointWriteSeconds *= $1 },
+            scaled("job.mfu", 1.1) { scenario, factor in
+                for index in scenario.job.mfu.indices {
+                    scenario.job.mfu[index].mfu = min(1, scenario.job.mfu[index].mfu * factor)
+                }
+            },
+            scaled("power.kw_per_gpu", 1.1) { $0.power.kilowattsPerGPU *= $1 },
+            scaled("power.curve", 1.1) { scenario, factor in
+                for index in scenario.power.curve.indices { scenario.power.curve[index].megawatts *= factor }
+            },
+            scaled("bring_up.burn_in_h", 2) { $0.bringUp.burnInHours *= $1 },
         ]
     }
 

@@ -57,7 +57,8 @@ struct PowerTable: Sendable {
         baseMegawatts = power.baseMegawatts
         func megawatts(_ permille: Int) -> Double {
             let watts =
-                Double(loads.idleWatts) + Double(loads.trainingWatts - loads.idleWatts) * Double(permille) / 1_000
+                Double(loads.idleWatts) + Double(loads.trainingWatts - loads.idleWatts) * Double(permille)
+                / 1_000
             return 8 * (watts + power.hostWattsPerGPU) * (1 + power.networkShare) * power.pue / 1e6
         }
         let share: Double = {

@@ -49,7 +49,9 @@ public enum CheckpointTheory {
     /// mean exceeds with a probability of 1% at most (the rule of ByteRobust, arXiv:2509.16293, with the binomial's limit).
     public static func spares(nodes: Int, failuresPerNodeDay: Double, coverage: Double = 0.99) -> Int {
         let mean = Double(nodes) * failuresPerNodeDay
-        guard mean > 0, mean < 600 else { return mean > 0 ? Int((mean + 2.33 * mean.squareRoot()).rounded(.up)) : 0 }
+        guard mean > 0, mean < 600 else {
+            return mean > 0 ? Int((mean + 2.33 * mean.squareRoot()).rounded(.up)) : 0
+        }
         var term = PortableMath.exp(-mean)
         var sum = term
         var count = 0

@@ -3,10 +3,9 @@ import Telemetry
 extension FleetCore {
     /// Members that the job may have, nodes.
     var limit: Int {
-        let job = plan.scenario.job
         let share =
             workload.training >= 1 ? activeCount : Int(Double(activeCount) * workload.training + 1e-9)
-        return max(0, min(job.maximumGPUs / 8, share, activeCount - job.spareNodes))
+        return max(0, min(maximumNodes, share, activeCount - spareNodes))
     }
 
     // MARK: Books
@@ -14,61 +13,50 @@ extension FleetCore {
     /// Brings the members' books up to that time. To be called before the number of members, the pace or the phase changes.
     @inline(__always)
     mutating func book(_ timeMs: Int64) {
-        guard timeMs > bookedMs else { return }
-        let added = booked(at: timeMs)
-        time = time + added.time
-        flop += added.flop
-        bookedMs = timeMs
-    }
-
-    /// What members did since their books were last brought up.
-    @inline(__always)
-    func booked(at timeMs: Int64) -> (time: GPUTime, flop: Double) {
         let elapsed = timeMs - bookedMs
+        guard elapsed > 0 else { return }
         let members = Int64(memberCount)
-        var added = GPUTime()
         switch job.phase {
         case .waiting: break
-        case .hung: added[.detection] = members * elapsed
-        case .restarting: added[.restart] = members * elapsed
-        case .stalled: added[.stall] = members * elapsed
+        case .hung: time.detection += members * elapsed
+        case .restarting: time.restart += members * elapsed
+        case .stalled: time.stall += members * elapsed
         case .running:
             let from = timing.training(job.elapsed(at: bookedMs), job.intervalMs)
             let training = timing.training(job.elapsed(at: timeMs), job.intervalMs) - from
-            let straggling = members * training * slowPermille / 1_000
+            let straggling = slowPermille == 0 ? 0 : members * training * slowPermille / 1_000
             let productive = members * training - straggling
-            added[.checkpoint] = members * (elapsed - training)
-            added[.straggling] = straggling
-            added[.productive] = productive
-            return (added, Double(productive) * flopPerNodeMs)
+            time.checkpoint += members * (elapsed - training)
+            time.straggling += straggling
+            time.productive += productive
+            flop += Double(productive) * flopPerNodeMs
         }
-        return (added, 0)
+        bookedMs = timeMs
     }
 
     /// Useful FLOP of a member in a millisecond, for the members that the job has now.
     private mutating func rateFLOP() {
-        guard flopNodes != memberCount else { return }
+        guard flopNodes != memberCount, hasMFU else { return }
         flopNodes = memberCount
-        let job = plan.scenario.job
-        guard !job.mfu.isEmpty else { return }
         let mean = peakSum / Double(max(1, everReady))
-        let peak = job.isPacedBySlowestKind ? min(peakLeast, mean) : mean
+        let peak = isPacedBySlowest ? min(peakLeast, mean) : mean
         // TFLOP/s of a GPU make 8 x 10^9 FLOP in a node's millisecond.
-        flopPerNodeMs = peak * 8e9 * job.mfu(gpus: 8 * memberCount)
+        flopPerNodeMs = peak * 8e9 * law.mfuByNodes[memberCount]
     }
 
     /// Training that was booked as productive and is thrown away, node-milliseconds.
     mutating func lose(_ nodeMs: Int64) {
-        let lost = min(nodeMs, time[.productive])
-        time[.productive] -= lost
-        time[.lost] += lost
+        let lost = min(nodeMs, time.productive)
+        time.productive -= lost
+        time.lost += lost
         flop = max(0, flop - Double(lost) * flopPerNodeMs)
     }
 
     /// Notes when the target was reached, once what is not yet saved is out of the books.
     mutating func checkTarget(_ timeMs: Int64) {
         guard targetFLOP > 0, targetMs == nil, flop >= targetFLOP else { return }
-        let perMs = flopPerNodeMs * Double(max(1, memberCount))
+        let share = Double(job.intervalMs) / Double(job.intervalMs + timing.write)
+        let perMs = flopPerNodeMs * Double(max(1, memberCount)) * share
         targetMs = timeMs - (perMs > 0 ? Int64((flop - targetFLOP) / perMs) : 0)
     }
 
@@ -99,7 +87,7 @@ extension FleetCore {
     }
 
     private var isEnough: Bool {
-        min(readyCount + memberCount, limit) * 8 >= plan.scenario.job.minimumGPUs
+        min(readyCount + memberCount, limit) >= minimumNodes
     }
 
     private mutating func run<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
@@ -126,7 +114,7 @@ extension FleetCore {
             readyCount -= 1
             if Observer.isLive { observer.moved(node, to: .training, at: timeMs, job) }
         }
-        if candidatesHead == candidates.count {
+        if candidatesHead > 0, candidatesHead == candidates.count {
             candidates.removeAll(keepingCapacity: true)
             candidatesHead = 0
         }
@@ -251,8 +239,7 @@ extension FleetCore {
     private mutating func resizeJob<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         let limit = limit
         let wanted = min(readyCount, limit - memberCount)
-        let share = plan.scenario.job.resizeShare
-        if memberCount > limit || (wanted > 0 && Double(wanted) >= share * Double(memberCount)) {
+        if memberCount > limit || (wanted > 0 && Double(wanted) >= resizeShare * Double(memberCount)) {
             stopJob(timeMs, &observer)
         } else {
             job.nextMs = nextResize(after: timeMs)

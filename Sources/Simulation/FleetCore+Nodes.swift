@@ -233,9 +233,9 @@ extension FleetCore {
         if standing[node] == Standing.member { memberCount -= 1 } else { readyCount -= 1 }
         standing[node] = Standing.out
         outCount += 1
-        time[.draining] += min(drain, endMs - timeMs)
+        time.draining += min(drain, endMs - timeMs)
         calendar.add(
-            .init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: UInt8(index), mark: 0))
+            .init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
         if !hidden.isEmpty { forget(node) }
         guard Observer.isLive else { return }
         observer.broke(
@@ -258,7 +258,7 @@ extension FleetCore {
             Hidden(
                 node: Int32(node), mark: mark, cause: UInt8(index),
                 savedMs: job.savedMs + count * job.intervalMs,
-                productive: time[.productive] - Int64(memberCount) * sinceLast))
+                productive: time.productive - Int64(memberCount) * sinceLast))
         let unit = philox.draw(.hidden, entity: UInt32(node), counter: failureIndex).unit
         let delay = max(1, Int64(min(-PortableMath.log(unit) * cause.hiddenMs, 1e15)))
         calendar.add(
@@ -284,7 +284,7 @@ extension FleetCore {
         interrupt(Int(item.node), Int(item.cause), members, timeMs, &observer)
         if cause.effect == .silent {
             job.savedMs = min(job.savedMs, fault.savedMs)
-            lose(max(0, time[.productive] - fault.productive))
+            lose(max(0, time.productive - fault.productive))
         }
     }
 

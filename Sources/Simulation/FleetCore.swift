@@ -89,12 +89,21 @@ struct FleetCore: Sendable {
     var job: JobState
     var bookedMs: Int64
     var slowPermille: Int64 = 0
+    let jobStartMs: Int64
+    let hasMFU: Bool
+    let isPacedBySlowest: Bool
+    let minimumNodes: Int
+    let maximumNodes: Int
+    let spareNodes: Int
+    let resizeShare: Double
     var workload = Scenario.Workload(timeMs: .min, training: 1, reinforcement: 0, inference: 0)
 
     // Books.
     var time = GPUTime()
     var touchedMs: Int64
+    /// Of nodes in repair, and of ready ones since the workload last changed, node-milliseconds.
     var outMs: Int64 = 0
+    var readyMs: Int64 = 0
     var exposedMs: Int64 = 0
     var failureCount = 0
     var failuresByCause: [Int]
@@ -128,6 +137,13 @@ struct FleetCore: Sendable {
         failuresByCause = Array(repeating: 0, count: causeCount)
         interruptionsByCause = Array(repeating: 0, count: causeCount)
         targetFLOP = scenario.job.targetFLOP
+        jobStartMs = scenario.job.startMs
+        isPacedBySlowest = scenario.job.isPacedBySlowestKind
+        hasMFU = !plan.law.mfuByNodes.isEmpty
+        minimumNodes = (scenario.job.minimumGPUs + 7) / 8
+        maximumNodes = scenario.job.maximumGPUs / 8
+        spareNodes = scenario.job.spareNodes
+        resizeShare = scenario.job.resizeShare
         begin()
     }
 
@@ -147,7 +163,7 @@ struct FleetCore: Sendable {
         (bookedMs, touchedMs, slowPermille) = (startMs, startMs, 0)
         workload = Scenario.Workload(timeMs: .min, training: 1, reinforcement: 0, inference: 0)
         time = GPUTime()
-        (outMs, exposedMs, failureCount) = (0, 0, 0)
+        (outMs, readyMs, exposedMs, failureCount) = (0, 0, 0, 0)
         for index in failuresByCause.indices {
             failuresByCause[index] = 0
             interruptionsByCause[index] = 0
@@ -160,7 +176,7 @@ struct FleetCore: Sendable {
     /// The first draws.
     private mutating func begin() {
         spread = law.spread(philox)
-        job.nextMs = max(plan.scenario.job.startMs, startMs)
+        job.nextMs = max(jobStartMs, startMs)
         nextStepMs = plan.rackSteps.first?.timeMs ?? .max
         nextWorkloadMs = plan.scenario.job.workload.first?.timeMs ?? .max
         hazardSinceMs = startMs
@@ -193,7 +209,7 @@ struct FleetCore: Sendable {
         while nextJobEventMs == timeMs { strikeJob(timeMs, &observer) }
         while nextWorkloadMs == timeMs { changeWorkload(timeMs) }
         if job.nextMs == timeMs { continueJob(timeMs, &observer) }
-        if job.phase == .waiting, candidatesHead < candidates.count, timeMs >= plan.scenario.job.startMs {
+        if job.phase == .waiting, candidatesHead < candidates.count, timeMs >= jobStartMs {
             startJob(timeMs, &observer)
         }
     }
@@ -203,34 +219,32 @@ struct FleetCore: Sendable {
     mutating func touch(_ timeMs: Int64) {
         let elapsed = timeMs - touchedMs
         guard elapsed > 0 else { return }
-        time = time + touched(at: timeMs)
-        outMs += Int64(outCount) * elapsed
-        exposedMs += Int64(readyCount + memberCount) * elapsed
         touchedMs = timeMs
+        let ready = Int64(readyCount) * elapsed
+        readyMs += ready
+        outMs += Int64(outCount) * elapsed
+        exposedMs += ready + Int64(memberCount) * elapsed
+        time.powerTaken += Int64(offlineCount) * elapsed
     }
 
-    /// What nodes outside the job did since the sums were last brought up.
-    @inline(__always)
-    func touched(at timeMs: Int64) -> GPUTime {
-        let elapsed = timeMs - touchedMs
-        var added = GPUTime()
-        added[.powerTaken] = Int64(offlineCount) * elapsed
-        let waiting = Int64(readyCount) * elapsed
+    /// Says what the ready nodes were for since the workload last changed.
+    mutating func settleReady() {
         let spare = 1 - workload.training
-        guard spare > 0 else {
-            added[.idle] = waiting
-            return added
+        if spare > 0 {
+            let reinforcement = Int64(Double(readyMs) * (workload.reinforcement / spare))
+            let inference = min(
+                readyMs - reinforcement, Int64(Double(readyMs) * (workload.inference / spare)))
+            time.reinforcement += reinforcement
+            time.inference += inference
+            readyMs -= reinforcement + inference
         }
-        let reinforcement = Int64(Double(waiting) * (workload.reinforcement / spare))
-        let inference = min(waiting - reinforcement, Int64(Double(waiting) * (workload.inference / spare)))
-        added[.reinforcement] = reinforcement
-        added[.inference] = inference
-        added[.idle] = waiting - reinforcement - inference
-        return added
+        time.idle += readyMs
+        readyMs = 0
     }
 
     private mutating func changeWorkload(_ timeMs: Int64) {
         let entries = plan.scenario.job.workload
+        settleReady()
         workload = entries[nextWorkload]
         nextWorkload += 1
         nextWorkloadMs = nextWorkload < entries.count ? entries[nextWorkload].timeMs : .max
@@ -255,8 +269,8 @@ struct FleetCore: Sendable {
             nextFailureMs = .max
             return
         }
-        let delay = min((hazardLeft / hazardRate).rounded(.up), 1e15)
-        nextFailureMs = timeMs + max(1, Int64(delay))
+        let delay = min(hazardLeft / hazardRate, 1e15)
+        nextFailureMs = timeMs + max(1, Int64(delay) + 1)
     }
 
     private mutating func drawFailure() {

@@ -3,7 +3,7 @@
 /// All failures of nodes are one Poisson process whose rate is (nodes that were ever ready) x (rate of a node): each event draws
 /// its victim, and passes by if the victim is not up. So a failure costs the same in a fleet of any size, and nothing has to
 /// be drawn for the many nodes that never fail.
-struct FleetLaw: Sendable {
+final class FleetLaw: Sendable {
     struct Cause: Sendable {
         var effect: Scenario.Cause.Effect
         var blast: Scenario.Cause.Blast
@@ -16,27 +16,50 @@ struct FleetLaw: Sendable {
         var repair: Repair
     }
 
+    /// Times to repair as a table of their quantiles: one is drawn for each failure of each trajectory.
     struct Repair: Sendable {
+        private static let knots = 4_096
+        /// Milliseconds at 0, 1/4096, 2/4096 … 1.
+        private let quantiles: [Double]
         private let logMedian: Double
         private let sigma: Double
         private let minMs: Double
         private let maxMs: Double
 
         init(_ repair: Scenario.Repair) {
-            logMedian = PortableMath.log(max(repair.medianHours, 1e-9) * 3_600_000)
+            let logMedian = PortableMath.log(max(repair.medianHours, 1e-9) * 3_600_000)
+            let (minMs, maxMs) = (max(1, repair.minHours * 3_600_000), max(1, repair.maxHours * 3_600_000))
+            self.logMedian = logMedian
+            self.minMs = minMs
+            self.maxMs = maxMs
             sigma = repair.sigma
-            minMs = max(1, repair.minHours * 3_600_000)
-            maxMs = max(1, repair.maxHours * 3_600_000)
+            quantiles = (0...Self.knots).map { knot in
+                let unit = min(max(Double(knot) / Double(Self.knots), 1e-6), 1 - 1e-6)
+                let ms = logMedian + repair.sigma * PortableMath.normalQuantile(unit)
+                return min(max(PortableMath.exp(min(ms, 60)), minMs), maxMs)
+            }
         }
 
+        /// Linear between the quantiles of the table, and exact in the 0.4% at either end.
+        ///
         /// - Parameter unit: uniform in (0, 1).
         @inline(__always)
         func milliseconds(_ unit: Double) -> Int64 {
+            let place = unit * Double(Self.knots)
+            let knot = Int(place)
+            guard (16..<(Self.knots - 16)).contains(knot) else { return exactly(unit) }
+            let left = quantiles[knot]
+            return Int64(left + (place - Double(knot)) * (quantiles[knot + 1] - left))
+        }
+
+        private func exactly(_ unit: Double) -> Int64 {
             let ms = PortableMath.exp(min(logMedian + sigma * PortableMath.normalQuantile(unit), 60))
             return Int64(min(max(ms, minMs), maxMs))
         }
     }
 
+    /// Model FLOP utilisation by the number of members; empty when the scenario gives none.
+    let mfuByNodes: [Double]
     let causes: [Cause]
     /// For each of 1,024 slices of (0, 1) the cause at which to begin to look.
     private let guide: [UInt8]
@@ -84,6 +107,9 @@ struct FleetLaw: Sendable {
             Double(failures.collapseReferenceGPUs) / Double(Scenario.Layout.gpusPerNode)
         perJobMs = failures.causes.reduce(0) { $0 + $1.perJobDay } / 86_400_000
         rejectedShare = scenario.bringUp.rejectedShare
+        let job = scenario.job
+        mfuByNodes =
+            job.mfu.isEmpty ? [] : (0...(scenario.gpuCount / 8)).map { job.mfu(gpus: 8 * $0) }
     }
 
     private static func cause(

@@ -36,23 +36,46 @@ public struct GPUTime: Sendable, Equatable {
         }
     }
 
-    private var values = SIMD16<Int64>(repeating: 0)
+    public internal(set) var waitingForPower: Int64 = 0
+    public internal(set) var bringUp: Int64 = 0
+    public internal(set) var powerTaken: Int64 = 0
+    public internal(set) var draining: Int64 = 0
+    public internal(set) var repair: Int64 = 0
+    public internal(set) var idle: Int64 = 0
+    public internal(set) var reinforcement: Int64 = 0
+    public internal(set) var inference: Int64 = 0
+    public internal(set) var productive: Int64 = 0
+    public internal(set) var straggling: Int64 = 0
+    public internal(set) var lost: Int64 = 0
+    public internal(set) var checkpoint: Int64 = 0
+    public internal(set) var detection: Int64 = 0
+    public internal(set) var restart: Int64 = 0
+    public internal(set) var stall: Int64 = 0
 
     public init() {}
 
     public subscript(kind: Kind) -> Int64 {
-        get { values[kind.rawValue] }
-        set { values[kind.rawValue] = newValue }
+        switch kind {
+        case .waitingForPower: waitingForPower
+        case .bringUp: bringUp
+        case .powerTaken: powerTaken
+        case .draining: draining
+        case .repair: repair
+        case .idle: idle
+        case .reinforcement: reinforcement
+        case .inference: inference
+        case .productive: productive
+        case .straggling: straggling
+        case .lost: lost
+        case .checkpoint: checkpoint
+        case .detection: detection
+        case .restart: restart
+        case .stall: stall
+        }
     }
 
     /// All kinds together.
-    public var total: Int64 { values.wrappedSum() }
+    public var total: Int64 { Kind.allCases.reduce(0) { $0 + self[$1] } }
     /// Members of the job, whatever it did.
     public var job: Int64 { Kind.allCases.reduce(0) { $1.isJob ? $0 + self[$1] : $0 } }
-
-    public static func + (left: GPUTime, right: GPUTime) -> GPUTime {
-        var sum = GPUTime()
-        sum.values = left.values &+ right.values
-        return sum
-    }
 }

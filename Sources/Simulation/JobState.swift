@@ -39,7 +39,7 @@ struct JobState: Sendable, Equatable {
 }
 
 /// The job's clockwork in milliseconds.
-struct JobTiming: Sendable {
+final class JobTiming: Sendable {
     let write: Int64
     /// The interval that the scenario gives, or the best one for the whole fleet.
     let interval: Int64
@@ -129,7 +129,8 @@ struct JobTiming: Sendable {
             return job.load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)]
         }
         let training =
-            self.training(job.elapsed(at: timeMs), job.intervalMs) - self.training(job.offsetMs, job.intervalMs)
+            self.training(job.elapsed(at: timeMs), job.intervalMs)
+            - self.training(job.offsetMs, job.intervalMs)
         return job.load + training * permille[1] + (timeMs - job.sinceMs - training) * writing
     }
 

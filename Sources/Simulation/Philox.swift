@@ -5,7 +5,8 @@
 struct Philox: Sendable {
     /// What a draw is for. Draws for different purposes are independent.
     enum Purpose: UInt32 {
-        case failure, cause, repair, rejection, silicon, wear, tick, step, identity, spread, lemon, jobEvent, infant
+        case failure, cause, repair, rejection, silicon, wear, tick, step, identity, spread, lemon, jobEvent,
+            infant
         case hidden
     }
 

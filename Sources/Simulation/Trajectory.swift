@@ -92,7 +92,7 @@ public struct TrajectoryRunner: Sendable {
                 if next > timeMs { break }
                 core.step(next, &nobody)
             }
-            let now = core.gpuTime(at: timeMs, build[index])
+            let (now, flop) = core.gpuTime(at: timeMs, build[index])
             let megawatts = watts.megawatts(now, before, elapsedMs: timeMs - beforeMs)
             trajectory.energyMWh += megawatts * Double(timeMs - beforeMs) / 3_600_000
             trajectory.peakMegawatts = max(
@@ -101,10 +101,11 @@ public struct TrajectoryRunner: Sendable {
             trajectory.samples.append(
                 Trajectory.Sample(
                     timeMs: timeMs, inTraining: 8 * core.memberCount, megawatts: megawatts,
-                    ettr: core.ettr(at: timeMs), flop: core.flopNow(timeMs),
+                    ettr: core.ettr(at: timeMs), flop: flop,
                     interruptions: core.job.interruptions))
             before = now
             beforeMs = timeMs
+            trajectory.flop = flop
         }
         finish(&trajectory, before)
         return trajectory
@@ -119,10 +120,10 @@ public struct TrajectoryRunner: Sendable {
         trajectory.interruptionsByCause = core.interruptionsByCause
         trajectory.interruptions = core.job.interruptions
         trajectory.plannedStops = core.job.plannedStops
-        trajectory.exposedNodeMs = core.exposedMs + Int64(core.readyCount + core.memberCount) * (end - core.touchedMs)
+        trajectory.exposedNodeMs =
+            core.exposedMs + Int64(core.readyCount + core.memberCount) * (end - core.touchedMs)
         trajectory.ettr = core.ettr(at: end)
         trajectory.jobStartMs = core.job.firstStartMs
-        trajectory.flop = core.flopNow(end)
         trajectory.targetMs = core.targetMs
         trajectory.reachedMs = core.reachedMs
     }
@@ -134,52 +135,29 @@ extension FleetCore {
         return Double(timing.effective(job, at: timeMs)) / Double(timeMs - first)
     }
 
-    /// Useful FLOP so far, what is under way included.
-    func flopNow(_ timeMs: Int64) -> Double {
-        var copy = Books(self)
-        copy.book(timeMs, self)
-        return copy.flop
+    /// The core as it will be at that time if nothing happens before: a copy, whose arrays nobody writes to.
+    private func later(_ timeMs: Int64) -> FleetCore {
+        var copy = self
+        copy.book(timeMs)
+        copy.touch(timeMs)
+        copy.settleReady()
+        return copy
     }
 
     /// What all nodes did with their time until now, what is under way included.
     func gpuTime(at timeMs: Int64) -> GPUTime {
-        gpuTime(at: timeMs, BuildMoment.all(plan, at: [timeMs])[0])
+        gpuTime(at: timeMs, BuildMoment.all(plan, at: [timeMs])[0]).time
     }
 
-    func gpuTime(at timeMs: Int64, _ build: BuildMoment) -> GPUTime {
-        var books = Books(self)
-        books.book(timeMs, self)
-        books.touch(timeMs, self)
-        books.time[.waitingForPower] = build.waitingNodeMs
-        books.time[.bringUp] = build.bringUpNodeMs
+    /// The same, and the useful FLOP so far.
+    func gpuTime(at timeMs: Int64, _ build: BuildMoment) -> (time: GPUTime, flop: Double) {
+        let core = later(timeMs)
+        var time = core.time
+        time.waitingForPower = build.waitingNodeMs
+        time.bringUp = build.bringUpNodeMs
         // A node that failed just now will be drained; until then it is not.
-        let draining = min(books.time[.draining], books.outMs)
-        books.time[.draining] = draining
-        books.time[.repair] = books.outMs - draining
-        return books.time
-    }
-}
-
-/// The core's books, carried on without touching the core.
-private struct Books {
-    var time: GPUTime
-    var outMs: Int64
-    var flop: Double
-
-    init(_ core: borrowing FleetCore) {
-        time = core.time
-        outMs = core.outMs
-        flop = core.flop
-    }
-
-    mutating func book(_ timeMs: Int64, _ core: borrowing FleetCore) {
-        let result = core.booked(at: timeMs)
-        time = time + result.time
-        flop += result.flop
-    }
-
-    mutating func touch(_ timeMs: Int64, _ core: borrowing FleetCore) {
-        time = time + core.touched(at: timeMs)
-        outMs += Int64(core.outCount) * (timeMs - core.touchedMs)
+        time.draining = min(time.draining, core.outMs)
+        time.repair = core.outMs - time.draining
+        return (time, core.flop)
     }
 }

@@ -5,11 +5,6 @@ import Planning
 import Settings
 import Simulation
 
-/// `plan` has one format more than the other verbs.
-enum PlanFormat: String, ExpressibleByArgument, CaseIterable {
-    case table, json, jsonl, csv, html
-}
-
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
@@ -24,8 +19,7 @@ struct PlanCommand: ParsableCommand {
               colossusctl plan colossus.yaml --runs 10000 --output html > plan.html
             """)
 
-    @Option(name: [.customLong("output"), .customShort("o")], help: "How to print.")
-    var output: PlanFormat = .table
+    @OptionGroup var global: GlobalOptions
 
     @OptionGroup var changes: ChangeOptions
 
@@ -39,7 +33,8 @@ struct PlanCommand: ParsableCommand {
     var seed: UInt64 = 1
 
     @Option(
-        help: ArgumentHelp("Another scenario, run the same way without --set and shown beside.", valueName: "file"),
+        help: ArgumentHelp(
+            "Another scenario, run the same way without --set and shown beside.", valueName: "file"),
         completion: .file(extensions: ["yaml"]))
     var compare: String?
 
@@ -56,14 +51,16 @@ struct PlanCommand: ParsableCommand {
         var report = try report(file, changes: changes.parsed(), withSensitivity: sensitivity)
         report.changes = changes.changes
         let other = try compare.map { try self.report($0, changes: [], withSensitivity: false) }
-        switch output {
+        switch global.choice {
         case .html: Output.writeRaw(PlanPage(report, other).html)
         case .table:
             Output.write(try report.output(.table, width: Terminal.width))
-            if let other { Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width)) }
+            if let other {
+                Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width))
+            }
         case .json, .jsonl, .csv:
-            let format = OutputFormat(rawValue: output.rawValue) ?? .json
-            if let other, output != .csv {
+            let format = global.output
+            if let other, format != .csv {
                 Output.write(try PlanPair(plan: report, other: other).output(format))
             } else {
                 Output.write(try report.output(format))
@@ -71,7 +68,8 @@ struct PlanCommand: ParsableCommand {
         }
     }
 
-    private func report(_ file: String, changes: [ScenarioChange], withSensitivity: Bool) throws -> PlanReport {
+    private func report(_ file: String, changes: [ScenarioChange], withSensitivity: Bool) throws -> PlanReport
+    {
         let plan = try ScenarioReader.plan(file, changes: changes)
         let bar = ProgressBar(title: plan.scenario.name, total: runs)
         let ensemble = Ensemble(

@@ -6,7 +6,8 @@ extension PlanReport: Presented {
 
     public var blocks: [Block] {
         var blocks: [Block] = [
-            .line("\(scenario): \(Number.grouped(gpus)) GPUs, \(start) to \(end), \(Number.grouped(runs)) runs")
+            .line(
+                "\(scenario): \(Number.grouped(gpus)) GPUs, \(start) to \(end), \(Number.grouped(runs)) runs")
         ]
         if !changes.isEmpty { blocks.append(.line("changed: " + changes.joined(separator: ", "))) }
         blocks += [.blank, .table(quantityTable)]
@@ -90,9 +91,10 @@ extension PlanReport: Presented {
                 [
                     .text(String(claim.at.prefix(16))), .text(claim.what), .text(claim.count),
                     .integer(claim.claimed),
-                ] + [claim.modelled.low, claim.modelled.median, claim.modelled.high].map {
-                    .real($0, decimals: 0)
-                }
+                ]
+                    + [claim.modelled.low, claim.modelled.median, claim.modelled.high].map {
+                        .real($0, decimals: 0)
+                    }
             })
     }
 
@@ -153,7 +155,9 @@ extension ScenarioSummary: Presented {
     public static var schemaName: String { "colossus.scenario/v1" }
     public var blocks: [Block] { [.line(scenario), .table(records)] }
     public var records: Table {
-        Table([.text("name", "What"), .text("value", "Value")], rows: rows.map { [.text($0.name), .text($0.value)] })
+        Table(
+            [.text("name", "What"), .text("value", "Value")],
+            rows: rows.map { [.text($0.name), .text($0.value)] })
     }
 }
 

@@ -46,7 +46,8 @@ struct ScenarioCommand: ParsableCommand {
 
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "What a scenario comes to, in numbers: counts, dates, rates, expectations in closed form.",
+            abstract:
+                "What a scenario comes to, in numbers: counts, dates, rates, expectations in closed form.",
             discussion: """
                 Examples:
                   colossusctl scenario show Config/scenarios/colossus.yaml

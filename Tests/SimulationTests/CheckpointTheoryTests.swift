@@ -18,14 +18,18 @@ import Testing
     ) {
         let exact = CheckpointTheory.exact(write: vector.write, mttf: vector.mttf)
         #expect(abs(exact / vector.tau - 1) < 0.0005)
-        #expect(abs(CheckpointTheory.young(write: vector.write, mttf: vector.mttf) / vector.young - 1) < 0.0005)
+        #expect(
+            abs(CheckpointTheory.young(write: vector.write, mttf: vector.mttf) / vector.young - 1) < 0.0005)
         #expect(abs(CheckpointTheory.daly(write: vector.write, mttf: vector.mttf) / vector.daly - 1) < 0.0005)
         func efficiency(_ tau: Double) -> Double {
-            CheckpointTheory.efficiency(tau: tau, write: vector.write, mttf: vector.mttf, restart: vector.restart)
+            CheckpointTheory.efficiency(
+                tau: tau, write: vector.write, mttf: vector.mttf, restart: vector.restart)
         }
         #expect(abs(efficiency(exact) - vector.efficiency) < 0.0005)
         // No neighbour is better.
-        for factor in [0.7, 0.9, 0.99, 1.01, 1.1, 1.5] { #expect(efficiency(exact * factor) < efficiency(exact)) }
+        for factor in [0.7, 0.9, 0.99, 1.01, 1.1, 1.5] {
+            #expect(efficiency(exact * factor) < efficiency(exact))
+        }
     }
 
     @Test("the spare rule covers 99% of the days: 4 of 1,024 machines at the rates that imply it")

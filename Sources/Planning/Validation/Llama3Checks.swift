@@ -18,8 +18,8 @@ enum Llama3Checks {
     static let days = 54.0
     static let nodes = 2_048.0
     /// Failures cannot interrupt a job that is down: the rate that makes 419 interruptions is higher by the share of time in which
-    /// it runs. 0.93 lies in the published "above 0.90"; the restart of 5 minutes makes it so.
-    static let running = 0.94
+    /// it runs. Stops of 5 minutes, which make the published ETTR of more than 0.90, take 3% of the time.
+    static let running = 0.97
 
     static func cluster() -> ReferenceCluster {
         var cluster = ReferenceCluster(
@@ -109,26 +109,29 @@ enum Llama3Checks {
         }
         return [
             ValidationCheck(
-                "llama3_table5", "share of runs whose mix of causes fits (chi-square, p >= 0.01)", .calibration,
+                "llama3_table5", "share of runs whose mix of causes fits (chi-square, p >= 0.01)",
+                .calibration,
                 published: ">= 0.95", simulated: Double(fitting.count) / Double(results.count), in: 0.95...1)
         ]
     }
 
-    /// ETTR at three settings, found by an independent Monte Carlo simulation of 300 seeds; failures at 419 / 54 d of running time.
+    /// ETTR at three settings, found by an independent Monte Carlo simulation of 300 seeds, to 0.01.
     private static func renewal(_ runs: Int) -> [ValidationCheck] {
         let settings: [(restart: Double, checkpoint: Double, ettr: Double)] = [
             (600, 600, 0.909), (300, 600, 0.935), (600, 3_600, 0.799),
         ]
         return settings.map { setting in
             var cluster = ReferenceCluster(
-                gpus: 16_384, days: 54, per1000NodeDays: (total + planned) / nodes / days * 1_000)
+                gpus: 16_384, days: 54, per1000NodeDays: total / nodes / days * 1_000)
+            cluster.causes.append(
+                .init(name: "planned", weight: 0, effect: .planned, xid: 0, perJobDay: planned / days))
             (cluster.restart, cluster.checkpoint) = (setting.restart, setting.checkpoint)
             return ValidationCheck(
                 "llama3_run",
                 "ETTR, restart \(Int(setting.restart / 60)) min, checkpoint \(Int(setting.checkpoint / 60)) min",
                 .prediction, published: "\(setting.ettr)",
                 simulated: cluster.run(min(runs, 300)).mean(\.ettr),
-                in: (setting.ettr - 0.015)...(setting.ettr + 0.015))
+                in: (setting.ettr - 0.01)...(setting.ettr + 0.01))
         }
     }
 

@@ -31,8 +31,9 @@ enum RSCChecks {
 
     /// The paper gives a first-order formula and says that it agrees with Monte Carlo within 5%.
     private static func ettr(_ runs: Int) -> [ValidationCheck] {
-        let settings: [(nodes: Int, restart: Double, checkpoint: Double, published: Double, formula: Double)] =
-            [(2_000, 5, 60, 0.7, 0.684), (2_000, 5, 5, 0.93, 0.932), (1_000, 6, 30, 0.9, 0.905)]
+        let settings:
+            [(nodes: Int, restart: Double, checkpoint: Double, published: Double, formula: Double)] =
+                [(2_000, 5, 60, 0.7, 0.684), (2_000, 5, 5, 0.93, 0.932), (1_000, 6, 30, 0.9, 0.905)]
         return settings.flatMap { setting in
             let what =
                 "E[ETTR], \(setting.nodes * 8) GPUs, checkpoint \(Int(setting.checkpoint)) min, restart \(Int(setting.restart)) min"

@@ -29,7 +29,9 @@ struct ReferenceCluster {
                     key: "GPU", name: "GPU", tdpWatts: 700, memoryMiB: 81_559, reservedMiB: 454,
                     idleClockMHz: 345, maxClockMHz: 1_980, memoryClockMHz: 2_619, peakTFLOPs: 989.4)
             ],
-            phases: [.init(name: "all", days: days, groups: [.init(model: "GPU", gpus: gpus)], curve: .immediate)],
+            phases: [
+                .init(name: "all", days: days, groups: [.init(model: "GPU", gpus: gpus)], curve: .immediate)
+            ],
             power: .init(
                 curve: [.init(timeMs: Self.startMs, megawatts: 1e6)], kilowattsPerGPU: 1.43, baseMegawatts: 0,
                 hostWattsPerGPU: 319, networkShare: 0.1, pue: 1.12),
@@ -83,7 +85,9 @@ extension [Trajectory] {
     func share(_ isCounted: (Int) -> Bool) -> Double {
         let all = sum { Double($0.failuresByCause.reduce(0, +)) }
         let some = sum { run in
-            run.failuresByCause.enumerated().reduce(0.0) { $0 + (isCounted($1.offset) ? Double($1.element) : 0) }
+            run.failuresByCause.enumerated().reduce(0.0) {
+                $0 + (isCounted($1.offset) ? Double($1.element) : 0)
+            }
         }
         return all > 0 ? some / all : 0
     }
