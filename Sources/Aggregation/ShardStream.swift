@@ -225,7 +225,8 @@ struct ShardStream: ~Copyable {
         let isLastRack = fleet.write(
             into: &writer, racks: part * racks..<(part + 1) * racks, throughMs: throughMs, fields, directory)
         let range = part * limits.slotsPerBlock / 4..<(part + 1) * limits.slotsPerBlock / 4
-        for index in range.lowerBound..<min(range.upperBound, slots.count) {
+        // A fleet of many racks goes on when there are no more slots.
+        for index in range.clamped(to: 0..<slots.count) {
             let slot = slots.slots[index]
             guard slot.node >= 0, slot.kind != .gauge, slot.lastMs != Slot.noTime, slots.owns(index) else {
                 continue

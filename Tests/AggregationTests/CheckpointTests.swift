@@ -81,10 +81,16 @@ import Testing
         #expect(after.detected.map(\.value) == [31])
     }
 
-    @Test("a fleet that is simulated again from the last closing gives the same windows as without a restart")
-    func fleetGoesOn() async throws {
+    /// With one rack a block a checkpoint takes as many blocks as there are racks, and no slots are left for them.
+    @Test(
+        "a fleet that is simulated again from the last closing gives the same windows as without a restart",
+        arguments: [1, 32])
+    func fleetGoesOn(racksPerBlock: Int) async throws {
+        var limits = AggregationLimits()
+        limits.racksPerBlock = racksPerBlock
         let whole = CollectingSink()
-        let (one, oneStream, _) = try FleetTests.core(shards: 2, checkpointEveryMs: 10_000, sink: whole)
+        let (one, oneStream, _) = try FleetTests.core(
+            shards: 2, checkpointEveryMs: 10_000, sink: whole, limits: limits)
         await FleetTests.run(one, oneStream, ticks: 0..<40)
         await FleetTests.finish(one, oneStream)
 
@@ -92,7 +98,7 @@ import Testing
         #expect(close.checkpoints.count == 2)
         let sink = CollectingSink()
         let (other, stream, _) = try FleetTests.core(
-            shards: 3, checkpointEveryMs: 10_000, sink: sink, goingOnFrom: close)
+            shards: 3, checkpointEveryMs: 10_000, sink: sink, goingOnFrom: close, limits: limits)
         await FleetTests.run(other, stream, ticks: 20..<40)
         await FleetTests.finish(other, stream)
         let expected = whole.windows(10_000).filter { $0.startMs >= Self.start + 20_000 }

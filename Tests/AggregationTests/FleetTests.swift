@@ -77,12 +77,12 @@ struct TestTick: FleetTick {
     /// - Parameter goingOnFrom: what was closed last before a restart.
     static func core(
         shards: Int, sketchEvery: Int = 1, checkpointEveryMs: Int64? = nil, sink: CollectingSink,
-        goingOnFrom close: WindowClose? = nil
+        goingOnFrom close: WindowClose? = nil, limits: AggregationLimits = AggregationLimits()
     ) throws -> (AggregationCore, StreamIndex, Streams) {
         let streams = Streams()
         let core = AggregationCore(
             shardCount: shards, streams: streams, bus: EmbeddedBus(), sink: sink,
-            clock: WallClock { start }, metrics: Metrics())
+            clock: WallClock { start }, metrics: Metrics(), limits: limits)
         let id = try stream()
         let index = streams.open(id, site: "test")
         build(streams.topology(index), rackCount: 6)
