@@ -39,6 +39,7 @@ struct EncodedClose: Sendable {
     var topology: TopologySnapshot
     var ledger: Ledger
     var events: [EncodedEvent]
+    var log: LogMark?
 
     /// - Parameter ladder: the stream's resolutions, ascending.
     init(_ close: WindowClose, ladder: [Int64], zstd: borrowing Zstd) throws(StoreError) {
@@ -46,6 +47,7 @@ struct EncodedClose: Sendable {
         closedThroughMs = close.closedThroughMs
         topology = close.topology
         ledger = close.ledger
+        log = close.log
         windows = []
         for summary in close.windows {
             windows.append(

@@ -11,6 +11,11 @@ enum Schema {
             // How the endpoint's settings cut a window into parts: `parts` counts only under the same ones.
             try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN cut TEXT NOT NULL DEFAULT ''")
         }
+        migrator.registerMigration("v3") { db in
+            // What of the ingest log is in the last closing: see `LogMark`.
+            try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_cut INTEGER")
+            try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_keep INTEGER")
+        }
         return migrator
     }
 
