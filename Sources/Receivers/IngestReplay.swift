@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import Telemetry
 
 /// Repeats the log after a start: the same records, with their own arrival times and senders, in the same order, and

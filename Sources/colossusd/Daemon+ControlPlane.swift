@@ -3,6 +3,7 @@ import ControlAPI
 import ControlServer
 import Glibc
 import Logging
+import Receivers
 import Settings
 import Store
 import Telemetry
