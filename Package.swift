@@ -67,6 +67,7 @@ var targets: [Target] = [
 
     // The control plane, beside the flow.
     library("Settings", ["Telemetry", "Simulation", yams]),
+    library("Planning", ["Telemetry", "Simulation", "Settings"]),
     library("ControlAPI"),
     library("ControlServer", ["ControlAPI", hummingbird, logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
@@ -87,7 +88,7 @@ var targets: [Target] = [
             arguments, logging,
         ]
     ),
-    program("colossusctl", ["ControlAPI", "Settings", "Simulation", arguments]),
+    program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
     program(
         "colossus-bench",
         [
@@ -110,6 +111,7 @@ var targets: [Target] = [
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
     tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
     tests("Settings", ["Simulation"]),
+    tests("Planning", ["Simulation", "Settings"]),
     tests("ControlAPI"),
     tests("ControlServer", ["ControlAPI"]),
     tests("SystemdSupport"),

@@ -48,8 +48,7 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
                 counters: counters)
         }
         roller = Roller(
-            shardCount: shardCount, closingsInFlightMax: limits.closingsInFlightMax, sink: sink,
-            counters: counters)
+            shardCount: shardCount, limits: limits, sink: sink, counters: counters)
         for number in 0..<shardCount {
             metrics.computed(
                 "colossus_shard_credit_used", "Records on their way to a shard.",
@@ -57,7 +56,7 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
             ) { Double(credits.used(shard: number)) }
         }
         bus.subscribe { [weak roller] in roller?.receive($0) }
-        roller.onStepDone { [weak self] in self?.control($0)?.stepDone() }
+        roller.onStepDone { [weak self] in self?.control($0)?.stepDone(revisesFromMs: $1) }
     }
 
     /// The queues that must show signs of life.

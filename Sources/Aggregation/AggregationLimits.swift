@@ -24,6 +24,8 @@ public struct AggregationLimits: Sendable, Hashable {
     public var seriesSilentMs: Int64 = 300_000
     /// Slots that one block on a shard's queue looks at.
     public var slotsPerBlock = 65_536
+    /// Memory of the windows of one stream that are kept for revisions.
+    public var revisionBytesMax = 134_217_728
     /// Racks that one block on a shard's queue works on, so that nothing waits longer than about a millisecond.
     public var racksPerBlock = 32
     /// Nodes at which a block of a closing ends even before that many racks.

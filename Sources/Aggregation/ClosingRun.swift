@@ -19,6 +19,13 @@ final class ClosingRun {
     /// Starts of the finest windows to make, ascending.
     private let starts: [Int64]
     private var nextStart = 0
+    private let book: RevisionBook
+    /// Late shares by window, newest first.
+    private var late: [(startMs: Int64, partials: [WindowPartial])]
+    private var revision: WindowRevision?
+    /// Samples that came for windows that are not kept any more.
+    private(set) var tooLate: Int64 = 0
+    private var revised: [Made] = []
     private var assembly: WindowAssembly?
     /// The finest window is made, and rollups that end with it are looked for.
     private var isAfterFinest = false
@@ -27,7 +34,8 @@ final class ClosingRun {
     /// - Parameter starts: of the windows to make, with or without shares.
     init(
         _ spec: StreamSpec, ladder: RollupLadder, step: CloseStep, topology: TopologySnapshot,
-        shares: [Int64: [WindowPartial]], starts: [Int64]
+        shares: [Int64: [WindowPartial]], late: [Int64: [WindowPartial]], starts: [Int64],
+        book: RevisionBook
     ) {
         self.spec = spec
         self.ladder = ladder
@@ -36,14 +44,21 @@ final class ClosingRun {
         self.shares = shares
         sampleCounts = shares.mapValues { $0.reduce(0) { $0 + $1.sampleCount } }
         self.starts = starts
+        self.late = late.sorted { $0.key > $1.key }.map { ($0.key, $0.value) }
+        self.book = book
     }
 
     /// Works for less than a millisecond.
     ///
     /// - Returns: whether everything is made.
     func advance() -> Bool {
+        if revision != nil || !late.isEmpty {
+            revise()
+            return false
+        }
         if assembly != nil {
             guard let summary = assembly?.step() else { return false }
+            if let set = assembly?.set { book.keep(set, summary) }
             assembly = nil
             take(summary)
             return false
@@ -61,6 +76,25 @@ final class ClosingRun {
             return false
         }
         return !begin(ladder.due(throughMs: step.isFinal ? .max : step.throughMs))
+    }
+
+    /// Windows that are closed already come first: the rollups that they are in may end with this step.
+    private func revise() {
+        guard revision != nil else {
+            let (startMs, partials) = late.removeLast()
+            revision = WindowRevision(
+                partials, startMs: startMs, spec: spec, topology: topology, ladder: ladder, book: book)
+            return
+        }
+        guard revision?.advance() == true else { return }
+        let samples = revision?.sampleCount ?? 0
+        let summaries = revision?.summaries ?? []
+        if summaries.isEmpty {
+            tooLate += samples
+        } else {
+            revised.append(Made(endMs: .min, windows: summaries, samples: samples))
+        }
+        revision = nil
     }
 
     private func beginFinest(_ startMs: Int64) {
@@ -100,19 +134,21 @@ final class ClosingRun {
         }
     }
 
-    /// What the sink gets, oldest first, with the samples that each commits.
+    /// What the sink gets, revisions first, then oldest first, with the samples that each commits.
     ///
     /// - Parameters:
     ///   - ledger: the account at this step, without what is aggregated.
     ///   - aggregated: samples that were committed or handed over before.
+    ///   - handedOverMs: where the stream stood before this step.
     ///   - tellsAnyway: whether a step without windows is told of.
     func closes(
-        ledger: Ledger, aggregated: Int64, tellsAnyway: Bool
+        ledger: Ledger, aggregated: Int64, handedOverMs: Int64?, tellsAnyway: Bool
     ) -> [(close: WindowClose, samples: Int64)] {
         if made.isEmpty, tellsAnyway { made.append(Made(endMs: step.throughMs, windows: [])) }
         if !made.isEmpty { made[made.count - 1].endMs = step.throughMs }
+        for index in revised.indices { revised[index].endMs = handedOverMs ?? step.throughMs }
         var total = aggregated
-        return made.enumerated().map { place, one in
+        return (revised + made).enumerated().map { place, one in
             total += one.samples
             var account = ledger
             account.aggregated = total

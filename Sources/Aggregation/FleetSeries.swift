@@ -62,23 +62,26 @@ struct FleetSeries {
 
     mutating func forgetMarks(throughMs: Int64) { marks.removeAll { $0.startMs < throughMs } }
 
-    /// Writes down what was known when all ticks before a time had come.
+    /// Writes down, of some racks, what was known when all ticks before a time had come.
+    ///
+    /// - Returns: whether there are no racks beyond.
     func write(
-        into writer: inout CheckpointWriter, throughMs: Int64, _ fields: [FieldIndex],
+        into writer: inout CheckpointWriter?, racks: Range<Int>, throughMs: Int64, _ fields: [FieldIndex],
         _ directory: NodeDirectory
-    ) {
+    ) -> Bool {
         let values = marks.first { $0.startMs >= throughMs }?.lastValues ?? lastValues
-        for (column, place) in places {
-            for rack in values.indices where values[rack].count >= (place + 1) * 64 {
+        for rack in racks.clamped(to: values.indices) {
+            for (column, place) in places where values[rack].count >= (place + 1) * 64 {
                 for (ordinal, gpu) in directory.gpus[rack].prefix(64).enumerated() {
                     let value = values[rack][place * 64 + ordinal]
                     // NaN before the first.
                     guard value == value else { continue }
-                    writer.add(
+                    writer?.add(
                         .init(gpu: gpu, field: fields[Int(column)], lastMs: throughMs - 1, lastValue: value))
                 }
             }
         }
+        return racks.upperBound >= values.count
     }
 
     private mutating func place(_ column: UInt8) -> Int {

@@ -8,6 +8,7 @@ actor Roller {
     private final class RollerStream {
         let shared: StreamShared
         let ladder: RollupLadder
+        let book: RevisionBook
         var step: CloseStep?
         /// All shares of the step are in, and its closings are made: only the sink is waited for. An earlier closing
         /// that is committed while shares still come must not end the step.
@@ -27,8 +28,9 @@ actor Roller {
         /// Silence is worth a summary only after the first sample.
         var hasHeard: Bool
 
-        init(_ shared: StreamShared) {
+        init(_ shared: StreamShared, revisionBytesMax: Int) {
             self.shared = shared
+            book = RevisionBook(shared.spec.plan, bytesMax: revisionBytesMax)
             ladder = RollupLadder(shared.spec)
             handedOverMs = shared.spec.closedThroughMs
             hasHeard = shared.spec.closedThroughMs != nil
@@ -49,16 +51,20 @@ actor Roller {
 
     private let shardCount: Int
     private let closingsInFlightMax: Int
+    private let revisionBytesMax: Int
     private let sink: any SummarySink
     private let counters: CoreCounters
     private var streams: [StreamIndex: RollerStream] = [:]
     private var waiters: [Waiter] = []
     /// Called when a step is done and the next may come.
-    private var stepDone: @Sendable (StreamIndex) -> Void = { _ in }
+    ///
+    /// Its second argument is from where on windows can be revised.
+    private var stepDone: @Sendable (StreamIndex, Int64?) -> Void = { _, _ in }
 
-    init(shardCount: Int, closingsInFlightMax: Int, sink: any SummarySink, counters: CoreCounters) {
+    init(shardCount: Int, limits: AggregationLimits, sink: any SummarySink, counters: CoreCounters) {
         self.shardCount = shardCount
-        self.closingsInFlightMax = closingsInFlightMax
+        closingsInFlightMax = limits.closingsInFlightMax
+        revisionBytesMax = limits.revisionBytesMax
         self.sink = sink
         self.counters = counters
     }
@@ -67,12 +73,12 @@ actor Roller {
         executor.queue.async { @Sendable in self.assumeIsolated { body($0) } }
     }
 
-    nonisolated func onStepDone(_ body: @escaping @Sendable (StreamIndex) -> Void) {
+    nonisolated func onStepDone(_ body: @escaping @Sendable (StreamIndex, Int64?) -> Void) {
         later { $0.stepDone = body }
     }
 
     nonisolated func open(_ shared: StreamShared) {
-        later { $0.streams[shared.index] = RollerStream(shared) }
+        later { $0.streams[shared.index] = RollerStream(shared, revisionBytesMax: $0.revisionBytesMax) }
     }
 
     nonisolated func close(_ stream: StreamIndex, _ completion: @escaping @Sendable () -> Void) {
@@ -126,13 +132,14 @@ actor Roller {
         if let checkpoint = partial.checkpoint { stream.checkpoints.append(checkpoint) }
         stream.sharesDone += 1
         guard stream.sharesDone == shardCount else { return }
-        let shares = Dictionary(grouping: stream.partials, by: \.startMs)
+        let shares = Dictionary(grouping: stream.partials.filter { !$0.isLate }, by: \.startMs)
+        let late = Dictionary(grouping: stream.partials.filter(\.isLate), by: \.startMs)
         // Nobody else holds them then, and they can be let go of bit by bit.
         stream.partials = []
         stream.run = ClosingRun(
             stream.shared.spec, ladder: stream.ladder, step: step,
-            topology: stream.shared.topology.snapshot(), shares: shares,
-            starts: starts(stream, step, shares))
+            topology: stream.shared.topology.snapshot(), shares: shares, late: late,
+            starts: starts(stream, step, shares), book: stream.book)
         work(partial.stream)
     }
 
@@ -144,12 +151,15 @@ actor Roller {
             return
         }
         stream.run = nil
+        stream.book.prune(closedThroughMs: step.throughMs)
+        if run.tooLate > 0 { stream.shared.addLate(run.tooLate) }
         var ledger = stream.shared.startLedger
         ledger.add(stream.ledger)
         ledger.add(step.accounted)
+        ledger[.late] += stream.shared.lateAfterwards
         var closes = run.closes(
             ledger: ledger, aggregated: ledger.aggregated + stream.aggregated,
-            tellsAnyway: isWorthTelling(stream, step))
+            handedOverMs: stream.handedOverMs, tellsAnyway: isWorthTelling(stream, step))
         if !closes.isEmpty {
             stream.handedOverMs = step.throughMs
             closes[closes.count - 1].close.checkpoints = stream.checkpoints
@@ -197,7 +207,7 @@ actor Roller {
         if stream.isAssembled, stream.outbox.isEmpty, stream.inFlight < closingsInFlightMax {
             stream.step = nil
             stream.isAssembled = false
-            stepDone(index)
+            stepDone(index, stream.book.fromMs)
         }
         checkWaiters()
     }

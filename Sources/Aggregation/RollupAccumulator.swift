@@ -119,7 +119,8 @@ final class RollupAccumulator {
 
     /// Adds a column with its sketches; `entities` are the numbers of its rows where they are not the rows.
     func merge(_ column: FieldColumn, _ level: Level, _ entities: [Int]?) {
-        let target = merged(level, column.field, count: entities == nil ? column.entityCount : jobs.count)
+        let needed = entities.map { ($0.max() ?? -1) + 1 } ?? column.entityCount
+        let target = merged(level, column.field, count: max(needed, level == .job ? jobs.count : 0))
         let hasSketches = level.hasQuantiles && !column.sketchBytes.isEmpty
         guard hasSketches || entities != nil else {
             target.add(column, 0..<column.entityCount)

@@ -14,6 +14,9 @@ struct RollupLadder {
         rungs.first { $0.resolutionMs > resolutionMs }
     }
 
+    /// The rung of that length.
+    func rung(_ resolutionMs: Int64) -> RollupAccumulator? { rungs.first { $0.resolutionMs == resolutionMs } }
+
     /// The shortest rung that ends by a time.
     func due(throughMs: Int64) -> RollupAccumulator? {
         rungs.first { rung in rung.endMs.map { $0 <= throughMs } ?? false }

@@ -133,14 +133,23 @@ actor Shard {
         later { $0.streams[stream]?.state.seal(throughMs: throughMs) }
     }
 
+    /// Closed windows that start before that time cannot be revised any more.
+    nonisolated func revise(_ stream: StreamIndex, fromMs: Int64?) {
+        later { shard in
+            guard let box = shard.streams[stream] else { return }
+            shard.counters.add(box.state.revise(fromMs: fromMs ?? .max))
+        }
+    }
+
     /// Publishes the windows that end by that time; the last slice says so.
     nonisolated func emit(_ stream: StreamIndex, throughMs: Int64, keepsCheckpoint: Bool) {
         later { shard in
             guard let box = shard.streams[stream] else { return }
+            let late = box.state.takeLate()
             shard.emissions[stream] = Emission(
-                windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
+                late: late, windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
                 context: box.state.sliceContext(), ledger: box.state.shared.ledger(shard: shard.number))
-            if keepsCheckpoint { shard.emissions[stream]?.checkpoint = box.state.beginCheckpoint(throughMs) }
+            if keepsCheckpoint { shard.emissions[stream]?.checkpoint = CheckpointWriter() }
             shard.publishNext(stream)
         }
     }
@@ -182,15 +191,16 @@ actor Shard {
         guard let emission = emissions[stream], let box = streams[stream] else { return }
         if let partial = emission.next() {
             bus.publish(partial)
-            if let window = emission.takeFinished() { box.state.giveBack(window) }
+            if let (window, isLate) = emission.takeFinished() {
+                if isLate { box.state.giveBackLate(window) } else { box.state.giveBack(window) }
+            }
             later { $0.publishNext(stream) }
             return
         }
         if emission.checkpoint != nil, !emission.isCheckpointed {
-            let end = emission.nextSlot + limits.slotsPerBlock / 4
             emission.isCheckpointed = box.state.fill(
-                &emission.checkpoint, slots: emission.nextSlot..<end)
-            emission.nextSlot = end
+                &emission.checkpoint, part: emission.nextPart, throughMs: emission.throughMs)
+            emission.nextPart += 1
             later { $0.publishNext(stream) }
             return
         }
@@ -208,6 +218,8 @@ actor Shard {
 
 /// The windows that a shard is publishing, slice by slice, so that nothing waits behind them.
 private final class Emission {
+    /// Shares of windows that are closed already, with what was known of them, come first.
+    private var late: [(window: WindowBox, known: HeardGPUs)]
     private var windows: [WindowBox]
     private let context: SliceContext
     let throughMs: Int64
@@ -216,10 +228,14 @@ private final class Emission {
     private var nextRack = 0
     /// What the shard remembers, while it is written down.
     var checkpoint: CheckpointWriter?
-    var nextSlot = 0
+    var nextPart = 0
     var isCheckpointed = false
 
-    init(windows: [WindowBox], throughMs: Int64, context: SliceContext, ledger: Ledger) {
+    init(
+        late: [(window: WindowBox, known: HeardGPUs)], windows: [WindowBox], throughMs: Int64,
+        context: SliceContext, ledger: Ledger
+    ) {
+        self.late = late
         self.windows = windows
         self.throughMs = throughMs
         self.context = context
@@ -228,7 +244,7 @@ private final class Emission {
 
     /// The share of the next racks, or `nil` when all windows are out.
     func next() -> WindowPartial? {
-        guard let window = windows.first else { return nil }
+        guard let window = late.first?.window ?? windows.first else { return nil }
         let rackCount = window.state.firstGroups.count
         let first = nextRack
         var nodeCount = 0
@@ -238,15 +254,18 @@ private final class Emission {
             nodeCount += context.directory.nodesOfRack[nextRack].count
             nextRack += 1
         }
-        var partial = window.state.partial(racks: first..<nextRack, context)
+        var partial = window.state.partial(racks: first..<nextRack, context, known: late.first?.known)
+        partial.isLate = !late.isEmpty
         if first == 0 { partial.sampleCount = window.state.sampleCount }
         return partial
     }
 
     /// The window whose last slice was made, for the next one to use its memory.
-    func takeFinished() -> WindowBox? {
-        guard let window = windows.first, nextRack >= window.state.firstGroups.count else { return nil }
+    func takeFinished() -> (window: WindowBox, isLate: Bool)? {
+        guard let window = late.first?.window ?? windows.first,
+            nextRack >= window.state.firstGroups.count
+        else { return nil }
         nextRack = 0
-        return windows.removeFirst()
+        return late.isEmpty ? (windows.removeFirst(), false) : (late.removeFirst().window, true)
     }
 }

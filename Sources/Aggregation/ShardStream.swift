@@ -21,6 +21,14 @@ struct ShardStream: ~Copyable {
     private var windows: [WindowBox] = []
     private var spare: [WindowBox] = []
     private(set) var sealedThroughMs: Int64
+    /// Windows that end by this time were published.
+    private var emittedThroughMs = Int64.min
+    /// Closed windows from here on may be revised.
+    private var revisesFromMs = Int64.max
+    /// What came for windows that were published, ascending by start.
+    private var late: [WindowBox] = []
+    /// Of each window that was published and may be revised, by its start.
+    private var heard: [Int64: HeardGPUs] = [:]
     private var jobs = JobSnapshot()
 
     private var accepted: [AcceptedSample] = []
@@ -78,7 +86,7 @@ struct ShardStream: ~Copyable {
         accepted.removeAll(keepingCapacity: true)
         edges.removeAll(keepingCapacity: true)
         let rules = SlotTable.Rules(
-            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, openFromMs: sealedThroughMs,
+            arrivalMs: batch.arrivalMs, baseMs: batch.baseMs, openFromMs: min(sealedThroughMs, revisesFromMs),
             futureMaxMs: limits.futureMaxMs, ownerSilentMs: limits.ownerSilentMs)
         slots.judge(batch.records, rules, into: &accepted, &drops, &edges)
         addAccepted(&drops)
@@ -108,7 +116,7 @@ struct ShardStream: ~Copyable {
             while end < accepted.count, accepted[end].timeMs >= startMs, accepted[end].timeMs < endMs {
                 end += 1
             }
-            if let window = window(startMs, endMs) {
+            if let window = endMs > emittedThroughMs ? window(startMs, endMs) : lateWindow(startMs, endMs) {
                 window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
             } else {
                 drops.add(.tooOld, Int32(end - index))
@@ -125,13 +133,54 @@ struct ShardStream: ~Copyable {
             if windows[place].state.startMs == startMs { return windows[place] }
         }
         guard windows.count < limits.openWindowsMax else { return nil }
+        let window = opened(startMs, endMs)
+        windows.insert(window, at: place)
+        shared.opened(startMs)
+        return window
+    }
+
+    private mutating func opened(_ startMs: Int64, _ endMs: Int64) -> WindowBox {
         let window = spare.popLast() ?? WindowBox()
         window.state.open(
             startMs: startMs, endMs: endMs, fieldCount: fields.count, jobsVersion: jobs.version,
             keepsNodes: shared.spec.levels.contains(.node))
-        windows.insert(window, at: place)
-        shared.opened(startMs)
         return window
+    }
+
+    // MARK: Late samples
+
+    /// What revises a window that was published, or `nil` when too many are.
+    private mutating func lateWindow(_ startMs: Int64, _ endMs: Int64) -> WindowBox? {
+        let place = late.firstIndex { $0.state.startMs >= startMs } ?? late.count
+        if place < late.count, late[place].state.startMs == startMs { return late[place] }
+        guard late.count < limits.openWindowsMax else { return nil }
+        let window = opened(startMs, endMs)
+        late.insert(window, at: place)
+        return window
+    }
+
+    /// Closed windows that start before that time are not kept any more: what came for them is late after all.
+    mutating func revise(fromMs: Int64) -> Ledger {
+        revisesFromMs = fromMs
+        heard = heard.filter { $0.key >= fromMs }
+        var ledger = Ledger()
+        while let first = late.first, first.state.startMs < fromMs {
+            ledger[.late] += first.state.sampleCount
+            late.removeFirst()
+        }
+        shared.add(ledger, shard: shard)
+        return ledger
+    }
+
+    /// Takes out what came late, with what was heard of those windows before.
+    mutating func takeLate() -> [(window: WindowBox, known: HeardGPUs)] {
+        defer { late = [] }
+        return late.map { ($0, heard[$0.state.startMs] ?? HeardGPUs(WindowAccumulator())) }
+    }
+
+    mutating func giveBackLate(_ window: WindowBox) {
+        heard[window.state.startMs, default: HeardGPUs(WindowAccumulator())].add(window.state)
+        if spare.count < Self.spareMax { spare.append(window) }
     }
 
     private mutating func column(_ field: FieldIndex) -> UInt8 {
@@ -152,6 +201,7 @@ struct ShardStream: ~Copyable {
     /// Takes out the windows that end by a time, oldest first.
     mutating func take(throughMs: Int64) -> [WindowBox] {
         var taken: [WindowBox] = []
+        emittedThroughMs = max(emittedThroughMs, throughMs)
         while let first = windows.first, first.state.endMs <= throughMs {
             taken.append(windows.removeFirst())
         }
@@ -167,22 +217,22 @@ struct ShardStream: ~Copyable {
     mutating func giveBack(_ window: WindowBox) {
         fleet.forgetMarks(throughMs: window.state.endMs)
         shared.closed(window.state.startMs)
+        if shared.spec.plan.reviseWithinMs > 0 {
+            heard[window.state.startMs] = HeardGPUs(window.state)
+        }
         if spare.count < Self.spareMax { spare.append(window) }
     }
 
     // MARK: Checkpoints
 
-    /// What ticks left behind; what samples did follows by `fill`.
-    mutating func beginCheckpoint(_ throughMs: Int64) -> CheckpointWriter {
-        var writer = CheckpointWriter()
-        fleet.write(into: &writer, throughMs: throughMs, fields, directory)
-        return writer
-    }
-
-    /// Writes down some slots.
+    /// Writes down some racks of a fleet and some slots.
     ///
     /// - Returns: whether there are no more.
-    func fill(_ writer: inout CheckpointWriter?, slots range: Range<Int>) -> Bool {
+    func fill(_ writer: inout CheckpointWriter?, part: Int, throughMs: Int64) -> Bool {
+        let racks = limits.racksPerBlock
+        let isLastRack = fleet.write(
+            into: &writer, racks: part * racks..<(part + 1) * racks, throughMs: throughMs, fields, directory)
+        let range = part * limits.slotsPerBlock / 4..<(part + 1) * limits.slotsPerBlock / 4
         for index in range.lowerBound..<min(range.upperBound, slots.count) {
             let slot = slots.slots[index]
             guard slot.node >= 0, slot.kind != .gauge, slot.lastMs != Slot.noTime, slots.owns(index) else {
@@ -193,7 +243,7 @@ struct ShardStream: ~Copyable {
                 .init(
                     gpu: gpu, field: fields[Int(slot.field)], lastMs: slot.lastMs, lastValue: slot.lastValue))
         }
-        return range.upperBound >= slots.count
+        return isLastRack && range.upperBound >= slots.count
     }
 
     // MARK: Fleets

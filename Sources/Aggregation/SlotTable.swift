@@ -1,3 +1,4 @@
+import Sketches
 import Telemetry
 
 /// The series of one stream in one shard, and the rules that a sample has to pass before it may count.
@@ -33,6 +34,7 @@ struct SlotTable: ~Copyable {
     /// - Parameter root: another source of the same (GPU, field), where there is one.
     mutating func register(_ slot: Slot, at index: Int, redundantTo root: UInt32?) {
         if slots.count <= index {
+            HugePages.reserve(&slots, index + 1)
             slots.append(contentsOf: repeatElement(Slot(), count: index + 1 - slots.count))
         }
         slots[index] = slot

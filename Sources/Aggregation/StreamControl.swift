@@ -180,8 +180,10 @@ final class StreamControl: Sendable {
             state.events += events
             let excess = state.events.count - limits.pendingEventsMax
             if excess > 0 {
-                state.events.removeFirst(excess)
-                counters.eventsForgotten.add(Int64(excess))
+                // An eighth at once: in a storm of events moving all of them for each would cost more than the rest.
+                let forgotten = min(state.events.count, excess + limits.pendingEventsMax / 8)
+                state.events.removeFirst(forgotten)
+                counters.eventsForgotten.add(Int64(forgotten))
             }
         }
     }
@@ -285,12 +287,17 @@ final class StreamControl: Sendable {
     }
 
     /// The roller has handed everything of the last step over.
-    func stepDone() {
+    ///
+    /// - Parameter revisesFromMs: from where on its windows are kept for revisions.
+    func stepDone(revisesFromMs: Int64?) {
         let released = state.withLock { state in
             state.isClosing = false
             if let orderedMs = state.orderedThroughMs {
-                state.jobs.prune(beforeMs: orderedMs)
+                state.jobs.prune(beforeMs: orderedMs - plan.reviseWithinMs)
                 state.faults.prune(beforeMs: orderedMs)
+            }
+            if plan.reviseWithinMs > 0 {
+                for shard in shards { shard.revise(index, fromMs: revisesFromMs) }
             }
             orderNext(&state)
             return releaseTicks(&state)

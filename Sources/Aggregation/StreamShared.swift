@@ -40,6 +40,11 @@ final class StreamShared: Sendable {
     /// Series that have a slot.
     var seriesCount: Int { series.withLock { $0 } }
 
+    private let late = Locked<Int64>(0)
+    /// Samples were taken for windows that could not be revised any more.
+    func addLate(_ count: Int64) { late.withLock { $0 += count } }
+    var lateAfterwards: Int64 { late.withLock { $0 } }
+
     /// Windows with so many samples are committed.
     func committed(_ samples: Int64) { aggregated.withLock { $0 += samples } }
     var processed: Ledger {
@@ -47,6 +52,7 @@ final class StreamShared: Sendable {
             ledgers.reduce(into: Ledger()) { $0.add($1) }
         }
         sum.aggregated = aggregated.withLock { $0 }
+        sum[.late] += lateAfterwards
         return sum
     }
 

@@ -11,22 +11,29 @@ public struct WindowPlan: Sendable, Hashable {
     public var senderSilentMs: Int64
     /// How long a sender that delivers a backlog may hold the watermark.
     public var maxHoldMs: Int64
+    /// How long after its end a closed window is revised by samples that come late; 0: never. The memory for it is
+    /// bounded, see `AggregationLimits.revisionBytesMax`: what was let go of for that is not revised either.
+    public var reviseWithinMs: Int64
 
     public init(
         finestMs: Int64 = 10_000, rollupsMs: [Int64] = [60_000, 600_000, 3_600_000],
-        latenessMs: Int64 = 15_000, senderSilentMs: Int64 = 30_000, maxHoldMs: Int64 = 900_000
+        latenessMs: Int64 = 15_000, senderSilentMs: Int64 = 30_000, maxHoldMs: Int64 = 900_000,
+        reviseWithinMs: Int64 = 0
     ) {
         self.finestMs = finestMs
         self.rollupsMs = rollupsMs
         self.latenessMs = latenessMs
         self.senderSilentMs = senderSilentMs
         self.maxHoldMs = maxHoldMs
+        self.reviseWithinMs = reviseWithinMs
     }
 
     /// What is wrong with the plan, or `nil`.
     public var problem: String? {
         guard finestMs > 0 else { return "the finest window must be longer than nothing" }
-        guard latenessMs >= 0, senderSilentMs > 0, maxHoldMs >= 0 else { return "times must not be negative" }
+        guard latenessMs >= 0, senderSilentMs > 0, maxHoldMs >= 0, reviseWithinMs >= 0 else {
+            return "times must not be negative"
+        }
         var below = finestMs
         for length in rollupsMs {
             guard length > below, length % below == 0 else {

@@ -14,20 +14,25 @@ struct SliceContext {
 
 extension WindowAccumulator {
     /// The share of some racks.
-    borrowing func partial(racks: Range<Int>, _ context: SliceContext) -> WindowPartial {
+    ///
+    /// - Parameter known: of a window that is closed already, the GPUs that it has heard of: they are not counted.
+    borrowing func partial(
+        racks: Range<Int>, _ context: SliceContext, known: HeardGPUs? = nil
+    ) -> WindowPartial {
         var partial = WindowPartial(
             stream: context.shared.index, shard: context.shard, startMs: startMs,
             resolutionMs: endMs - startMs)
         let columns = context.fields.indices.sorted { context.fields[$0] < context.fields[$1] }
             .filter { $0 < stride }
         partial.fields = columns.map { context.fields[$0] }
-        fillNodes(&partial, racks, columns, context)
-        fillGroups(&partial, racks, columns, context)
+        fillNodes(&partial, racks, columns, context, known)
+        fillGroups(&partial, racks, columns, context, known)
         return partial
     }
 
     private borrowing func fillNodes(
-        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext
+        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext,
+        _ known: HeardGPUs?
     ) {
         var heard: [(node: Int32, local: Int32)] = []
         for rack in racks {
@@ -46,16 +51,17 @@ extension WindowAccumulator {
         places.reserveCapacity(heard.count)
         for (place, node) in heard.enumerated() { places[node.local] = place }
         partial.nodeGPUs = GPUCounts(entityCount: heard.count)
-        for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context) }
+        for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context, known) }
     }
 
     /// Counts the GPUs of a rack by node: a GPU that worked for two jobs in the window is one GPU.
     private borrowing func countGPUs(
-        _ rack: Int, _ places: [Int32: Int], _ counts: inout GPUCounts, _ context: SliceContext
+        _ rack: Int, _ places: [Int32: Int], _ counts: inout GPUCounts, _ context: SliceContext,
+        _ known: HeardGPUs?
     ) {
         let gpuNodes = context.directory.gpuNodes[rack]
         // The GPUs of a node mostly follow each other.
-        var known: (node: Int32, place: Int?) = (-1, nil)
+        var last: (node: Int32, place: Int?) = (-1, nil)
         for word in 0..<(gpuNodes.count + 63) / 64 {
             var bits = (reporting: UInt64(0), inJob: UInt64(0), expected: UInt64(0), faulted: UInt64(0))
             var number = firstGroups[rack]
@@ -71,14 +77,18 @@ extension WindowAccumulator {
                 number = group.next
             }
             // Bit by bit only over what is there at all.
-            var any = bits.reporting | bits.expected
+            if let known = known?.bits(rack: rack, word: word) {
+                bits.reporting &= ~known.any
+                bits.inJob &= ~known.inJob
+            }
+            var any = bits.reporting | bits.expected | bits.inJob
             while any != 0 {
                 let bit = any.trailingZeroBitCount
                 any &= any - 1
                 let ordinal = word * 64 + bit
                 guard ordinal < gpuNodes.count else { continue }
-                if gpuNodes[ordinal] != known.node { known = (gpuNodes[ordinal], places[gpuNodes[ordinal]]) }
-                guard let place = known.place else { continue }
+                if gpuNodes[ordinal] != last.node { last = (gpuNodes[ordinal], places[gpuNodes[ordinal]]) }
+                guard let place = last.place else { continue }
                 counts.reporting[place] += UInt32((bits.reporting >> UInt64(bit)) & 1)
                 counts.inJob[place] += UInt32((bits.inJob >> UInt64(bit)) & 1)
                 counts.expected[place] += UInt32((bits.expected >> UInt64(bit)) & 1)
@@ -88,7 +98,8 @@ extension WindowAccumulator {
     }
 
     private borrowing func fillGroups(
-        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext
+        _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext,
+        _ known: HeardGPUs?
     ) {
         var numbers: [Int] = []
         for rack in racks {
@@ -107,7 +118,9 @@ extension WindowAccumulator {
         for (place, number) in numbers.enumerated() {
             for word in 0..<Int(groups[number].wordCount) {
                 let index = Int(groups[number].firstWord) + word
-                partial.groupGPUs.reporting[place] += UInt32(reporting[index].nonzeroBitCount)
+                let told =
+                    known?.bits(rack: Int(groups[number].rack), job: groups[number].job, word: word) ?? 0
+                partial.groupGPUs.reporting[place] += UInt32((reporting[index] & ~told).nonzeroBitCount)
                 partial.groupGPUs.expected[place] += UInt32(expected[index].nonzeroBitCount)
                 partial.groupGPUs.faulted[place] += UInt32(faulted[index].nonzeroBitCount)
             }

@@ -19,6 +19,12 @@ final class DecodeLane {
             shardCount: core.sink.shardCount, identities: core.limits.identities / core.laneCount)
     }
 
+    /// Works off what the registry wants to be forgotten. To be called some times a second.
+    func sweep(lane: Int) {
+        guard let order = core.registry.retirementOrder else { return }
+        router.sweep(order, lane: lane, nowMs: core.clock.nowMs())
+    }
+
     /// Decodes a body. Throws the answer of a request that brings nothing; else there may be samples to deliver
     /// before the answer is given.
     func decode(

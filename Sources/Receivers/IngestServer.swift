@@ -49,7 +49,8 @@ public final class IngestServer: Sendable {
         let hasher = IdentityHasher()
         let registry = SeriesRegistry(
             stream: stream, streamID: streamID, topology: streams.topology(stream), sink: sink,
-            events: events, inventory: inventory, limits: limits, hasher: hasher)
+            events: events, inventory: inventory, limits: limits, laneCount: max(1, configuration.threads),
+            hasher: hasher)
         core = IngestCore(
             limits: limits, laneCount: max(1, configuration.threads),
             listenerName: configuration.listenerName, sink: sink, events: events,
@@ -59,6 +60,7 @@ public final class IngestServer: Sendable {
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
             metrics: own, logger: logger, logged: logging.map { LoggedPath($0) }, account: account)
+        registry.watchSilence()
         budget = BodyBudget(limit: limits.bodyBytesInAll)
         connections = ConnectionTable(limit: limits.connections, gauge: own.connections)
     }
@@ -73,6 +75,7 @@ public final class IngestServer: Sendable {
             let core = core
             group.any().scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in
                 core.registry.tellJobs(nowMs: core.clock.nowMs())
+                core.registry.retire(nowMs: core.clock.nowMs())
             }
             running.withLock { $0 = Running(group: group, listener: listener) }
             startReplay()
@@ -133,6 +136,11 @@ public final class IngestServer: Sendable {
 
     /// Series that have a place in the aggregation.
     public var seriesCount: Int { core.registry.seriesCount }
+    /// The senders with the most series, most first.
+    public func topSenders(_ count: Int) -> [(name: String, series: Int)] {
+        core.registry.senders.sorted { ($1.series, $0.sender.rawValue) < ($0.series, $1.sender.rawValue) }
+            .prefix(count).map { (core.senders.name($0.sender) ?? "?", $0.series) }
+    }
     /// Connections that are open.
     public var connectionCount: Int { connections.count }
 
@@ -167,10 +175,14 @@ public final class IngestServer: Sendable {
         _ group: MultiThreadedEventLoopGroup
     ) async throws -> [ObjectIdentifier: NIOLoopBound<DecodeLane>] {
         var lanes: [ObjectIdentifier: NIOLoopBound<DecodeLane>] = [:]
-        for loop in group.makeIterator() {
+        for (number, loop) in group.makeIterator().enumerated() {
             let core = core
             lanes[ObjectIdentifier(loop)] = try await loop.submit {
-                NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+                let lane = NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+                loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
+                    lane.value.sweep(lane: number)
+                }
+                return lane
             }.get()
         }
         return lanes

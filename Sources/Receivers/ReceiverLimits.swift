@@ -27,6 +27,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var identities = 10_000_000
     /// A lane asks the registry again about a series of which it has not heard for so long, in milliseconds.
     public var routeIdleMs: Int64 = 900_000
+    /// Entries of a lane's cache that are looked at in one go when series are given up, ten times a second.
+    public var sweepEntries = 65_536
     public var senders = 65_536
     /// Names of jobs, and of sources (a Prometheus and its scrape job), that are kept.
     public var names = 1_000_000

@@ -35,7 +35,6 @@ struct RegistryState {
     private var origins = IdentityMap()
     /// Indexed by number of the sender.
     private var seriesOfSender: [Int] = []
-    private var nextSlot: [UInt32]
     /// Series that were made during this request, by shard.
     private var fresh: [[SeriesDescriptor]]
     /// By the name's hash: position in `nodes`.
@@ -48,8 +47,18 @@ struct RegistryState {
     private var membership = JobMembership()
     /// Of each GPU of the topology that was met: its node, and the field whose series tell its job. One is enough.
     private var gpus: [GPU] = []
-    /// GPU of each slot of each shard.
-    private var gpuOfSlot: [[Int32]]
+    /// What each slot of each shard is.
+    private var series: [[Series]]
+    /// Slots that may be given out again, by shard.
+    private var freeSlots: [[UInt32]]
+    /// Indexed by origin.
+    private var senderOfOrigin: [SenderID] = []
+
+    private struct Series {
+        var gpu: Int32
+        var origin: UInt32
+        var field: FieldIndex
+    }
 
     private struct GPU {
         var node: Int32 = -1
@@ -75,9 +84,9 @@ struct RegistryState {
         self.limits = limits
         self.hasher = hasher
         fields = Self.fields(hasher, limits)
-        nextSlot = Array(repeating: 0, count: sink.shardCount)
         fresh = Array(repeating: [], count: sink.shardCount)
-        gpuOfSlot = Array(repeating: [], count: sink.shardCount)
+        series = Array(repeating: [], count: sink.shardCount)
+        freeSlots = Array(repeating: [], count: sink.shardCount)
         jobs = NodeJobs(namesMax: limits.names)
     }
 
@@ -128,11 +137,11 @@ struct RegistryState {
         let slot: UInt32
         if let owner, owner.origin == origin {
             slot = owner.slot
-        } else if owner != nil, let known = owners.other(gpu: gpu, field: field, origin: origin) {
+        } else if let known = owners.other(gpu: gpu, field: field, origin: origin) {
             slot = known
         } else {
             guard !isFull else { return .rejected(.seriesLimit) }
-            slot = add(gpu, node, field, sender, redundantTo: owner?.slot)
+            slot = add(Series(gpu: gpu, origin: origin, field: field), node, sender, redundantTo: owner?.slot)
             if owner == nil {
                 owners.setFirst(gpu: gpu, field: field, .init(slot: slot, origin: origin))
             } else {
@@ -142,6 +151,13 @@ struct RegistryState {
         return Route(slot: slot, job: job(series, bytes, field, gpu), shard: shard)
     }
 
+    /// Series of each sender that has any.
+    var senders: [(sender: SenderID, series: Int)] {
+        seriesOfSender.indices.filter { seriesOfSender[$0] > 0 }.map {
+            (SenderID(rawValue: UInt32($0)), seriesOfSender[$0])
+        }
+    }
+
     private func isFull(_ sender: SenderID) -> Bool {
         let number = Int(sender.rawValue)
         let own = number < seriesOfSender.count ? seriesOfSender[number] : 0
@@ -149,23 +165,48 @@ struct RegistryState {
     }
 
     private mutating func add(
-        _ gpu: Int32, _ node: Int, _ field: FieldIndex, _ sender: SenderID, redundantTo owner: UInt32?
+        _ one: Series, _ node: Int, _ sender: SenderID, redundantTo owner: UInt32?
     ) -> UInt32 {
         let shard = nodes[node].shard
-        let slot = nextSlot[shard]
-        nextSlot[shard] += 1
+        let slot: UInt32
+        if let free = freeSlots[shard].popLast() {
+            slot = free
+            series[shard][Int(slot)] = one
+        } else {
+            slot = UInt32(series[shard].count)
+            series[shard].append(one)
+        }
         seriesCount += 1
         let number = Int(sender.rawValue)
         if seriesOfSender.count <= number {
             seriesOfSender.append(contentsOf: repeatElement(0, count: number + 1 - seriesOfSender.count))
         }
         seriesOfSender[number] += 1
-        gpuOfSlot[shard].append(gpu)
         fresh[shard].append(
             SeriesDescriptor(
-                slot: slot, gpu: gpu, node: nodes[node].index, rack: nodes[node].rack, field: field,
+                slot: slot, gpu: one.gpu, node: nodes[node].index, rack: nodes[node].rack, field: one.field,
                 sender: sender, redundantTo: owner))
         return slot
+    }
+
+    // MARK: Series that went silent
+
+    /// Forgets to whom slots belong: who asks for these series from now on gets other slots.
+    mutating func forget(_ slots: [UInt32], shard: Int) {
+        for slot in slots where Int(slot) < series[shard].count {
+            let one = series[shard][Int(slot)]
+            owners.remove(gpu: one.gpu, field: one.field, origin: one.origin, slot: slot)
+        }
+    }
+
+    /// Gives slots back that no lane leads to any more.
+    mutating func release(_ slots: [UInt32], shard: Int) {
+        for slot in slots {
+            let sender = senderOfOrigin[Int(series[shard][Int(slot)].origin)]
+            seriesOfSender[Int(sender.rawValue)] -= 1
+            seriesCount -= 1
+        }
+        freeSlots[shard] += slots
     }
 
     private mutating func origin(_ source: SeriesIdentity, _ sender: SenderID) -> UInt32? {
@@ -175,6 +216,7 @@ struct RegistryState {
         guard origins.count < limits.names else { return nil }
         let origin = UInt32(origins.count)
         origins.set(key, origin)
+        senderOfOrigin.append(sender)
         return origin
     }
 
@@ -254,7 +296,7 @@ struct RegistryState {
     /// Takes in what series said about the jobs of their nodes.
     mutating func observe(_ sightings: [JobSighting]) {
         for sighting in sightings {
-            let gpu = gpuOfSlot[sighting.shard][Int(sighting.slot)]
+            let gpu = series[sighting.shard][Int(sighting.slot)].gpu
             let change = jobs.observe(
                 node: gpus[Int(gpu)].node, gpu: gpu, job: sighting.job, timeMs: sighting.timeMs)
             if let change { membership.note(change) }

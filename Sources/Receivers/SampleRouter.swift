@@ -84,6 +84,31 @@ struct SampleRouter: ~Copyable {
         return builder.batches.count <= context.limits.batchesPerRequest
     }
 
+    // MARK: What has to be forgotten
+
+    /// How far the cache was swept for the order that is under way.
+    private struct Sweep {
+        var order: UInt64
+        var generation: UInt32
+        var place: Int?
+    }
+
+    private var sweep = Sweep(order: 0, generation: 0, place: nil)
+
+    /// Works on a retirement order for a fraction of a millisecond.
+    mutating func sweep(_ order: Retirement.Order, lane: Int, nowMs: Int64) {
+        if sweep.order != order.number {
+            sweep = Sweep(order: order.number, generation: cache.generation, place: 0)
+        }
+        guard var place = sweep.place else { return }
+        if sweep.generation != cache.generation {
+            sweep.generation = cache.generation
+            place = 0
+        }
+        sweep.place = cache.sweep(order, from: place, count: context.limits.sweepEntries)
+        if sweep.place == nil { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
+    }
+
     // MARK: What is known
 
     /// The hot loop: goes on until it meets a series that has no entry, or only one that is out of date.

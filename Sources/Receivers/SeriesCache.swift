@@ -20,6 +20,25 @@ struct SeriesCache: ~Copyable {
 
     var count: Int { young.count + old.count }
 
+    /// Forgets, among some entries from a place on, those that lead to a slot of the order; `nil` when it has come to
+    /// the end. The old generation comes first: what is in use moves from there to the end of the young one.
+    mutating func sweep(_ order: Retirement.Order, from first: Int, count: Int) -> Int? {
+        var place = first
+        let end = first + count
+        while place < end {
+            let oldCount = old.count
+            guard place < oldCount + young.count else { return nil }
+            let entry =
+                place < oldCount ? old.entries + (place + 1) : young.entries + (place - oldCount + 1)
+            let route = entry.pointee.route
+            if !route.isRejected, order.holds(shard: route.shard, slot: route.slot) {
+                entry.pointee.route = .rejected(.noEntity, isPassing: true)
+            }
+            place += 1
+        }
+        return place
+    }
+
     /// How many new spellings can come in before any that came in with them is forgotten.
     var roundMax: Int { countMax }
 

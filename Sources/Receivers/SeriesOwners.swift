@@ -46,6 +46,15 @@ struct SeriesOwners {
         others[Key(gpu: gpu, field: field, origin: origin)] = slot
     }
 
+    /// Removes a slot, if it is still what that source has.
+    mutating func remove(gpu: Int32, field: FieldIndex, origin: UInt32, slot: UInt32) {
+        if let known = first(gpu: gpu, field: field), known.slot == slot {
+            owners[Int(gpu) * stride + Int(columns[Int(field.rawValue)])] = Owner()
+        } else if other(gpu: gpu, field: field, origin: origin) == slot {
+            others[Key(gpu: gpu, field: field, origin: origin)] = nil
+        }
+    }
+
     private mutating func column(_ field: FieldIndex) -> Int {
         let known = columns[Int(field.rawValue)]
         if known >= 0 { return Int(known) }

@@ -16,23 +16,71 @@ enum SeriesFormat: UInt64 {
 ///
 /// Lanes come here with what they see for the first time, and take the lock once for all of that.
 final class SeriesRegistry: Sendable {
-    private let state: Mutex<RegistryState>
+    private struct State {
+        var registry: RegistryState
+        var retirement: Retirement
+    }
+
+    private let state: Mutex<State>
+    private let sink: any BatchSink
+    private let stream: StreamIndex
     private let tracksJobs = Atomic<Bool>(false)
     private let events: any EventSink
     private let streamID: StreamID
 
     init(
         stream: StreamIndex, streamID: StreamID, topology: Topology, sink: any BatchSink,
-        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits, hasher: IdentityHasher
+        events: any EventSink, inventory: Inventory?, limits: ReceiverLimits, laneCount: Int,
+        hasher: IdentityHasher
     ) {
         precondition(sink.shardCount > 0 && sink.shardCount < Route.shardsMax)
         self.events = events
         self.streamID = streamID
-        let state = RegistryState(
+        self.sink = sink
+        self.stream = stream
+        let registry = RegistryState(
             stream: stream, topology: topology, sink: sink, inventory: inventory ?? Inventory(),
             limits: limits, hasher: hasher)
-        self.state = Mutex(state)
+        // Twice as long as a request may wait for credit.
+        let retirement = Retirement(
+            shardCount: sink.shardCount, laneCount: laneCount,
+            waitMs: limits.creditTimeout.components.seconds * 2_000 + 2_000)
+        state = Mutex(State(registry: registry, retirement: retirement))
     }
+
+    /// Lets silent series go, where the sink tells of them. To be called before anything is admitted.
+    func watchSilence() {
+        (sink as? any SeriesRetirement)?.onSilent { [weak self] silent in
+            guard let self, silent.stream == stream else { return }
+            state.withLock { $0.retirement.gather(silent.slots, shard: silent.shard) }
+        }
+    }
+
+    /// Moves retirement on. To be called every second or so.
+    func retire(nowMs: Int64) {
+        guard let sink = sink as? any SeriesRetirement else { return }
+        state.withLock { state in
+            if let free = state.retirement.end(nowMs: nowMs) {
+                for (shard, slots) in free.enumerated() where !slots.isEmpty {
+                    sink.retire(slots, stream: stream, shard: shard)
+                    state.registry.release(slots, shard: shard)
+                }
+            }
+            if let slots = state.retirement.begin() {
+                for (shard, slots) in slots.enumerated() { state.registry.forget(slots, shard: shard) }
+            }
+        }
+    }
+
+    /// What lanes have to forget now.
+    var retirementOrder: Retirement.Order? { state.withLock { $0.retirement.order } }
+
+    func finished(lane: Int, order: UInt64, nowMs: Int64) {
+        state.withLock { $0.retirement.finished(lane: lane, order, nowMs: nowMs) }
+    }
+
+    /// How many series each sender has, of those that have any.
+    var senders: [(sender: SenderID, series: Int)] { state.withLock { $0.registry.senders } }
 
     /// The routes of series that a lane does not know, made where they are new. The shards know all series of the
     /// routes when this returns.
@@ -45,8 +93,8 @@ final class SeriesRegistry: Sendable {
     ) {
         routes.removeAll(keepingCapacity: true)
         let knowsJobs = state.withLock { state in
-            state.admit(unknown, in: bytes, sender: sender, into: &routes)
-            return state.knowsJobs
+            state.registry.admit(unknown, in: bytes, sender: sender, into: &routes)
+            return state.registry.knowsJobs
         }
         if knowsJobs { tracksJobs.store(true, ordering: .relaxed) }
     }
@@ -57,14 +105,14 @@ final class SeriesRegistry: Sendable {
     func observe(_ sightings: [JobSighting], arrivalMs: Int64) {
         tell(
             state.withLock { state in
-                state.observe(sightings)
-                return state.jobNews(nowMs: arrivalMs)
+                state.registry.observe(sightings)
+                return state.registry.jobNews(nowMs: arrivalMs)
             })
     }
 
     /// Tells what has changed in jobs and was held back. To be called every second or so.
     func tellJobs(nowMs: Int64, all: Bool = false) {
-        tell(state.withLock { $0.jobNews(nowMs: nowMs, all: all) })
+        tell(state.withLock { $0.registry.jobNews(nowMs: nowMs, all: all) })
     }
 
     private func tell(_ news: [RegistryState.JobNews]) {
@@ -84,8 +132,8 @@ final class SeriesRegistry: Sendable {
     /// elsewhere: a node keeps its place while the process runs.
     func replace(inventory: Inventory) -> Int {
         state.withLock { state in
-            state.inventory = inventory
-            let known = state.topology.snapshot()
+            state.registry.inventory = inventory
+            let known = state.registry.topology.snapshot()
             return known.nodeNames.indices.count { node in
                 guard let place = inventory.placements[known.nodeNames[node]] else { return false }
                 let rack = Int(known.nodeRack[node])
@@ -98,5 +146,5 @@ final class SeriesRegistry: Sendable {
     }
 
     /// Series that have a slot, of all senders together.
-    var seriesCount: Int { state.withLock { $0.seriesCount } }
+    var seriesCount: Int { state.withLock { $0.registry.seriesCount } }
 }

@@ -91,6 +91,8 @@ public struct DaemonSettings: Sendable, Equatable {
         public var senderSilentMs: Int64 = 30_000
         /// How long windows wait after a start, or for a sender that comes back with a backlog.
         public var maxHoldMs: Int64 = 900_000
+        /// How long after its end a closed window is revised by samples that come late.
+        public var reviseWithinMs: Int64 = 300_000
         /// Samples further ahead of the wall clock than this are counted as future and dropped.
         public var futureMaxMs: Int64 = 300_000
 

@@ -39,10 +39,11 @@ enum ScenarioFile {
         let phases = m.required("phases", .list(of: .record(phase), min: 1, max: 16))
         let power = m.required("power", .record(power))
         let bringUp = m.optional("bring_up", .record(bringUp), default: .none)
-        let failures = m.optional("failures", .record(failures), default: .none)
-        let job = m.required("job", .record(job))
+        let failures = m.optional("failures", .record(ScenarioOperationFile.failures), default: .none)
+        let job = m.required("job", .record(ScenarioOperationFile.job))
         let telemetry = m.required("telemetry", .record(ScenarioTelemetryFile.telemetry))
         let milestones = m.optional("milestones", .list(of: .record(milestone), max: 200), default: [])
+        let planUntil = m.optional("plan_until", .endOfDate)
         guard let name, let start, let models, let phases, let power, let job, let telemetry else {
             return nil
         }
@@ -52,7 +53,8 @@ enum ScenarioFile {
         let scenario = Scenario(
             name: name, speed: speed, site: site, seed: UInt64(seed), startMs: start, layout: layout,
             gpuModels: models, phases: phases, power: power, bringUp: bringUp, failures: failures, job: job,
-            telemetry: telemetry, milestones: milestones.sorted { $0.timeMs < $1.timeMs })
+            telemetry: telemetry, milestones: milestones.sorted { $0.timeMs < $1.timeMs },
+            planUntilMs: planUntil)
         do throws(ScenarioProblem) {
             try scenario.check()
         } catch {
@@ -87,7 +89,8 @@ enum ScenarioFile {
             reservedMiB: m.optional("reserved_mib", memory.float, default: 0),
             idleClockMHz: m.required("idle_clock_mhz", clock.float, placeholder: 15),
             maxClockMHz: m.required("max_clock_mhz", clock.float, placeholder: 15),
-            memoryClockMHz: m.required("memory_clock_mhz", clock.float, placeholder: 15))
+            memoryClockMHz: m.required("memory_clock_mhz", clock.float, placeholder: 15),
+            peakTFLOPs: m.optional("peak_tflops", .double(in: 0...100_000), default: 0))
     }
 
     private static func phase(_ m: YAMLMapping) -> Scenario.Phase {
@@ -100,12 +103,18 @@ enum ScenarioFile {
             name: m.required("name", .text(max: 64), placeholder: ""),
             days: m.required("days", .int(in: 1...36_500), placeholder: 1),
             groups: m.required("groups", .list(of: group, min: 1, max: 64), placeholder: []),
-            curve: m.optional("curve", .record(curve), default: .immediate))
+            curve: m.optional("curve", .record(curve), default: .immediate),
+            retireMs: m.optional("retire", .endOfDate))
     }
 
     private static func curve(_ m: YAMLMapping) -> Scenario.InstallCurve? {
-        let isLogistic = m.required("kind", .oneOf([("logistic", true), ("immediate", false)]))
-        guard isLogistic == true else { return isLogistic == nil ? nil : .immediate }
+        enum Kind: String, CaseIterable { case logistic, immediate, steps }
+        guard let kind = m.required("kind", .oneOf(Kind.self)) else { return nil }
+        switch kind {
+        case .immediate: return .immediate
+        case .steps: return .steps(m.required("steps", .list(of: step, min: 1, max: 1_000), placeholder: []))
+        case .logistic: break
+        }
         let waves = YAMLType<Scenario.Waves>.mapping { waves in
             Scenario.Waves(
                 periodDays: waves.required("period_days", .double(in: 0.1...365), placeholder: 1),
@@ -115,6 +124,14 @@ enum ScenarioFile {
             perDay: m.required("per_day", .double(in: 0.0001...100), placeholder: 1),
             midpointDay: m.required("midpoint_day", .double(in: -1_000...36_500), placeholder: 1),
             waves: m.optional("waves", waves))
+    }
+
+    private static var step: YAMLType<Scenario.Step> {
+        .mapping { step in
+            Scenario.Step(
+                day: step.required("day", .double(in: 0...36_500), placeholder: 0),
+                share: step.required("share", .double(in: 0...1), placeholder: 1))
+        }
     }
 
     private static func power(_ m: YAMLMapping) -> Scenario.SitePower {
@@ -139,46 +156,6 @@ enum ScenarioFile {
             checkHours: m.optional("check_h", hours, default: 0),
             burnInHours: m.optional("burn_in_h", hours, default: 0),
             rejectedShare: m.optional("rejected_share", .double(in: 0...1), default: 0))
-    }
-
-    private static func failures(_ m: YAMLMapping) -> Scenario.Failures {
-        let none = Scenario.Failures.none
-        return Scenario.Failures(
-            perGPUDay: m.required("per_gpu_day", .double(in: 0...24), placeholder: 0),
-            causes: m.required("causes", .list(of: .record(cause), min: 1, max: 100), placeholder: []),
-            drainMinutes: m.optional("drain_min", .double(in: 0...10_000), default: none.drainMinutes),
-            repair: m.optional("repair", .record(repair), default: none.repair))
-    }
-
-    private static func cause(_ m: YAMLMapping) -> Scenario.Cause {
-        Scenario.Cause(
-            name: m.required("name", .text(max: 64), placeholder: ""),
-            weight: m.required("weight", .double(in: 0...1e9), placeholder: 0),
-            effect: m.required("effect", .oneOf(Scenario.Cause.Effect.self), placeholder: .node),
-            xid: m.optional("xid", .int(in: 0...255), default: 0))
-    }
-
-    private static func repair(_ m: YAMLMapping) -> Scenario.Repair {
-        let hours = YAMLType<Double>.double(in: 0...87_600)
-        return Scenario.Repair(
-            medianHours: m.required("median_h", hours, placeholder: 1),
-            sigma: m.optional("sigma", .double(in: 0...10), default: 0),
-            minHours: m.optional("min_h", hours, default: 0),
-            maxHours: m.optional("max_h", hours, default: 87_600))
-    }
-
-    private static func job(_ m: YAMLMapping) -> Scenario.TrainingJob {
-        let seconds = YAMLType<Double>.double(in: 0...1_000_000)
-        return Scenario.TrainingJob(
-            name: m.required("name", .text(max: 64), placeholder: ""),
-            startMs: m.required("start", .endOfDate, placeholder: 0),
-            minimumGPUs: m.optional("minimum_gpus", .int(in: 8...4_000_000), default: 8),
-            checkpointSeconds: m.required("checkpoint_s", .double(in: 1...1_000_000), placeholder: 1),
-            checkpointWriteSeconds: m.optional("checkpoint_write_s", seconds, default: 0),
-            detectionSeconds: m.optional("detection_s", seconds, default: 0),
-            restartSeconds: m.required("restart_s", seconds, placeholder: 0),
-            resizeHours: m.optional("resize_h", .double(in: 0.01...8_760), default: 6),
-            resizeShare: m.optional("resize_share", .double(in: 0...1), default: 0.01))
     }
 
     private static func milestone(_ m: YAMLMapping) -> Scenario.Milestone {

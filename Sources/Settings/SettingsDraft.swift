@@ -79,6 +79,8 @@ final class SettingsDraft {
         new.senderSilentMs = m.optional(
             "sender_silent", .duration(in: 1_000...UTC.dayMs), default: new.senderSilentMs)
         new.maxHoldMs = m.optional("max_hold", .duration(in: 0...UTC.dayMs), default: new.maxHoldMs)
+        new.reviseWithinMs = m.optional(
+            "revise_within", .duration(in: 0...UTC.dayMs), default: new.reviseWithinMs)
         new.futureMaxMs = m.optional("future_max", .duration(in: 0...UTC.dayMs), default: new.futureMaxMs)
         settings.windows = new
         places["windows"] = m.place("rollups")

@@ -4,13 +4,16 @@ struct BuildSchedule {
     private(set) var rackOfNode: [Int32] = []
     private(set) var modelOfNode: [UInt8] = []
     private(set) var arrayCount = 0
+    /// What happens to racks from readiness on, in order.
+    private(set) var steps: [RackStep] = []
 
     init(scenario: Scenario, phaseBounds: [Int64]) {
         for (number, phase) in scenario.phases.enumerated() {
             addRacks(of: phase, number: number, from: phaseBounds[number], layout: scenario.layout)
             addModels(of: phase, models: scenario.gpuModels)
         }
-        energise(scenario.power, scenario.bringUp)
+        energise(scenario)
+        steps.sort { ($0.timeMs, $0.rack, $0.kind.rawValue) < ($1.timeMs, $1.rack, $1.kind.rawValue) }
     }
 
     /// A phase starts a new array, and its last rack may be smaller than the others.
@@ -51,6 +54,9 @@ struct BuildSchedule {
         switch phase.curve {
         case .immediate:
             return startMs
+        case .steps(let steps):
+            let step = steps.first { $0.share >= share - 1e-9 }
+            return min(startMs + Int64((step?.day ?? Double(phase.days)) * 86_400_000), endMs)
         case .logistic(let perDay, let midpoint, let waves):
             if share >= 1 { return endMs }
             func logistic(_ day: Double) -> Double {
@@ -73,28 +79,86 @@ struct BuildSchedule {
     }
 
     /// Racks are switched on in the order in which they were installed, each as soon as there is power for it.
-    private mutating func energise(_ power: Scenario.SitePower, _ bringUp: Scenario.BringUp) {
+    private mutating func energise(_ scenario: Scenario) {
+        let (power, bringUp) = (scenario.power, scenario.bringUp)
         func hours(_ value: Double) -> Int64 { Int64(value * 3_600_000) }
+        let (check, burnIn) = (hours(bringUp.checkHours), hours(bringUp.burnInHours))
         var gpus = 0
         var latest = Int64.min
         for index in racks.indices {
             gpus += Int(racks[index].nodeCount) * Scenario.Layout.gpusPerNode
+            let retireMs = scenario.phases[Int(racks[index].phase)].retireMs ?? .max
+            if retireMs < .max { steps.append(RackStep(timeMs: retireMs, rack: index, kind: .retired)) }
             let megawatts = power.baseMegawatts + Double(gpus) * power.kilowattsPerGPU / 1_000
-            guard let powered = Self.time(of: megawatts, power.curve) else { return }
-            latest = max(latest, racks[index].installMs + hours(bringUp.energiseHours), powered)
+            let supplied = Self.supplied(megawatts, power.curve)
+            let earliest = max(latest, racks[index].installMs + hours(bringUp.energiseHours))
+            guard
+                let first = supplied.firstIndex(where: {
+                    $0.untilMs == .max || $0.untilMs - check - burnIn > max(earliest, $0.fromMs)
+                })
+            else { continue }
+            latest = max(earliest, supplied[first].fromMs)
+            guard latest + check + burnIn < retireMs else { continue }
             racks[index].powerMs = latest
-            racks[index].burnInMs = latest + hours(bringUp.checkHours)
-            racks[index].readyMs = racks[index].burnInMs + hours(bringUp.burnInHours)
+            racks[index].burnInMs = latest + check
+            racks[index].readyMs = racks[index].burnInMs + burnIn
+            addSteps(index, supplied[first...], retireMs)
         }
     }
 
-    /// When the site first has so much power; `nil` for never.
-    private static func time(of megawatts: Double, _ curve: [Scenario.SitePower.Point]) -> Int64? {
-        guard let after = curve.firstIndex(where: { $0.megawatts >= megawatts }) else { return nil }
-        guard after > 0 else { return .min }
-        let left = curve[after - 1]
-        let right = curve[after]
-        let share = (megawatts - left.megawatts) / (right.megawatts - left.megawatts)
-        return left.timeMs + Int64((share * Double(right.timeMs - left.timeMs)).rounded(.up))
+    /// A rack that is ready loses its power where the supply ends and has it back where the next one begins.
+    private mutating func addSteps(_ rack: Int, _ supplied: ArraySlice<Supply>, _ retireMs: Int64) {
+        steps.append(RackStep(timeMs: racks[rack].readyMs, rack: rack, kind: .ready))
+        for (position, supply) in supplied.enumerated() {
+            if position > 0, supply.fromMs < retireMs {
+                steps.append(RackStep(timeMs: supply.fromMs, rack: rack, kind: .on))
+            }
+            if supply.untilMs < retireMs {
+                steps.append(RackStep(timeMs: supply.untilMs, rack: rack, kind: .off))
+            }
+        }
     }
+
+    /// A time in which there is power enough.
+    private struct Supply {
+        var fromMs: Int64
+        var untilMs: Int64
+    }
+
+    /// When the site has so much power.
+    private static func supplied(_ megawatts: Double, _ curve: [Scenario.SitePower.Point]) -> [Supply] {
+        var result: [Supply] = []
+        for (index, point) in curve.enumerated() {
+            let isOn = result.last?.untilMs == .max
+            if point.megawatts >= megawatts, !isOn {
+                let from = index == 0 ? .min : crossing(megawatts, curve[index - 1], point, .up)
+                result.append(Supply(fromMs: from, untilMs: .max))
+            } else if point.megawatts < megawatts, isOn {
+                result[result.count - 1].untilMs = crossing(megawatts, curve[index - 1], point, .down)
+            }
+        }
+        return result
+    }
+
+    private static func crossing(
+        _ megawatts: Double, _ left: Scenario.SitePower.Point, _ right: Scenario.SitePower.Point,
+        _ rule: FloatingPointRoundingRule
+    ) -> Int64 {
+        let share = (megawatts - left.megawatts) / (right.megawatts - left.megawatts)
+        return left.timeMs + Int64((share * Double(right.timeMs - left.timeMs)).rounded(rule))
+    }
+}
+
+/// Something that happens to a rack after it was brought up.
+struct RackStep: Sendable {
+    enum Kind: UInt8, Sendable {
+        case ready
+        /// Power is taken away, and given back.
+        case off, on
+        case retired
+    }
+
+    var timeMs: Int64
+    var rack: Int
+    var kind: Kind
 }

@@ -30,9 +30,8 @@ public final class FleetPlan: Sendable {
     /// Start of each phase and the end of the last one, Unix milliseconds.
     let phaseBounds: [Int64]
     let marks: [Mark]
-    /// Running sums of the causes' weights, the last one 1.
-    private let causeBounds: [Double]
-
+    let rackSteps: [RackStep]
+    let law: FleetLaw
     public var nodeCount: Int { rackOfNode.count }
     public var rackCount: Int { racks.count }
     public var gpuCount: Int { rackOfNode.count * Scenario.Layout.gpusPerNode }
@@ -58,21 +57,8 @@ public final class FleetPlan: Sendable {
         philox = Philox(seed: scenario.seed)
         kernel = TelemetryKernel(scenario)
         marks = Mark.all(scenario, phaseBounds: bounds)
-        causeBounds = Self.shares(scenario.failures.causes)
-    }
-
-    private static func shares(_ causes: [Scenario.Cause]) -> [Double] {
-        let total = causes.reduce(0) { $0 + $1.weight }
-        var sum = 0.0
-        return causes.map { cause in
-            sum += cause.weight
-            return sum / total
-        }
-    }
-
-    /// The cause that a uniform number in (0, 1) stands for.
-    func cause(_ unit: Double) -> Int {
-        causeBounds.firstIndex { unit < $0 } ?? max(0, causeBounds.count - 1)
+        rackSteps = build.steps
+        law = FleetLaw(scenario)
     }
 
     func nodes(ofRack rack: Int) -> Range<Int> {

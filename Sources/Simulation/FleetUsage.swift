@@ -42,11 +42,12 @@ struct FleetUsage: Sendable {
         }
         burnIn = uses(loads.burnIn)
         let (computing, writing) = (uses(loads.training), uses(loads.checkpointing))
-        let share = Double(timing.interval) / Double(timing.cycle)
+        let share = Double(timing.interval) / Double(timing.interval + timing.write)
         let running = (
             computing.0 * share + writing.0 * (1 - share), computing.1 * share + writing.1 * (1 - share)
         )
-        training = [uses(loads.idle), running, uses(loads.hung), uses(loads.restarting)]
+        let stopped = uses(loads.restarting)
+        training = [uses(loads.idle), running, uses(loads.hung), stopped, stopped]
         startMs = scenario.startMs
         atMs = startMs
         hourly = Array(repeating: Sums(), count: Self.hoursKept)

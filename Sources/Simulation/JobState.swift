@@ -7,12 +7,19 @@ struct JobState: Sendable, Equatable {
         /// A member has failed and nobody has noticed.
         case hung
         case restarting
+        /// Nothing is broken, and nothing goes on: data or a link have to come back.
+        case stalled
     }
 
     var phase = Phase.waiting
     var sinceMs: Int64
     /// When the phase ends (or the next look at new nodes is due); `Int64.max` for not by itself.
     var nextMs: Int64
+    /// Training time between checkpoints in this stretch of training.
+    var intervalMs: Int64
+    /// Time of training and checkpoints that lay before this phase, since training last started anew: a stall interrupts it
+    /// and a running phase goes on with it.
+    var offsetMs: Int64 = 0
     /// Integral of the members' power above idle (thousandths) over milliseconds until `sinceMs`.
     var load: Int64 = 0
     /// How warm members are at `sinceMs`, once what they brought along has decayed; 1 is training.
@@ -24,66 +31,118 @@ struct JobState: Sendable, Equatable {
     var interruptions = 0
     var plannedStops = 0
     var checkpoints = 0
+
+    /// Time since training last started anew, stalls left out.
+    func elapsed(at timeMs: Int64) -> Int64 {
+        phase == .running ? timeMs - sinceMs + offsetMs : offsetMs
+    }
 }
 
 /// The job's clockwork in milliseconds.
-struct JobTiming: Sendable {
-    let interval: Int64
+final class JobTiming: Sendable {
     let write: Int64
-    let detection: Int64
-    let restart: Int64
+    /// The interval that the scenario gives, or the best one for the whole fleet.
+    let interval: Int64
     let resize: Int64
     let thermalMs: Double
-    private let permille: SIMD4<Int64>
+    private let restart: Int64
+    private let restartPerDoubling: Double
+    private let restartReferenceNodes: Double
+    private let policy: Scenario.CheckpointPolicy
+    private let perNodeMs: Double
+    private let permille: SIMD8<Int64>
     private let writing: Int64
-    private let meanRunning: Float
 
     init(_ scenario: Scenario) {
         func ms(_ seconds: Double) -> Int64 { Int64((seconds * 1_000).rounded()) }
         let job = scenario.job
-        interval = max(1, ms(job.checkpointSeconds))
         write = ms(job.checkpointWriteSeconds)
-        detection = ms(job.detectionSeconds)
         restart = max(1, ms(job.restartSeconds))
+        restartPerDoubling = job.restartSecondsPerDoubling * 1_000 / PortableMath.log(2)
+        restartReferenceNodes = max(1, Double(job.restartReferenceGPUs) / 8)
+        policy = job.checkpointPolicy
+        perNodeMs = scenario.failures.perGPUDay * 8 / 86_400_000
         resize = max(1, ms(job.resizeHours * 3_600))
         thermalMs = scenario.telemetry.thermalSeconds * 1_000
         let loads = scenario.telemetry
-        permille = SIMD4(
+        permille = SIMD8(
             0, Int64(loads.training.powerPermille), Int64(loads.hung.powerPermille),
-            Int64(loads.restarting.powerPermille))
+            Int64(loads.restarting.powerPermille), Int64(loads.restarting.powerPermille), 0, 0, 0)
         writing = Int64(loads.checkpointing.powerPermille)
-        meanRunning =
-            Float(interval * permille[1] + write * writing) / Float((interval + write) * 1_000)
+        let nodes = Double(min(scenario.gpuCount, job.maximumGPUs) / 8)
+        interval = Self.interval(
+            job.checkpointPolicy, fixed: max(1, ms(job.checkpointSeconds)), write: Double(write),
+            failuresPerMs: perNodeMs * nodes)
     }
 
-    var cycle: Int64 { interval + write }
+    /// Training time between checkpoints of a job with so many nodes.
+    func interval(nodes: Int, spread: Double) -> Int64 {
+        guard policy != .fixed else { return interval }
+        return Self.interval(
+            policy, fixed: interval, write: Double(write),
+            failuresPerMs: perNodeMs * Double(nodes) * spread)
+    }
 
-    /// Checkpoints written, and training time since the last one, in a running phase of that length.
-    func progress(_ elapsed: Int64) -> (checkpoints: Int64, sinceLast: Int64) {
-        let (count, rest) = elapsed.quotientAndRemainder(dividingBy: cycle)
+    private static func interval(
+        _ policy: Scenario.CheckpointPolicy, fixed: Int64, write: Double, failuresPerMs: Double
+    ) -> Int64 {
+        guard failuresPerMs > 0, policy != .fixed else { return fixed }
+        let mttf = 1 / failuresPerMs
+        let best =
+            switch policy {
+            case .fixed, .young: CheckpointTheory.young(write: write, mttf: mttf)
+            case .daly: CheckpointTheory.daly(write: write, mttf: mttf)
+            case .exact: CheckpointTheory.exact(write: write, mttf: mttf)
+            }
+        return max(1_000, Int64(min(best, 864_000_000).rounded()))
+    }
+
+    /// From the detection of a failure to training, for a job of that size.
+    func restart(nodes: Int) -> Int64 {
+        guard restartPerDoubling != 0, nodes > 0 else { return restart }
+        let doublings = PortableMath.log(Double(nodes) / restartReferenceNodes)
+        return max(1, restart + Int64(restartPerDoubling * doublings))
+    }
+
+    /// Checkpoints written, and training time since the last one, so long after training started.
+    @inline(__always)
+    func progress(_ elapsed: Int64, _ interval: Int64) -> (checkpoints: Int64, sinceLast: Int64) {
+        let (count, rest) = elapsed.quotientAndRemainder(dividingBy: interval + write)
         return (count, min(rest, interval))
     }
 
+    /// Training time within the first so many milliseconds.
+    @inline(__always)
+    func training(_ elapsed: Int64, _ interval: Int64) -> Int64 {
+        let (count, sinceLast) = progress(elapsed, interval)
+        return count * interval + sinceLast
+    }
+
     func isWriting(_ job: JobState, at timeMs: Int64) -> Bool {
-        job.phase == .running && (timeMs - job.sinceMs) % cycle >= interval
+        job.phase == .running
+            && job.elapsed(at: timeMs) % (job.intervalMs + write) >= job.intervalMs
     }
 
     /// The load integral at a time not before `sinceMs`.
     func load(_ job: JobState, at timeMs: Int64) -> Int64 {
-        let elapsed = timeMs - job.sinceMs
-        guard job.phase == .running else { return job.load + elapsed * permille[Int(job.phase.rawValue)] }
-        let (count, sinceLast) = progress(elapsed)
-        let training = count * interval + sinceLast
-        return job.load + training * permille[1] + (elapsed - training) * writing
+        guard job.phase == .running else {
+            return job.load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)]
+        }
+        let training =
+            self.training(job.elapsed(at: timeMs), job.intervalMs)
+            - self.training(job.offsetMs, job.intervalMs)
+        return job.load + training * permille[1] + (timeMs - job.sinceMs - training) * writing
     }
 
     /// What the members' temperature tends to in this phase; checkpoints are too short to matter.
-    func target(_ phase: JobState.Phase) -> Float {
-        phase == .running ? meanRunning : Float(permille[Int(phase.rawValue)]) / 1_000
+    func target(_ job: JobState) -> Float {
+        guard job.phase == .running else { return Float(permille[Int(job.phase.rawValue)]) / 1_000 }
+        let share = Float(job.intervalMs) / Float(job.intervalMs + write)
+        return (share * Float(permille[1]) + (1 - share) * Float(writing)) / 1_000
     }
 
     func heat(_ job: JobState, at timeMs: Int64) -> Float {
-        let goal = target(job.phase)
+        let goal = target(job)
         return goal + (job.heat - goal) * decay(timeMs - job.sinceMs)
     }
 
@@ -96,25 +155,19 @@ struct JobTiming: Sendable {
 
     /// Training time that counts, milliseconds: what is saved and what is on the way to the next checkpoint.
     func effective(_ job: JobState, at timeMs: Int64) -> Int64 {
-        guard job.phase == .running else { return job.savedMs }
-        let (count, sinceLast) = progress(timeMs - job.sinceMs)
-        return job.savedMs + count * interval + sinceLast
+        guard job.phase == .running || job.phase == .stalled else { return job.savedMs }
+        return job.savedMs + training(job.elapsed(at: timeMs), job.intervalMs)
     }
 
     func checkpoints(_ job: JobState, at timeMs: Int64) -> Int {
-        job.phase == .running
-            ? job.checkpoints + Int(progress(timeMs - job.sinceMs).checkpoints) : job.checkpoints
+        guard job.phase == .running || job.phase == .stalled else { return job.checkpoints }
+        return job.checkpoints + Int(progress(job.elapsed(at: timeMs), job.intervalMs).checkpoints)
     }
 
-    /// Closes the phase and begins the next.
-    func enter(_ phase: JobState.Phase, _ job: inout JobState, at timeMs: Int64, until nextMs: Int64) {
-        let load = load(job, at: timeMs)
-        let heat = heat(job, at: timeMs)
-        job.checkpoints = checkpoints(job, at: timeMs)
+    /// Closes the books of the phase for telemetry; the phase that begins then is entered by `FleetCore`.
+    func settle(_ job: inout JobState, at timeMs: Int64) {
+        let (load, heat) = (load(job, at: timeMs), heat(job, at: timeMs))
         job.load = load
         job.heat = heat
-        job.phase = phase
-        job.sinceMs = timeMs
-        job.nextMs = nextMs
     }
 }

@@ -49,6 +49,4 @@ struct NodeState: Sendable, Equatable {
     var status = NodeStatus.planned
     /// Ordinal of the broken GPU, `wholeNode` or `nobody`.
     var culprit = NodeState.nobody
-    /// Failures so far: the counter of the next draw.
-    var incidents: UInt16 = 0
 }

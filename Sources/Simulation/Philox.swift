@@ -5,7 +5,9 @@
 struct Philox: Sendable {
     /// What a draw is for. Draws for different purposes are independent.
     enum Purpose: UInt32 {
-        case failure, cause, repair, rejection, silicon, wear, tick, step, identity
+        case failure, cause, repair, rejection, silicon, wear, tick, step, identity, spread, lemon, jobEvent,
+            infant
+        case hidden
     }
 
     typealias Words = SIMD4<UInt32>

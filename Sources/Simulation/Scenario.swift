@@ -24,12 +24,14 @@ public struct Scenario: Sendable, Equatable {
     public var telemetry: GPUTelemetry
     /// What the world was told. Nothing in the model depends on it but the count `announced`.
     public var milestones: [Milestone]
+    /// Trajectories of a plan go on to this time, Unix milliseconds, when it lies after the last phase.
+    public var planUntilMs: Int64?
 
     public init(
         name: String, speed: Double = 1, site: String, seed: UInt64, startMs: Int64, layout: Layout,
         gpuModels: [GPUModel],
         phases: [Phase], power: SitePower, bringUp: BringUp, failures: Failures, job: TrainingJob,
-        telemetry: GPUTelemetry, milestones: [Milestone]
+        telemetry: GPUTelemetry, milestones: [Milestone], planUntilMs: Int64? = nil
     ) {
         self.name = name
         self.speed = speed
@@ -45,11 +47,14 @@ public struct Scenario: Sendable, Equatable {
         self.job = job
         self.telemetry = telemetry
         self.milestones = milestones
+        self.planUntilMs = planUntilMs
     }
 
     public var days: Int { phases.reduce(0) { $0 + $1.days } }
     /// The end of the last day of the last phase, Unix milliseconds.
     public var endMs: Int64 { startMs + Int64(days) * 86_400_000 }
+    /// Where trajectories end: `endMs`, or later.
+    public var horizonMs: Int64 { max(endMs, planUntilMs ?? endMs) }
     public var gpuCount: Int { phases.reduce(0) { $0 + $1.gpuCount } }
 
     /// Tells one scenario from another (FNV-1a over all values, the seed included, the speed not); the same on every machine.
@@ -93,10 +98,12 @@ extension Scenario {
         public var idleClockMHz: Float
         public var maxClockMHz: Float
         public var memoryClockMHz: Float
+        /// Dense BF16 peak, TFLOP/s; 0 when unknown.
+        public var peakTFLOPs: Double
 
         public init(
             key: String, name: String, tdpWatts: Float, memoryMiB: Float, reservedMiB: Float,
-            idleClockMHz: Float, maxClockMHz: Float, memoryClockMHz: Float
+            idleClockMHz: Float, maxClockMHz: Float, memoryClockMHz: Float, peakTFLOPs: Double = 0
         ) {
             self.key = key
             self.name = name
@@ -106,6 +113,7 @@ extension Scenario {
             self.idleClockMHz = idleClockMHz
             self.maxClockMHz = maxClockMHz
             self.memoryClockMHz = memoryClockMHz
+            self.peakTFLOPs = peakTFLOPs
         }
     }
 
@@ -127,12 +135,17 @@ extension Scenario {
         /// In the order in which they are installed.
         public var groups: [Group]
         public var curve: InstallCurve
+        /// When its racks are switched off and taken away, Unix milliseconds; never when `nil`.
+        public var retireMs: Int64?
 
-        public init(name: String, days: Int, groups: [Group], curve: InstallCurve) {
+        public init(
+            name: String, days: Int, groups: [Group], curve: InstallCurve, retireMs: Int64? = nil
+        ) {
             self.name = name
             self.days = days
             self.groups = groups
             self.curve = curve
+            self.retireMs = retireMs
         }
 
         public var gpuCount: Int { groups.reduce(0) { $0 + $1.gpus } }
@@ -145,6 +158,20 @@ extension Scenario {
         /// Share of the GPUs installed after d days: 1 / (1 + exp(-k (d - m))), stretched so that nothing stands at
         /// the start and everything at the end of the phase.
         case logistic(perDay: Double, midpointDay: Double, waves: Waves?)
+        /// Building by building: on each of these days a share of the GPUs stands; the last share is 1.
+        case steps([Step])
+    }
+
+    /// A building that is complete.
+    public struct Step: Sendable, Equatable {
+        public var day: Double
+        /// Of the phase's GPUs that then stand, 0...1.
+        public var share: Double
+
+        public init(day: Double, share: Double) {
+            self.day = day
+            self.share = share
+        }
     }
 
     /// Deliveries come in waves: racks arrive faster and slower by turns, without moving the end of the phase.
@@ -172,7 +199,7 @@ extension Scenario {
         }
 
         /// What the site can draw: linear between the points, constant before the first and after the last.
-        /// Never falling.
+        /// Where it falls, the racks that were switched on last lose their power, until it rises again.
         public var curve: [Point]
         /// Facility power that must be there before a GPU may be powered, kW.
         public var kilowattsPerGPU: Double

@@ -1,97 +1,98 @@
 extension Scenario {
-    /// What breaks, how often, and how long it stays broken.
-    public struct Failures: Sendable, Equatable {
-        /// Failures of any cause per GPU that is up and day; the same for all GPUs and at all times.
-        public var perGPUDay: Double
-        /// One is drawn for each failure, in proportion to the weights.
-        public var causes: [Cause]
-        /// A node with a broken GPU goes on reporting for so long before it is taken out, minutes.
-        public var drainMinutes: Double
-        public var repair: Repair
-
-        public init(perGPUDay: Double, causes: [Cause], drainMinutes: Double, repair: Repair) {
-            self.perGPUDay = perGPUDay
-            self.causes = causes
-            self.drainMinutes = drainMinutes
-            self.repair = repair
-        }
-    }
-
-    /// Why a node fails.
-    public struct Cause: Sendable, Equatable {
-        public enum Effect: String, Sendable, Equatable, CaseIterable {
-            /// One GPU breaks: its node is drained and repaired.
-            case gpu
-            /// The node goes silent at once and is repaired.
-            case node
-            /// Nothing breaks: a job on the node is interrupted, and that is all.
-            case software
-        }
-
-        public var name: String
-        /// Any unit, for example the count of a published table.
-        public var weight: Double
-        public var effect: Effect
-        /// The XID that the GPU reports; 0 for none.
-        public var xid: Int
-
-        public init(name: String, weight: Double, effect: Effect, xid: Int) {
-            self.name = name
-            self.weight = weight
-            self.effect = effect
-            self.xid = xid
-        }
-    }
-
-    /// Log-normal time to repair, cut off at both ends.
-    public struct Repair: Sendable, Equatable {
-        public var medianHours: Double
-        /// Standard deviation of the logarithm.
-        public var sigma: Double
-        public var minHours: Double
-        public var maxHours: Double
-
-        public init(medianHours: Double, sigma: Double, minHours: Double, maxHours: Double) {
-            self.medianHours = medianHours
-            self.sigma = sigma
-            self.minHours = minHours
-            self.maxHours = maxHours
-        }
-    }
-
-    /// One synchronous pre-training job on every node that is ready: if one member fails, all of them stop.
+    /// One synchronous pre-training job on the nodes that are ready: if one member fails, all of them stop.
     public struct TrainingJob: Sendable, Equatable {
         public var name: String
         /// Not before this time, Unix milliseconds.
         public var startMs: Int64
         /// Waits below this size.
         public var minimumGPUs: Int
-        /// Training time between two checkpoints, and the time in which a checkpoint is written and training rests.
+        /// Never larger than this; what is left over is spare.
+        public var maximumGPUs: Int
+        /// Nodes that are kept out of the job while all are well, to take the place of members that fail.
+        public var spareNodes: Int
+        /// Training time between two checkpoints (of the fixed policy), and the time in which a checkpoint is written and
+        /// training rests.
         public var checkpointSeconds: Double
         public var checkpointWriteSeconds: Double
-        /// From a failure until it is noticed: the other GPUs spin in a collective.
+        public var checkpointPolicy: CheckpointPolicy
+        /// From a failure until it is noticed, unless the cause says otherwise: the other GPUs spin in a collective.
         public var detectionSeconds: Double
         /// From there until training goes on: reschedule, load the checkpoint, build communicators.
         public var restartSeconds: Double
+        /// Added to a restart for each doubling of the job beyond `restartReferenceGPUs`.
+        public var restartSecondsPerDoubling: Double
+        public var restartReferenceGPUs: Int
         /// How often the job looks whether it should take in new nodes; it also does at every restart.
         public var resizeHours: Double
         /// It does when they are at least this share of its size, 0...1.
         public var resizeShare: Double
+        /// Model FLOP utilisation by size, sizes rising; linear in the logarithm of the size between.
+        public var mfu: [MFUPoint]
+        /// The useful FLOP that the training is for; 0 for none.
+        public var targetFLOP: Double
+        /// Whether a job on several kinds of GPU goes at the pace of the slowest kind.
+        public var isPacedBySlowestKind: Bool
+        /// What share of the ready nodes does what, from when on; times rising.
+        public var workload: [Workload]
 
         public init(
             name: String, startMs: Int64, minimumGPUs: Int, checkpointSeconds: Double,
             checkpointWriteSeconds: Double, detectionSeconds: Double, restartSeconds: Double,
-            resizeHours: Double, resizeShare: Double
+            resizeHours: Double, resizeShare: Double, maximumGPUs: Int = .max, spareNodes: Int = 0,
+            checkpointPolicy: CheckpointPolicy = .fixed, restartSecondsPerDoubling: Double = 0,
+            restartReferenceGPUs: Int = 2_048, mfu: [MFUPoint] = [], targetFLOP: Double = 0,
+            isPacedBySlowestKind: Bool = true, workload: [Workload] = []
         ) {
             self.name = name
             self.startMs = startMs
             self.minimumGPUs = minimumGPUs
+            self.maximumGPUs = maximumGPUs
+            self.spareNodes = spareNodes
             self.checkpointSeconds = checkpointSeconds
             self.checkpointWriteSeconds = checkpointWriteSeconds
+            self.checkpointPolicy = checkpointPolicy
             self.detectionSeconds = detectionSeconds
             self.restartSeconds = restartSeconds
+            self.restartSecondsPerDoubling = restartSecondsPerDoubling
+            self.restartReferenceGPUs = restartReferenceGPUs
             self.resizeHours = resizeHours
             self.resizeShare = resizeShare
+            self.mfu = mfu
+            self.targetFLOP = targetFLOP
+            self.isPacedBySlowestKind = isPacedBySlowestKind
+            self.workload = workload
+        }
+    }
+
+    /// How the time between checkpoints is chosen (`CheckpointTheory`).
+    public enum CheckpointPolicy: String, Sendable, Equatable, CaseIterable {
+        case fixed, young, daly, exact
+    }
+
+    public struct MFUPoint: Sendable, Equatable {
+        public var gpus: Int
+        /// 0...1.
+        public var mfu: Double
+
+        public init(gpus: Int, mfu: Double) {
+            self.gpus = gpus
+            self.mfu = mfu
+        }
+    }
+
+    /// What the ready nodes are for; what is left of 1 stands idle.
+    public struct Workload: Sendable, Equatable {
+        public var timeMs: Int64
+        /// The synchronous job, reinforcement learning beside it, and serving; shares, together 1 at most.
+        public var training: Double
+        public var reinforcement: Double
+        public var inference: Double
+
+        public init(timeMs: Int64, training: Double, reinforcement: Double, inference: Double) {
+            self.timeMs = timeMs
+            self.training = training
+            self.reinforcement = reinforcement
+            self.inference = inference
         }
     }
 

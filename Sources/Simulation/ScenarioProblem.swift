@@ -18,16 +18,8 @@ extension Scenario {
         try checkPhases()
         try checkPower()
         try expect(failures.perGPUDay >= 0, "failures.per_gpu_day", "0 or more")
-        try expect(
-            failures.perGPUDay == 0 || failures.causes.reduce(0) { $0 + $1.weight } > 0, "failures.causes",
-            "at least one cause with a weight above 0")
-        for (position, cause) in failures.causes.enumerated() {
-            try expect(
-                (0...255).contains(cause.xid), "failures.causes[\(position)].xid", "an XID of 0 to 255")
-        }
-        try expect(failures.repair.minHours <= failures.repair.maxHours, "failures.repair", "min <= max")
-        try expect(job.checkpointSeconds > 0, "job.checkpoint_s", "more than 0 seconds")
-        try expect(job.resizeHours > 0, "job.resize_h", "more than 0 hours")
+        try checkFailures()
+        try checkJob()
         try expect(telemetry.trainingWatts >= telemetry.idleWatts, "telemetry.training_w", "idle_w or more")
         try expect(telemetry.thermalSeconds > 0, "telemetry.thermal_s", "more than 0 seconds")
     }
@@ -37,6 +29,7 @@ extension Scenario {
         for (position, phase) in phases.enumerated() {
             try expect((1...36_500).contains(phase.days), "phases[\(position)].days", "1 to 36500 days")
             try expect(phase.gpuCount > 0, "phases[\(position)].groups", "at least 8 GPUs")
+            if case .steps(let steps) = phase.curve { try check(steps, "phases[\(position)].curve.steps") }
             for (number, group) in phase.groups.enumerated() {
                 let key = "phases[\(position)].groups[\(number)]"
                 try expect(
@@ -49,14 +42,71 @@ extension Scenario {
         try expect(gpuCount <= 4_000_000, "phases", "4,000,000 GPUs in all at most")
     }
 
+    private func check(_ steps: [Step], _ key: String) throws(ScenarioProblem) {
+        try expect(abs((steps.last?.share ?? 0) - 1) < 1e-9, key, "a last share of 1")
+        for (position, pair) in zip(steps, steps.dropFirst()).enumerated() {
+            let rises = pair.0.day <= pair.1.day && pair.0.share <= pair.1.share
+            try expect(rises, key + "[\(position + 1)]", "days and shares that do not fall")
+        }
+    }
+
+    private func checkFailures() throws(ScenarioProblem) {
+        let byNode = failures.causes.filter { $0.perJobDay == 0 }
+        try expect(
+            failures.perGPUDay == 0 || byNode.reduce(0) { $0 + $1.weight } > 0, "failures.causes",
+            "at least one cause with a weight above 0")
+        try expect(failures.causes.count <= 100, "failures.causes", "100 causes at most")
+        for (position, cause) in failures.causes.enumerated() {
+            let key = "failures.causes[\(position)]"
+            try expect((0...255).contains(cause.xid), key + ".xid", "an XID of 0 to 255")
+            try expect(cause.weight >= 0 && cause.perJobDay >= 0, key, "no weight or rate below 0")
+            try expect(
+                cause.perJobDay == 0 || [.software, .stall, .planned].contains(cause.effect), key + ".effect",
+                "software, stall or planned for a cause with per_job_day")
+            try expect((0..<1).contains(cause.slowdown), key + ".slowdown", "0 to less than 1")
+            try check(cause.repair, key + ".repair")
+        }
+        try check(failures.repair, "failures.repair")
+        try expect(failures.spreadSigma >= 0, "failures.spread_sigma", "0 or more")
+        try expect(failures.lemons.factor >= 1, "failures.lemons.factor", "1 or more")
+        try expect((0...0.5).contains(failures.lemons.share), "failures.lemons.share", "0 to 0.5")
+        try expect(failures.infancy.factor >= 1, "failures.infancy.factor", "1 or more")
+        try expect(failures.infancy.days > 0, "failures.infancy.days", "more than 0 days")
+        try expect(failures.collapseReferenceGPUs > 0, "failures.collapse_reference_gpus", "8 GPUs or more")
+    }
+
+    private func check(_ repair: Repair?, _ key: String) throws(ScenarioProblem) {
+        guard let repair else { return }
+        try expect(repair.minHours <= repair.maxHours, key, "min <= max")
+    }
+
+    private func checkJob() throws(ScenarioProblem) {
+        try expect(job.checkpointSeconds > 0, "job.checkpoint_s", "more than 0 seconds")
+        try expect(job.resizeHours > 0, "job.resize_h", "more than 0 hours")
+        try expect(job.maximumGPUs >= job.minimumGPUs, "job.maximum_gpus", "minimum_gpus or more")
+        try expect(
+            job.checkpointPolicy == .fixed || job.checkpointWriteSeconds > 0, "job.checkpoint_write_s",
+            "more than 0 seconds for this checkpoint policy")
+        for (position, pair) in zip(job.mfu, job.mfu.dropFirst()).enumerated() {
+            try expect(pair.0.gpus < pair.1.gpus, "job.mfu[\(position + 1)].gpus", "more than before")
+        }
+        try expect(
+            job.targetFLOP == 0 || (!job.mfu.isEmpty && gpuModels.allSatisfy { $0.peakTFLOPs > 0 }),
+            "job.target_flop", "an mfu, and peak_tflops of all GPU models")
+        for (position, entry) in job.workload.enumerated() {
+            let shares = entry.training + entry.reinforcement + entry.inference
+            try expect(shares <= 1 + 1e-9, "job.workload[\(position)]", "shares of 1 together at most")
+            try expect(
+                position == 0 || job.workload[position - 1].timeMs < entry.timeMs,
+                "job.workload[\(position)].at", "a time after the entry before")
+        }
+    }
+
     private func checkPower() throws(ScenarioProblem) {
         try expect(!power.curve.isEmpty, "power.curve", "at least one point")
         for (position, pair) in zip(power.curve, power.curve.dropFirst()).enumerated() {
             let key = "power.curve[\(position + 1)]"
             try expect(pair.0.timeMs < pair.1.timeMs, key + ".at", "a time after the point before")
-            try expect(
-                pair.0.megawatts <= pair.1.megawatts, key + ".mw",
-                "at least the megawatts of the point before")
         }
         try expect(power.kilowattsPerGPU > 0, "power.kw_per_gpu", "more than 0 kW")
     }

@@ -87,7 +87,7 @@ extension FleetModel {
         case .waiting: load = numbers.idle
         case .running: load = timing.isWriting(job, at: nowMs) ? numbers.checkpointing : numbers.training
         case .hung: load = numbers.hung
-        case .restarting: load = numbers.restarting
+        case .restarting, .stalled: load = numbers.restarting
         }
         // Between forward pass, backward pass and exchange the whole job swings together.
         let draw = plan.philox.draw(.step, entity: 0, counter: nowMs)

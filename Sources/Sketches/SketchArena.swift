@@ -271,6 +271,7 @@ public struct SketchArena: ~Copyable, Sendable {
             }
         }
         let offset = counters.count
+        HugePages.reserve(&counters, offset + Int(width))
         counters.append(contentsOf: repeatElement(0, count: Int(width)))
         for place in 0..<Int(old.width) {
             counters[offset + Int(old.base - base) + place] = counters[Int(old.offset) + place]

@@ -37,8 +37,18 @@ struct CommitTransaction {
             let own = event.event.stream == close.stream ? stream : try streamID(event.event.stream)
             try insert(event, stream: own)
         }
+        try keep(close.checkpoints, stream: stream)
         try settle(close, stream: stream)
         return outcome
+    }
+
+    private func keep(_ checkpoints: [Data], stream: Int64) throws {
+        guard !checkpoints.isEmpty else { return }
+        try db.execute(sql: "DELETE FROM checkpoints WHERE stream = ?", arguments: [stream])
+        for (number, checkpoint) in checkpoints.enumerated() {
+            try db.cachedStatement(sql: "INSERT INTO checkpoints VALUES (?, ?, ?)")
+                .execute(arguments: [stream, number, checkpoint])
+        }
     }
 
     /// The row of a stream, made when it is new.

@@ -40,6 +40,8 @@ struct EncodedClose: Sendable {
     var ledger: Ledger
     var events: [EncodedEvent]
     var log: LogMark?
+    /// One a shard; empty: those of an earlier closing stay.
+    var checkpoints: [Data]
 
     /// - Parameter ladder: the stream's resolutions, ascending.
     init(_ close: WindowClose, ladder: [Int64], zstd: borrowing Zstd) throws(StoreError) {
@@ -55,6 +57,8 @@ struct EncodedClose: Sendable {
         }
         events = []
         for event in close.events { events.append(try EncodedEvent(event, zstd: zstd)) }
+        checkpoints = []
+        for checkpoint in close.checkpoints { checkpoints.append(Data(try zstd.compress(checkpoint))) }
     }
 }
 

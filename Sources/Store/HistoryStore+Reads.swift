@@ -40,6 +40,20 @@ extension HistoryStore {
         }
     }
 
+    /// What the shards remembered at the newest closing that kept it, to go on with (`StreamSpec.checkpoints`).
+    public func checkpoints(_ stream: StreamID) async throws -> [[UInt8]] {
+        try await read { reader in
+            try Row.fetchAll(
+                reader.db,
+                sql: """
+                    SELECT data FROM checkpoints JOIN streams ON streams.id = checkpoints.stream
+                    WHERE streams.name = ? ORDER BY number
+                    """,
+                arguments: [stream.name]
+            ).map { try reader.blob($0, "data") }
+        }
+    }
+
     /// The closed windows that still open rollups are made of, finest first and then by time, with all their sketches
     /// and only in their newest revision. Remembers the ladder: sketches are kept for the stream's own rollups from
     /// now on.

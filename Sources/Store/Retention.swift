@@ -131,7 +131,7 @@ struct Retention {
             let id = try Int64.fetchOne(db, sql: "SELECT id FROM streams WHERE name GLOB 'removed/*' LIMIT 1")
         else { return false }
         if try delete(windows("windows.stream = ?", [id])) { return true }
-        for table in ["rollup_state", "timeline", "events", "senders", "topologies"] {
+        for table in ["rollup_state", "timeline", "events", "senders", "topologies", "checkpoints"] {
             try db.execute(sql: "DELETE FROM \(table) WHERE stream = ?", arguments: [id])
         }
         try db.execute(sql: "DELETE FROM streams WHERE id = ?", arguments: [id])

@@ -12,6 +12,15 @@ enum Schema {
             try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN cut TEXT NOT NULL DEFAULT ''")
         }
         migrator.registerMigration("v3") { db in
+            // What the shards remember of series, as of the closing that wrote it: one row a shard, only the newest.
+            try db.execute(
+                sql: """
+                    CREATE TABLE checkpoints (
+                        stream INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,
+                        PRIMARY KEY (stream, number))
+                    """)
+        }
+        migrator.registerMigration("v4") { db in
             // What of the ingest log is in the last closing: see `LogMark`.
             try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_cut INTEGER")
             try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_keep INTEGER")

@@ -35,6 +35,8 @@ public struct WindowPartial: Sendable {
     public var sampleCount: Int64 = 0
     /// What this shard received and dropped since the stream was opened; only with the last share.
     public var ledger: Ledger
+    /// Samples that came after the window was closed: they revise it. Their GPUs are those not heard of before.
+    public var isLate = false
     /// With the last share of a closing that keeps one: see `WindowClose.checkpoints`.
     public var checkpoint: [UInt8]?
     /// A share may come in several slices; this one is the shard's last for this window and for all before it.

@@ -11,7 +11,8 @@ struct Bench: ParsableCommand {
         discussion: """
             EXAMPLES
               colossus-bench                        all of them, about a minute
-              colossus-bench ingest --rounds 5
+              colossus-bench ingest --rounds 5 --series 4000000 --order shards
+              colossus-bench ingest --version 2 --per-request 0
               colossus-bench --json
             """
     )
@@ -27,6 +28,8 @@ struct Bench: ParsableCommand {
 
     @Flag(help: "One JSON object a line instead of the table.")
     var json = false
+
+    @OptionGroup var ingest: IngestOptions
 
     @Option(help: "Only receives on this port, until it is ended: for a load generator from outside.")
     var serve: Int?
@@ -49,7 +52,7 @@ struct Bench: ParsableCommand {
             for name in names {
                 progress("round \(round) of \(rounds): \(name.rawValue)\n")
                 let calibration = Calibration.measure()
-                for result in try name.run(scenario: scenario) {
+                for result in try name.run(scenario: scenario, ingest) {
                     if results[result.name] == nil { order.append(result.name) }
                     results[result.name, default: Series(unit: result.unit)].add(result, calibration)
                 }
@@ -63,9 +66,9 @@ struct Bench: ParsableCommand {
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
     case ingest, simulate, close
 
-    func run(scenario: String) throws -> [Result] {
+    func run(scenario: String, _ ingest: IngestOptions) throws -> [Result] {
         switch self {
-        case .ingest: try IngestBenchmark.run()
+        case .ingest: try IngestBenchmark.run(ingest)
         case .simulate: try SimulateBenchmark.run(scenario: scenario)
         case .close: try CloseBenchmark.run(scenario: scenario)
         }

@@ -19,6 +19,10 @@ enum CloseBenchmark {
     }
 
     static func run(scenario path: String) throws -> [Benchmark.Result] {
+        try fleet(scenario: path) + series()
+    }
+
+    private static func fleet(scenario path: String) throws -> [Benchmark.Result] {
         let plan = try FleetPlan(loadScenario(path: path))
         let bench = BenchCore()
         guard let id = StreamID.simulated(run: "bench") else { return [] }

@@ -1,14 +1,29 @@
+import Dispatch
 import Glibc
 import Synchronization
 
-/// A plain HTTP client on one keep-alive connection: writes a request, reads the answer.
-final class Sender {
+/// A plain HTTP client on one keep-alive connection that owns some of the requests: sends one, reads the answer, and so
+/// on, with new times and values in each pass.
+///
+/// Unchecked, because it is used by one queue at a time: the caller waits for each pass.
+final class Sender: @unchecked Sendable {
+    /// Of the passes since the last look: nanoseconds of each request, and the CPU of sending.
+    private(set) var latencies: [Int64] = []
+    private(set) var cpuNs: Int64 = 0
+
     private let socket: Int32
-    private let port: Int
+    private let queue = DispatchQueue(label: "sender")
+    private var payloads: [Payload]
+    private let head: String
     private var answer = [UInt8](repeating: 0, count: 4_096)
 
-    init(port: Int) throws {
-        self.port = port
+    init(port: Int, _ payloads: [Payload], isVersion2: Bool) throws {
+        self.payloads = payloads
+        let proto = isVersion2 ? ";proto=io.prometheus.write.v2.Request" : ""
+        head =
+            "POST /api/v1/write HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n"
+            + "Content-Type: application/x-protobuf\(proto)\r\nContent-Encoding: snappy\r\n"
+            + "X-Prometheus-Remote-Write-Version: \(isVersion2 ? "2.0.0" : "0.1.0")\r\nContent-Length: "
         socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -25,25 +40,38 @@ final class Sender {
 
     deinit { close(socket) }
 
-    /// Sends the bodies one after another, a few ahead of the answers.
-    func send(_ bodies: [[UInt8]]) throws {
-        let ahead = 4
-        var answered = 0
-        for (number, body) in bodies.enumerated() {
-            if number - answered >= ahead {
-                try readAnswer()
-                answered += 1
-            }
-            let head =
-                "POST /api/v1/write HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nContent-Type: application/x-protobuf\r\n"
-                + "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n"
-                + "Content-Length: \(body.count)\r\n\r\n"
-            try write(Array(head.utf8))
-            try write(body)
+    /// Forgets what was measured.
+    func reset() {
+        latencies = []
+        cpuNs = 0
+    }
+
+    /// Sends all payloads once on a thread of its own.
+    func send(timeMs: Int64, pass: Int, done: @escaping @Sendable (Result<Void, any Error>) -> Void) {
+        queue.async { [self] in
+            let cpu = Stopwatch.threadNs()
+            done(
+                Result {
+                    for index in payloads.indices {
+                        payloads[index].set(timeMs: timeMs, pass: pass)
+                        let began = Stopwatch.nowNs()
+                        try post(payloads[index].bytes)
+                        latencies.append(Stopwatch.nowNs() - began)
+                    }
+                    cpuNs += Stopwatch.threadNs() - cpu
+                })
         }
-        while answered < bodies.count {
-            try readAnswer()
-            answered += 1
+    }
+
+    private func post(_ body: [UInt8]) throws {
+        try write(Array("\(head)\(body.count)\r\n\r\n".utf8))
+        try write(body)
+        let count = recv(socket, &answer, answer.count, 0)
+        guard count > 12, answer[..<count].suffix(4).elementsEqual("\r\n\r\n".utf8),
+            answer[9..<12].elementsEqual("204".utf8)
+        else {
+            throw BenchError(
+                "the server answered: \(String(decoding: answer[..<max(count, 0)], as: UTF8.self))")
         }
     }
 
@@ -52,61 +80,10 @@ final class Sender {
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { buffer in
                 Glibc.send(
-                    socket, buffer.baseAddress?.advanced(by: sent), bytes.count - sent,
-                    Int32(MSG_NOSIGNAL))
+                    socket, buffer.baseAddress?.advanced(by: sent), bytes.count - sent, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { throw BenchError("the server closed the connection") }
             sent += count
         }
-    }
-
-    /// A 204 has no body: its head ends with an empty line. What is read of the next answer is kept.
-    private var kept: [UInt8] = []
-
-    private func readAnswer() throws {
-        let mark = Array("\r\n\r\n".utf8)
-        while true {
-            if let end = kept.indices.first(where: { kept[$0...].starts(with: mark) }) {
-                let head = String(decoding: kept[..<end], as: UTF8.self)
-                guard head.hasPrefix("HTTP/1.1 204") else { throw BenchError("the server answered: \(head)") }
-                kept.removeFirst(end + mark.count)
-                return
-            }
-            let count = recv(socket, &answer, answer.count, 0)
-            guard count > 0 else { throw BenchError("the server closed the connection") }
-            kept += answer[..<count]
-        }
-    }
-}
-
-/// Runs async code from the main thread, which has nothing else to do.
-enum Blocking {
-    static func run<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) throws -> Value {
-        let box = Box<Value>()
-        Task {
-            do {
-                let value = try await body()
-                box.result.withLock { $0 = .success(value) }
-            } catch {
-                box.result.withLock { $0 = .failure(error) }
-            }
-        }
-        while true {
-            if let done = box.result.withLock({ $0 }) { return try done.get() }
-            BenchCore.pause()
-        }
-    }
-
-    static func wait(_ body: @escaping @Sendable () async -> Void) {
-        let done = Signal()
-        Task {
-            await body()
-            done.raise()
-        }
-        done.wait()
-    }
-
-    private final class Box<Value: Sendable>: Sendable {
-        let result = Mutex<Swift.Result<Value, any Error>?>(nil)
     }
 }

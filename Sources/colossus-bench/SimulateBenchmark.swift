@@ -12,7 +12,7 @@ enum SimulateBenchmark {
         var model = FleetModel(plan: plan)
         let began = Stopwatch.nowNs()
         model.advance(to: plan.scenario.endMs)
-        let trajectoryMs = Double(Stopwatch.nowNs() - began) / 1e6
+        let liveMs = Double(Stopwatch.nowNs() - began) / 1e6
         let tick = model.tick()
         var values = [Double](repeating: 0, count: tick.fields.count * 64)
         var gpuTicks = 0
@@ -28,7 +28,25 @@ enum SimulateBenchmark {
             .init(
                 name: "simulated telemetry, \(tick.fields.count) fields, 1 core",
                 value: Double(gpuTicks) / elapsed / 1e6, unit: "M GPU-ticks/s"),
-            .init(name: "trajectory of \(plan.scenario.days) days", value: trajectoryMs, unit: "ms"),
+            .init(name: "live model through \(plan.scenario.days) days, no ticks", value: liveMs, unit: "ms"),
+            trajectories(plan),
         ]
+    }
+
+    /// Whole runs without telemetry, to the end of the last phase.
+    private static func trajectories(_ plan: FleetPlan) -> Benchmark.Result {
+        var scenario = plan.scenario
+        scenario.planUntilMs = nil
+        var runner = TrajectoryRunner(plan: (try? FleetPlan(scenario)) ?? plan)
+        var seed: UInt64 = 0
+        let start = Stopwatch.nowNs()
+        repeat {
+            seed += 1
+            _ = runner.run(seed: seed)
+        } while Double(Stopwatch.nowNs() - start) / 1e9 < seconds
+        let elapsed = Double(Stopwatch.nowNs() - start) / 1e9
+        return .init(
+            name: "trajectories of \(scenario.days) days, \(plan.gpuCount) GPUs, 1 core",
+            value: Double(seed) / elapsed, unit: "/s")
     }
 }

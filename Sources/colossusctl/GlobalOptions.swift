@@ -1,8 +1,13 @@
-public import ArgumentParser
-public import ControlAPI
+import ArgumentParser
+import ControlAPI
 import Glibc
 
-extension OutputFormat: ExpressibleByArgument {}
+/// What `--output` takes.
+enum OutputChoice: String, ExpressibleByArgument, CaseIterable {
+    case table, json, jsonl, csv
+    /// Of `plan` only.
+    case html
+}
 
 /// Before or after the verb.
 struct GlobalOptions: ParsableArguments {
@@ -16,8 +21,11 @@ struct GlobalOptions: ParsableArguments {
     var socket: String?
 
     @Option(
-        name: [.customLong("output"), .customShort("o")], help: "How to print.")
-    var output: OutputFormat = .table
+        name: [.customLong("output"), .customShort("o")], help: "How to print; html is for plan only.")
+    var choice: OutputChoice = .table
+
+    /// The format of what is not a plan.
+    var output: OutputFormat { OutputFormat(rawValue: choice.rawValue) ?? .table }
 
     func client(timeout: Duration = .seconds(30)) -> ControlClient {
         ControlClient(socketPath: socket ?? Self.defaultSocket(Self.environment), timeout: timeout)
@@ -36,6 +44,7 @@ struct GlobalOptions: ParsableArguments {
 
     /// Prints a reply in the format that was asked for.
     func show(_ reply: some Presented) throws {
+        guard choice != .html else { throw ValidationError("--output html is for plan only") }
         Output.write(try reply.output(output, width: Terminal.width))
     }
 }

@@ -58,12 +58,13 @@ struct Colossusctl: ParsableCommand {
               colossusctl summary --level rack --field DCGM_FI_DEV_POWER_USAGE
               colossusctl --output jsonl events --follow | jq .message
               colossusctl simulate start colossus.yaml --speed 1d/s
+              colossusctl plan colossus.yaml --set failures.per_gpu_day=8e-4
               colossusctl --generate-completion-script bash > colossusctl.bash
             """,
         subcommands: [
             StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
             SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
-            WaitCommand.self,
+            WaitCommand.self, ScenarioCommand.self, PlanCommand.self, ModelCommand.self,
         ])
 
     @OptionGroup var global: GlobalOptions

@@ -107,6 +107,9 @@ struct DaemonParts: Sendable {
         }
     }
 
+    /// What shards remember costs some bytes a series; a minute of a counter's growth is the most that is uncertain.
+    private static let checkpointEveryMs: Int64 = 60_000
+
     // MARK: One function a part
 
     private static func shardCount(_ settings: DaemonSettings) -> Int {
@@ -151,10 +154,19 @@ struct DaemonParts: Sendable {
         var spec = StreamSpec(id: .measured, site: settings.inventory.site)
         spec.plan = WindowPlan(
             finestMs: windows.finestMs, rollupsMs: windows.rollupsMs, latenessMs: windows.latenessMs,
-            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs)
+            senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs,
+            reviseWithinMs: windows.reviseWithinMs)
         spec.levels = Set(settings.aggregation.measuredLevels)
         spec.openRollups = try await store.openRollups(.measured, ladder: windows.resolutionsMs)
         spec.openEvents = try await OpenEvents.read(.measured, store)
+        spec.checkpointEveryMs = max(windows.finestMs, Self.checkpointEveryMs)
+        spec.checkpoints = try await Checkpoints.read(.measured, store, Logger(label: "store"))
+        if log != nil, let closedMs = spec.closedThroughMs {
+            // What is newer comes again with the log, and must not find itself there.
+            for index in spec.checkpoints.indices {
+                spec.checkpoints[index].entries.removeAll { $0.lastMs >= closedMs }
+            }
+        }
         let record = try await store.stream(.measured)
         spec.closedThroughMs = record?.closedThroughMs
         spec.ledger = record?.ledger ?? Ledger()

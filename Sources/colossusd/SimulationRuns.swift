@@ -166,7 +166,10 @@ actor SimulationRuns {
         spec.closedThroughMs = closedThrough
         let ladder = [resolution.finestWindowMs] + resolution.rollupsMs
         spec.openRollups = try await store.openRollups(stream, ladder: ladder)
+        // With each window, so that a run that goes on is the run that was never stopped.
+        spec.checkpointEveryMs = resolution.finestWindowMs
         if closedThrough != nil {
+            spec.checkpoints = try await Checkpoints.read(stream, store, logger)
             spec.openEvents = try await OpenEvents.read(stream, store)
             spec.ledger = try await store.ledger(stream) ?? Ledger()
         }

@@ -104,7 +104,7 @@ import WireFormats
             configuration: configuration, sink: core.core, events: core.core, streams: core.streams,
             stream: stream, account: { core.core.account($0, stream: $1) }, clock: core.clock,
             metrics: core.metrics, logger: logger)
-        let client = try await RawClient(port: server.start().port)
+        let client = try await RawClient(port: server.start().port, patience: 120)
         var members: [String] = []
         for tick in ticks {
             let now = nodesOfTheJob(plan, tick)

@@ -18,6 +18,7 @@ struct ArrowTests {
         "Reporting": ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl"],
         "Exchange": ["Telemetry", "Sketches", "WireFormats"],
         "Settings": ["Telemetry", "Simulation"],
+        "Planning": ["Telemetry", "Simulation", "Settings"],
         "ControlAPI": [],
         "ControlServer": ["ControlAPI"],
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
@@ -29,7 +30,7 @@ struct ArrowTests {
             "Aggregation",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
         ],
-        "colossusctl": ["ControlAPI", "Settings", "Simulation"],
+        "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
             "QueueIsolation", "Settings",

@@ -2,6 +2,7 @@ import CZlib
 import CZstd
 import Receivers
 import Telemetry
+import TestSupport
 import Testing
 import WireFormats
 

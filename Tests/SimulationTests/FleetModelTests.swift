@@ -186,7 +186,7 @@ import Testing
     func minimum() throws {
         let scenario = Scenario.fixture {
             $0.job.minimumGPUs = 504
-            $0.failures.perGPUDay = 0.2
+            $0.failures.perGPUDay = 0.05
         }
         var model = try Self.model(scenario)
         var sizes: Set<Int> = []
@@ -236,7 +236,9 @@ import Testing
         arguments: [
             ("phases[0].groups[0].gpus", { @Sendable in $0.phases[0].groups[0].gpus = 12 }),
             ("phases[0].groups[0].model", { @Sendable in $0.phases[0].groups[0].model = "B200" }),
-            ("power.curve[1].mw", { @Sendable in $0.power.curve.append(.init(timeMs: .max, megawatts: 1)) }),
+            ("job.maximum_gpus", { @Sendable in $0.job.maximumGPUs = 8 }),
+            ("job.target_flop", { @Sendable in $0.job.targetFLOP = 1e20 }),
+            ("failures.lemons.factor", { @Sendable in $0.failures.lemons.factor = 0.5 }),
             ("power.curve[1].at", { @Sendable in $0.power.curve.append($0.power.curve[0]) }),
             ("failures.causes", { @Sendable in $0.failures.causes = [] }),
             ("layout.nodes_per_rack", { @Sendable in $0.layout.nodesPerRack = 9 }),

@@ -90,6 +90,24 @@ import Testing
         await store.close()
     }
 
+    @Test("the newest checkpoints are kept, and stay when a closing has none")
+    func checkpoints() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var maker = CloseMaker(seed: 9)
+        #expect(try await store.checkpoints(.measured) == [])
+        let told: [[[UInt8]]] = [[[1, 2], [], [3]], [[4], [5, 6]], []]
+        for (step, checkpoints) in told.enumerated() {
+            var close = maker.close(at: start + Int64(step) * 10_000)
+            close.checkpoints = checkpoints
+            await store.commit(close)
+        }
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.checkpoints(.measured) == [[4], [5, 6]])
+        await store.close()
+    }
+
     @Test("a transaction that fails before COMMIT leaves nothing, and succeeds when tried again, in order")
     func atomic() async throws {
         let sandbox = try Sandbox()

@@ -16,11 +16,11 @@ public final class RawClient: Sendable {
     private let descriptor: CInt
     private let queue = DispatchQueue(label: "raw client")
 
-    public init(port: Int) throws {
+    /// - Parameter patience: how long to wait for a reply, in seconds; a test that waits longer has failed.
+    public init(port: Int, patience: Int = 10) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { throw Failure() }
-        // A test that waits longer than this has failed.
-        var timeout = timeval(tv_sec: 10, tv_usec: 0)
+        var timeout = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

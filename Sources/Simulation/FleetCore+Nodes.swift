@@ -1,0 +1,328 @@
+import Telemetry
+
+extension FleetCore {
+    // MARK: Racks
+
+    mutating func takeRackStep<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        let step = plan.rackSteps[nextStep]
+        nextStep += 1
+        nextStepMs = nextStep < plan.rackSteps.count ? plan.rackSteps[nextStep].timeMs : .max
+        switch step.kind {
+        case .ready: makeReady(step.rack, timeMs, &observer)
+        case .off: switchOff(step.rack, timeMs, isForGood: false, &observer)
+        case .on: switchOn(step.rack, timeMs, &observer)
+        case .retired: switchOff(step.rack, timeMs, isForGood: true, &observer)
+        }
+    }
+
+    private mutating func makeReady<Observer: FleetObserver>(
+        _ rack: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let nodes = plan.nodes(ofRack: rack)
+        everReady = nodes.upperBound
+        activeCount += nodes.count
+        for node in nodes {
+            if node == nextRejected {
+                reject(node, timeMs, &observer)
+            } else {
+                release(node, timeMs, &observer)
+            }
+        }
+        let peak = plan.peakTFLOPs(ofNode: nodes.lowerBound)
+        peakSum += peak * Double(nodes.count)
+        peakLeast = min(peakLeast, peak)
+        flopNodes = -1
+        while law.infantPerNode > 0, infantPosition < Double(everReady) { addInfant(timeMs) }
+        setHazard(timeMs)
+    }
+
+    private mutating func reject<Observer: FleetObserver>(
+        _ node: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let duration = law.ordinaryRepair.milliseconds(rejectedDraw.unit32(3))
+        standing[node] = Standing.out
+        outCount += 1
+        calendar.add(.init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
+        if Observer.isLive {
+            observer.broke(node, culprit: NodeState.wholeNode, drainMs: 0, at: timeMs)
+            observer.moved(node, to: .inRepair, at: timeMs, job)
+            observer.record(
+                ModelEvent(
+                    timeMs: timeMs, kind: .nodeDown, node: Int32(node), reason: .rejected,
+                    value: Double(duration) / 1_000))
+        }
+        drawRejected()
+    }
+
+    private mutating func addInfant(_ timeMs: Int64) {
+        let draw = philox.draw(.infant, entity: 0, counter: infantIndex)
+        let age = -PortableMath.log(draw.unit32(1)) * law.infantMs
+        calendar.add(
+            .init(
+                timeMs: timeMs + max(1, Int64(min(age, 1e15))), node: Int32(infantPosition), kind: .infant,
+                cause: UInt8(law.cause(draw.unit32(2))), mark: UInt32(infantIndex)))
+        infantIndex += 1
+        infantPosition += infantGap()
+    }
+
+    private mutating func switchOff<Observer: FleetObserver>(
+        _ rack: Int, _ timeMs: Int64, isForGood: Bool, _ observer: inout Observer
+    ) {
+        let wasOff = rackState[rack] != 0
+        rackState[rack] = isForGood ? 2 : 1
+        let before = memberCount
+        if before > 0 { book(timeMs) }
+        for node in plan.nodes(ofRack: rack) {
+            switch standing[node] {
+            case Standing.ready: readyCount -= 1
+            case Standing.member: memberCount -= 1
+            case Standing.out:
+                guard isForGood else { continue }
+                outCount -= 1
+            default:
+                if isForGood, wasOff { offlineCount -= 1 }
+                if isForGood, Observer.isLive { observer.moved(node, to: .planned, at: timeMs, job) }
+                continue
+            }
+            activeCount -= 1
+            standing[node] = Standing.absent
+            if !isForGood { offlineCount += 1 }
+            if !hidden.isEmpty { forget(node) }
+            if Observer.isLive {
+                observer.moved(node, to: isForGood ? .planned : .installed, at: timeMs, job)
+            }
+        }
+        if memberCount < before, job.phase == .running || job.phase == .stalled {
+            stopJob(timeMs, &observer)
+        }
+    }
+
+    private mutating func switchOn<Observer: FleetObserver>(
+        _ rack: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        guard rackState[rack] == 1 else { return }
+        rackState[rack] = 0
+        for node in plan.nodes(ofRack: rack) where standing[node] == Standing.absent {
+            offlineCount -= 1
+            activeCount += 1
+            release(node, timeMs, &observer)
+        }
+    }
+
+    // MARK: Nodes
+
+    /// A node that works: it waits for the job.
+    @inline(__always)
+    private mutating func release<Observer: FleetObserver>(
+        _ node: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        standing[node] = Standing.ready
+        readyCount += 1
+        candidates.append(Int32(node))
+        if Observer.isLive { observer.moved(node, to: .ready, at: timeMs, job) }
+    }
+
+    mutating func wake<Observer: FleetObserver>(
+        _ item: NodeCalendar.Item, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let node = Int(item.node)
+        switch item.kind {
+        case .back: comeBack(node, timeMs, &observer)
+        case .found: find(item, timeMs, &observer)
+        case .infant:
+            let draw = philox.draw(.infant, entity: 0, counter: Int64(item.mark))
+            hit(node, Int(item.cause), draw, timeMs, &observer)
+        }
+    }
+
+    private mutating func comeBack<Observer: FleetObserver>(
+        _ node: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        guard standing[node] == Standing.out else { return }
+        outCount -= 1
+        if Observer.isLive { observer.broke(node, culprit: NodeState.nobody, drainMs: 0, at: timeMs) }
+        if rackState[Int(plan.rackOfNode[node])] == 0 {
+            release(node, timeMs, &observer)
+        } else {
+            standing[node] = Standing.absent
+            offlineCount += 1
+            activeCount -= 1
+            if Observer.isLive { observer.moved(node, to: .installed, at: timeMs, job) }
+        }
+        if Observer.isLive {
+            observer.record(ModelEvent(timeMs: timeMs, kind: .nodeUp, node: Int32(node)))
+        }
+    }
+
+    // MARK: Failures
+
+    mutating func strike<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        let draw = nextFailure(timeMs)
+        let unit = draw.unit32(1) * (1 + law.lemonSurplus)
+        var node: Int
+        if unit < 1 {
+            node = min(everReady - 1, Int(unit * Double(everReady)))
+        } else {
+            let place = (unit - 1) / law.lemonSurplus * Double(everReady)
+            node = law.lemon(near: min(everReady - 1, Int(place)), philox)
+            guard node < everReady else { return }
+        }
+        hit(node, law.cause(draw.unit32(2)), draw, timeMs, &observer)
+    }
+
+    /// A cause strikes a node. Nothing happens to one that is not up.
+    private mutating func hit<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, _ draw: Philox.Words, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let stands = standing[node]
+        guard stands == Standing.ready || stands == Standing.member else { return }
+        failureCount += 1
+        failuresByCause[index] += 1
+        let ordinal = Int(draw[2] & 7)
+        if Observer.isLive { report(node, index, ordinal, timeMs, &observer) }
+        let isMember = stands == Standing.member
+        switch law.causes[index].effect {
+        case .software:
+            if isMember {
+                book(timeMs)
+                interrupt(node, index, memberCount, timeMs, &observer)
+            }
+        case .stall: if isMember { stall(index, timeMs) }
+        case .planned: if isMember { stopJob(timeMs, &observer) }
+        case .slow, .silent: hide(node, index, timeMs)
+        case .gpu, .node: takeDown(node, index, ordinal, draw.unit32(3), timeMs, &observer)
+        }
+    }
+
+    private func report<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, _ ordinal: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let xid = law.causes[index].xid
+        guard xid != 0 else { return }
+        observer.reported(node, gpu: ordinal, xid: xid)
+        observer.record(
+            ModelEvent(
+                timeMs: timeMs, kind: .xid, node: Int32(node), gpu: Int8(ordinal), reason: .cause(index),
+                value: Double(xid)))
+    }
+
+    /// The node and all that goes down with it; a member's failure stops the job.
+    private mutating func takeDown<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, _ ordinal: Int, _ repairUnit: Double, _ timeMs: Int64,
+        _ observer: inout Observer
+    ) {
+        let cause = law.causes[index]
+        let members = memberCount
+        if members > 0 { book(timeMs) }
+        let drain = cause.effect == .gpu ? law.drainMs : 0
+        let duration = drain + cause.repair.milliseconds(repairUnit)
+        takeOut(node, index, cause.effect == .gpu ? ordinal : nil, drain, duration, timeMs, &observer)
+        if cause.blast != .node {
+            for other in plan.nodes(of: cause.blast, around: node)
+            where standing[other] == Standing.ready || standing[other] == Standing.member {
+                takeOut(other, index, nil, drain, duration, timeMs, &observer)
+            }
+        }
+        if memberCount < members { interrupt(node, index, members, timeMs, &observer) }
+    }
+
+    private mutating func takeOut<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, _ ordinal: Int?, _ drain: Int64, _ duration: Int64, _ timeMs: Int64,
+        _ observer: inout Observer
+    ) {
+        if standing[node] == Standing.member { memberCount -= 1 } else { readyCount -= 1 }
+        standing[node] = Standing.out
+        outCount += 1
+        time.draining += min(drain, endMs - timeMs)
+        calendar.add(
+            .init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
+        if !hidden.isEmpty { forget(node) }
+        guard Observer.isLive else { return }
+        observer.broke(
+            node, culprit: ordinal.map { UInt8($0) } ?? NodeState.wholeNode, drainMs: drain, at: timeMs)
+        observer.moved(node, to: drain > 0 ? .failed : .inRepair, at: timeMs, job)
+        observer.record(
+            ModelEvent(
+                timeMs: timeMs, kind: .nodeDown, node: Int32(node), gpu: ordinal.map { Int8($0) } ?? -1,
+                reason: .cause(index), value: Double(duration) / 1_000))
+    }
+
+    // MARK: What nobody sees at once
+
+    private mutating func hide(_ node: Int, _ index: Int, _ timeMs: Int64) {
+        let cause = law.causes[index]
+        book(timeMs)
+        let mark = UInt32(truncatingIfNeeded: failureIndex)
+        let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
+        hidden.append(
+            Hidden(
+                node: Int32(node), mark: mark, cause: UInt8(index),
+                savedMs: job.savedMs + count * job.intervalMs,
+                productive: time.productive - Int64(memberCount) * sinceLast))
+        let unit = philox.draw(.hidden, entity: UInt32(node), counter: failureIndex).unit
+        let delay = max(1, Int64(min(-PortableMath.log(unit) * cause.hiddenMs, 1e15)))
+        calendar.add(
+            .init(timeMs: timeMs + delay, node: Int32(node), kind: .found, cause: UInt8(index), mark: mark))
+        weighSlowness()
+    }
+
+    /// Somebody has found the slow or silent node: it is repaired, and what it spoilt is thrown away.
+    private mutating func find<Observer: FleetObserver>(
+        _ item: NodeCalendar.Item, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        guard let place = hidden.firstIndex(where: { $0.node == item.node && $0.mark == item.mark }) else {
+            return
+        }
+        let fault = hidden[place]
+        let members = memberCount
+        if members > 0 { book(timeMs) }
+        let unit = philox.draw(.hidden, entity: UInt32(item.node), counter: Int64(item.mark)).unit2
+        let cause = law.causes[Int(item.cause)]
+        takeOut(
+            Int(item.node), Int(item.cause), nil, 0, cause.repair.milliseconds(unit), timeMs, &observer)
+        guard memberCount < members else { return }
+        interrupt(Int(item.node), Int(item.cause), members, timeMs, &observer)
+        if cause.effect == .silent {
+            job.savedMs = min(job.savedMs, fault.savedMs)
+            lose(max(0, time.productive - fault.productive))
+        }
+    }
+
+    private mutating func forget(_ node: Int) {
+        hidden.removeAll { $0.node == Int32(node) }
+        weighSlowness()
+    }
+
+    /// The slowest member sets the pace of all.
+    mutating func weighSlowness() {
+        slowPermille = 0
+        for fault in hidden where standing[Int(fault.node)] == Standing.member {
+            slowPermille = max(slowPermille, law.causes[Int(fault.cause)].slowPermille)
+        }
+    }
+}
+
+extension FleetPlan {
+    /// Nodes that go down together.
+    func nodes(of blast: Scenario.Cause.Blast, around node: Int) -> Range<Int> {
+        let rack = Int(rackOfNode[node])
+        let array = Int(racks[rack].array)
+        func span(_ isInside: (Rack) -> Bool) -> Range<Int> {
+            var (first, last) = (rack, rack)
+            while first > 0, isInside(racks[first - 1]) { first -= 1 }
+            while last + 1 < racks.count, isInside(racks[last + 1]) { last += 1 }
+            return nodes(ofRack: first).lowerBound..<nodes(ofRack: last).upperBound
+        }
+        switch blast {
+        case .node: return node..<(node + 1)
+        case .rack: return nodes(ofRack: rack)
+        case .array: return span { Int($0.array) == array }
+        case .hall:
+            let hall = hall(ofArray: array)
+            return span { self.hall(ofArray: Int($0.array)) == hall }
+        case .site: return 0..<nodeCount
+        }
+    }
+
+    func peakTFLOPs(ofNode node: Int) -> Double { model(ofNode: node).peakTFLOPs }
+}

@@ -1,0 +1,316 @@
+/// Whoever wants to know what `FleetCore` does to single nodes. Trajectories do not: for them it all compiles away.
+protocol FleetObserver {
+    /// Whether nodes, events and the job's temperature are to be followed.
+    static var isLive: Bool { get }
+    mutating func moved(_ node: Int, to status: NodeStatus, at timeMs: Int64, _ job: JobState)
+    /// A GPU (or with `NodeState.wholeNode` all of them) is broken from now on.
+    mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64)
+    /// A GPU reports an XID.
+    mutating func reported(_ node: Int, gpu: Int, xid: UInt8)
+    mutating func record(_ event: ModelEvent)
+}
+
+/// For trajectories.
+struct NobodyWatching: FleetObserver {
+    static var isLive: Bool { false }
+    mutating func moved(_ node: Int, to status: NodeStatus, at timeMs: Int64, _ job: JobState) {}
+    mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64) {}
+    mutating func reported(_ node: Int, gpu: Int, xid: UInt8) {}
+    mutating func record(_ event: ModelEvent) {}
+}
+
+/// The law of the model: which nodes can train, what fails, and what the job makes of it, event by event.
+///
+/// Live telemetry (`FleetModel`) and trajectories (`TrajectoryRunner`) both run it, so that one seed has the same failures in both.
+/// What happens to a rack before it is ready has nothing to do with chance: it is in the plan and not here.
+struct FleetCore: Sendable {
+    enum Standing {
+        static let absent: UInt8 = 0
+        static let ready: UInt8 = 1
+        static let member: UInt8 = 2
+        static let out: UInt8 = 3
+    }
+
+    /// A slow or silent node that nobody has found yet.
+    struct Hidden: Sendable {
+        var node: Int32
+        var mark: UInt32
+        var cause: UInt8
+        /// What the job had saved and trained when it began.
+        var savedMs: Int64
+        var productive: Int64
+    }
+
+    let plan: FleetPlan
+    let law: FleetLaw
+    let timing: JobTiming
+    let startMs: Int64
+    let endMs: Int64
+    var philox: Philox
+
+    // Nodes.
+    var standing: [UInt8]
+    /// 1 for racks without power, 2 for racks that are gone.
+    var rackState: [UInt8]
+    var readyCount = 0
+    var memberCount = 0
+    var outCount = 0
+    var offlineCount = 0
+    /// Nodes 0 ..< everReady have been ready once; the ones that stand today.
+    var everReady = 0
+    var activeCount = 0
+    var calendar: NodeCalendar
+    var hidden: [Hidden] = []
+    /// Nodes that became ready and may join, oldest first, from `candidatesHead` on; some have failed again since.
+    var candidates: [Int32] = []
+    var candidatesHead = 0
+
+    // What comes next.
+    var nextStep = 0
+    var nextStepMs: Int64 = .max
+    var nextFailureMs: Int64 = .max
+    var nextJobEventMs: Int64 = .max
+    var nextWorkload = 0
+    var nextWorkloadMs: Int64 = .max
+    var failureDraw = Philox.Words()
+    var failureIndex: Int64 = 0
+    var jobEventIndex: Int64 = 0
+    var hazardLeft = 0.0
+    var hazardRate = 0.0
+    var hazardSinceMs: Int64 = 0
+    var spread = 1.0
+    var nextRejected = Int.max
+    var rejectedDraw = Philox.Words()
+    var rejectedIndex: Int64 = 0
+    var infantPosition = 0.0
+    var infantIndex: Int64 = 0
+
+    // The job.
+    var job: JobState
+    var bookedMs: Int64
+    var slowPermille: Int64 = 0
+    let jobStartMs: Int64
+    let hasMFU: Bool
+    let isPacedBySlowest: Bool
+    let minimumNodes: Int
+    let maximumNodes: Int
+    let spareNodes: Int
+    let resizeShare: Double
+    var workload = Scenario.Workload(timeMs: .min, training: 1, reinforcement: 0, inference: 0)
+
+    // Books.
+    var time = GPUTime()
+    var touchedMs: Int64
+    /// Of nodes in repair, and of ready ones since the workload last changed, node-milliseconds.
+    var outMs: Int64 = 0
+    var readyMs: Int64 = 0
+    var exposedMs: Int64 = 0
+    var failureCount = 0
+    var failuresByCause: [Int]
+    var interruptionsByCause: [Int]
+    var flop = 0.0
+    var flopPerNodeMs = 0.0
+    var flopNodes = -1
+    var peakSum = 0.0
+    var peakLeast = Double.infinity
+    var targetMs: Int64?
+    let targetFLOP: Double
+    /// Sizes of the job that are looked for, GPUs rising, and when each was reached.
+    var thresholds: [Int] = []
+    var reachedMs: [Int64] = []
+
+    init(plan: FleetPlan, seed: UInt64, endMs: Int64) {
+        self.plan = plan
+        law = plan.law
+        let scenario = plan.scenario
+        timing = JobTiming(scenario)
+        startMs = scenario.startMs
+        self.endMs = endMs
+        philox = Philox(seed: seed)
+        standing = Array(repeating: Standing.absent, count: plan.nodeCount)
+        rackState = Array(repeating: 0, count: plan.rackCount)
+        calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
+        job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
+        bookedMs = scenario.startMs
+        touchedMs = scenario.startMs
+        let causeCount = scenario.failures.causes.count
+        failuresByCause = Array(repeating: 0, count: causeCount)
+        interruptionsByCause = Array(repeating: 0, count: causeCount)
+        targetFLOP = scenario.job.targetFLOP
+        jobStartMs = scenario.job.startMs
+        isPacedBySlowest = scenario.job.isPacedBySlowestKind
+        hasMFU = !plan.law.mfuByNodes.isEmpty
+        minimumNodes = (scenario.job.minimumGPUs + 7) / 8
+        maximumNodes = scenario.job.maximumGPUs / 8
+        spareNodes = scenario.job.spareNodes
+        resizeShare = scenario.job.resizeShare
+        begin()
+    }
+
+    /// Back to the start with another seed; keeps its memory.
+    mutating func restart(seed: UInt64) {
+        philox = Philox(seed: seed)
+        for index in standing.indices { standing[index] = Standing.absent }
+        for index in rackState.indices { rackState[index] = 0 }
+        (readyCount, memberCount, outCount, offlineCount, everReady, activeCount) = (0, 0, 0, 0, 0, 0)
+        calendar.removeAll()
+        hidden.removeAll(keepingCapacity: true)
+        candidates.removeAll(keepingCapacity: true)
+        (candidatesHead, nextStep, nextWorkload) = (0, 0, 0)
+        (failureIndex, jobEventIndex, rejectedIndex, infantIndex) = (0, 0, 0, 0)
+        (hazardRate, infantPosition, nextRejected) = (0, 0, .max)
+        job = JobState(sinceMs: startMs, nextMs: 0, intervalMs: timing.interval)
+        (bookedMs, touchedMs, slowPermille) = (startMs, startMs, 0)
+        workload = Scenario.Workload(timeMs: .min, training: 1, reinforcement: 0, inference: 0)
+        time = GPUTime()
+        (outMs, readyMs, exposedMs, failureCount) = (0, 0, 0, 0)
+        for index in failuresByCause.indices {
+            failuresByCause[index] = 0
+            interruptionsByCause[index] = 0
+        }
+        (flop, flopPerNodeMs, flopNodes, peakSum, peakLeast, targetMs) = (0, 0, -1, 0, .infinity, nil)
+        reachedMs.removeAll(keepingCapacity: true)
+        begin()
+    }
+
+    /// The first draws.
+    private mutating func begin() {
+        spread = law.spread(philox)
+        job.nextMs = max(jobStartMs, startMs)
+        nextStepMs = plan.rackSteps.first?.timeMs ?? .max
+        nextWorkloadMs = plan.scenario.job.workload.first?.timeMs ?? .max
+        hazardSinceMs = startMs
+        nextFailureMs = .max
+        nextJobEventMs = startMs
+        drawFailure()
+        drawJobEvent(after: startMs)
+        if law.rejectedShare > 0 {
+            nextRejected = -1
+            drawRejected()
+        }
+        if law.infantPerNode > 0 { infantPosition = infantGap() }
+    }
+
+    // MARK: The clock
+
+    /// When something happens next; `Int64.max` when nothing will.
+    var nextMs: Int64 {
+        min(
+            min(nextStepMs, nextFailureMs), min(nextJobEventMs, calendar.nextMs),
+            min(job.nextMs, nextWorkloadMs))
+    }
+
+    /// Everything that is due at that time, in a fixed order: racks, nodes, failures, the job.
+    mutating func step<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        touch(timeMs)
+        while nextStepMs == timeMs { takeRackStep(timeMs, &observer) }
+        while calendar.nextMs == timeMs, let item = calendar.removeFirst() { wake(item, timeMs, &observer) }
+        while nextFailureMs == timeMs { strike(timeMs, &observer) }
+        while nextJobEventMs == timeMs { strikeJob(timeMs, &observer) }
+        while nextWorkloadMs == timeMs { changeWorkload(timeMs) }
+        if job.nextMs == timeMs { continueJob(timeMs, &observer) }
+        if job.phase == .waiting, candidatesHead < candidates.count, timeMs >= jobStartMs {
+            startJob(timeMs, &observer)
+        }
+    }
+
+    /// Brings the sums over nodes outside the job up to that time.
+    @inline(__always)
+    mutating func touch(_ timeMs: Int64) {
+        let elapsed = timeMs - touchedMs
+        guard elapsed > 0 else { return }
+        touchedMs = timeMs
+        let ready = Int64(readyCount) * elapsed
+        readyMs += ready
+        outMs += Int64(outCount) * elapsed
+        exposedMs += ready + Int64(memberCount) * elapsed
+        time.powerTaken += Int64(offlineCount) * elapsed
+    }
+
+    /// Says what the ready nodes were for since the workload last changed.
+    mutating func settleReady() {
+        let spare = 1 - workload.training
+        if spare > 0 {
+            let reinforcement = Int64(Double(readyMs) * (workload.reinforcement / spare))
+            let inference = min(
+                readyMs - reinforcement, Int64(Double(readyMs) * (workload.inference / spare)))
+            time.reinforcement += reinforcement
+            time.inference += inference
+            readyMs -= reinforcement + inference
+        }
+        time.idle += readyMs
+        readyMs = 0
+    }
+
+    private mutating func changeWorkload(_ timeMs: Int64) {
+        let entries = plan.scenario.job.workload
+        settleReady()
+        workload = entries[nextWorkload]
+        nextWorkload += 1
+        nextWorkloadMs = nextWorkload < entries.count ? entries[nextWorkload].timeMs : .max
+        // A smaller share takes effect at once, a larger one at the next look.
+        if memberCount > limit, job.phase == .running { job.nextMs = timeMs }
+    }
+
+    // MARK: Draws
+
+    /// Changes the rate at which nodes fail.
+    mutating func setHazard(_ timeMs: Int64) {
+        hazardLeft -= hazardRate * Double(timeMs - hazardSinceMs)
+        hazardSinceMs = timeMs
+        hazardRate =
+            law.perNodeMs * (1 + law.lemonSurplus) * Double(everReady) * spread
+            * law.collapse(nodes: everReady)
+        schedule(timeMs)
+    }
+
+    private mutating func schedule(_ timeMs: Int64) {
+        guard hazardRate > 0 else {
+            nextFailureMs = .max
+            return
+        }
+        let delay = min(hazardLeft / hazardRate, 1e15)
+        nextFailureMs = timeMs + max(1, Int64(delay) + 1)
+    }
+
+    private mutating func drawFailure() {
+        failureDraw = philox.draw(.failure, entity: 0, counter: failureIndex)
+        failureIndex += 1
+        hazardLeft = -PortableMath.log(failureDraw.unit32(0))
+    }
+
+    /// The failure that was due, and the time of the next one.
+    mutating func nextFailure(_ timeMs: Int64) -> Philox.Words {
+        let draw = failureDraw
+        drawFailure()
+        hazardSinceMs = timeMs
+        schedule(timeMs)
+        return draw
+    }
+
+    mutating func drawJobEvent(after timeMs: Int64) {
+        guard law.perJobMs > 0 else {
+            nextJobEventMs = .max
+            return
+        }
+        let draw = philox.draw(.jobEvent, entity: 0, counter: jobEventIndex)
+        jobEventIndex += 1
+        let delay = min((-PortableMath.log(draw.unit32(0)) / law.perJobMs).rounded(.up), 1e15)
+        nextJobEventMs = timeMs + max(1, Int64(delay))
+    }
+
+    /// Which node after the last one does not pass burn-in: geometric gaps.
+    mutating func drawRejected() {
+        rejectedDraw = philox.draw(.rejection, entity: 0, counter: rejectedIndex)
+        rejectedIndex += 1
+        let share = law.rejectedShare
+        let gap = share >= 1 ? 0 : PortableMath.log(rejectedDraw.unit) / PortableMath.log(1 - share)
+        nextRejected += 1 + Int(min(gap, 1e9))
+    }
+
+    /// How many nodes further the next one stands that fails in its infancy.
+    mutating func infantGap() -> Double {
+        let draw = philox.draw(.infant, entity: 0, counter: infantIndex)
+        return -PortableMath.log(draw.unit32(0)) / (law.infantPerNode * spread)
+    }
+}

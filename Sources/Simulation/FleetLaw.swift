@@ -1,0 +1,179 @@
+/// The numbers of a scenario's failures in the form in which the model draws them.
+///
+/// All failures of nodes are one Poisson process whose rate is (nodes that were ever ready) x (rate of a node): each event draws
+/// its victim, and passes by if the victim is not up. So a failure costs the same in a fleet of any size, and nothing has to
+/// be drawn for the many nodes that never fail.
+final class FleetLaw: Sendable {
+    struct Cause: Sendable {
+        var effect: Scenario.Cause.Effect
+        var blast: Scenario.Cause.Blast
+        var detectionMs: Int64
+        var stallMs: Int64
+        var rollbackMs: Int64
+        var hiddenMs: Double
+        var slowPermille: Int64
+        var xid: UInt8
+        var repair: Repair
+    }
+
+    /// Times to repair as a table of their quantiles: one is drawn for each failure of each trajectory.
+    struct Repair: Sendable {
+        private static let knots = 4_096
+        /// Milliseconds at 0, 1/4096, 2/4096 … 1.
+        private let quantiles: [Double]
+        private let logMedian: Double
+        private let sigma: Double
+        private let minMs: Double
+        private let maxMs: Double
+
+        init(_ repair: Scenario.Repair) {
+            let logMedian = PortableMath.log(max(repair.medianHours, 1e-9) * 3_600_000)
+            let (minMs, maxMs) = (max(1, repair.minHours * 3_600_000), max(1, repair.maxHours * 3_600_000))
+            self.logMedian = logMedian
+            self.minMs = minMs
+            self.maxMs = maxMs
+            sigma = repair.sigma
+            quantiles = (0...Self.knots).map { knot in
+                let unit = min(max(Double(knot) / Double(Self.knots), 1e-6), 1 - 1e-6)
+                let ms = logMedian + repair.sigma * PortableMath.normalQuantile(unit)
+                return min(max(PortableMath.exp(min(ms, 60)), minMs), maxMs)
+            }
+        }
+
+        /// Linear between the quantiles of the table, and exact in the 0.4% at either end.
+        ///
+        /// - Parameter unit: uniform in (0, 1).
+        @inline(__always)
+        func milliseconds(_ unit: Double) -> Int64 {
+            let place = unit * Double(Self.knots)
+            let knot = Int(place)
+            guard (16..<(Self.knots - 16)).contains(knot) else { return exactly(unit) }
+            let left = quantiles[knot]
+            return Int64(left + (place - Double(knot)) * (quantiles[knot + 1] - left))
+        }
+
+        private func exactly(_ unit: Double) -> Int64 {
+            let ms = PortableMath.exp(min(logMedian + sigma * PortableMath.normalQuantile(unit), 60))
+            return Int64(min(max(ms, minMs), maxMs))
+        }
+    }
+
+    /// Model FLOP utilisation by the number of members; empty when the scenario gives none.
+    let mfuByNodes: [Double]
+    let causes: [Cause]
+    /// For each of 1,024 slices of (0, 1) the cause at which to begin to look.
+    private let guide: [UInt8]
+    private let bounds: [Double]
+    private let jobBounds: [Double]
+    let drainMs: Int64
+    let ordinaryRepair: Repair
+    /// Failures a millisecond of a node that is not a lemon.
+    let perNodeMs: Double
+    /// All lemons' surplus over all nodes' ordinary rate, and nodes to one lemon.
+    let lemonSurplus: Double
+    let nodesPerLemon: Int
+    /// Expected surplus failures of a new node in its whole life, and the time constant of the surplus.
+    let infantPerNode: Double
+    let infantMs: Double
+    let spreadSigma: Double
+    let collapseExponent: Double
+    let collapseReferenceNodes: Double
+    /// Events a millisecond that strike the job, whatever its size.
+    let perJobMs: Double
+    let rejectedShare: Double
+
+    init(_ scenario: Scenario) {
+        let failures = scenario.failures
+        let detectionMs = Int64((scenario.job.detectionSeconds * 1_000).rounded())
+        causes = failures.causes.map { Self.cause($0, failures.repair, detectionMs) }
+        let nodeBounds = Self.shares(failures.causes.map { $0.perJobDay > 0 ? 0 : $0.weight })
+        bounds = nodeBounds
+        jobBounds = Self.shares(failures.causes.map(\.perJobDay))
+        guide = (0..<1_024).map { slice in
+            UInt8(nodeBounds.firstIndex { Double(slice) / 1_024 < $0 } ?? max(0, nodeBounds.count - 1))
+        }
+        drainMs = Int64(failures.drainMinutes * 60_000)
+        ordinaryRepair = Repair(failures.repair)
+        let lemons = failures.lemons
+        lemonSurplus = lemons.share * (lemons.factor - 1)
+        nodesPerLemon = lemons.share > 0 ? max(1, Int((1 / lemons.share).rounded())) : 0
+        perNodeMs =
+            failures.perGPUDay * Double(Scenario.Layout.gpusPerNode) / 86_400_000 / (1 + lemonSurplus)
+        infantMs = failures.infancy.days * 86_400_000
+        infantPerNode = perNodeMs * (failures.infancy.factor - 1) * infantMs
+        spreadSigma = failures.spreadSigma
+        collapseExponent = failures.collapseExponent
+        collapseReferenceNodes =
+            Double(failures.collapseReferenceGPUs) / Double(Scenario.Layout.gpusPerNode)
+        perJobMs = failures.causes.reduce(0) { $0 + $1.perJobDay } / 86_400_000
+        rejectedShare = scenario.bringUp.rejectedShare
+        let job = scenario.job
+        mfuByNodes =
+            job.mfu.isEmpty ? [] : (0...(scenario.gpuCount / 8)).map { job.mfu(gpus: 8 * $0) }
+    }
+
+    private static func cause(
+        _ cause: Scenario.Cause, _ repair: Scenario.Repair, _ detectionMs: Int64
+    ) -> Cause {
+        Cause(
+            effect: cause.effect, blast: cause.blast,
+            detectionMs: cause.detectionSeconds.map { Int64(($0 * 1_000).rounded()) } ?? detectionMs,
+            stallMs: Int64((cause.stallSeconds * 1_000).rounded()),
+            rollbackMs: Int64((cause.rollbackSeconds * 1_000).rounded()),
+            hiddenMs: cause.hiddenHours * 3_600_000,
+            slowPermille: Int64((cause.slowdown * 1_000).rounded()), xid: UInt8(cause.xid),
+            repair: Repair(cause.repair ?? repair))
+    }
+
+    private static func shares(_ weights: [Double]) -> [Double] {
+        let total = weights.reduce(0, +)
+        var sum = 0.0
+        return weights.map { weight in
+            sum += weight
+            return total > 0 ? sum / total : 0
+        }
+    }
+
+    /// The cause that a uniform number in (0, 1) stands for.
+    @inline(__always)
+    func cause(_ unit: Double) -> Int {
+        var index = Int(guide[Int(unit * 1_024)])
+        while index + 1 < bounds.count, unit >= bounds[index] { index += 1 }
+        return index
+    }
+
+    func jobCause(_ unit: Double) -> Int {
+        jobBounds.firstIndex { unit < $0 } ?? max(0, jobBounds.count - 1)
+    }
+
+    /// How the rate of a node depends on the fleet; 1 unless the scenario asks "what if".
+    func collapse(nodes: Int) -> Double {
+        guard collapseExponent != 1, nodes > 0 else { return 1 }
+        return PortableMath.exp(
+            (collapseExponent - 1) * PortableMath.log(Double(nodes) / collapseReferenceNodes))
+    }
+
+    /// This cluster's rate over the mean of all clusters: log-normal with median 1.
+    func spread(_ philox: Philox) -> Double {
+        guard spreadSigma > 0 else { return 1 }
+        let unit = philox.draw(.spread, entity: 0, counter: 0).unit
+        return PortableMath.exp(min(spreadSigma * PortableMath.normalQuantile(unit), 100))
+    }
+
+    /// The lemon among the nodes around this one.
+    func lemon(near node: Int, _ philox: Philox) -> Int {
+        let block = node / nodesPerLemon
+        let draw = philox.draw(.lemon, entity: UInt32(block), counter: 0)
+        return block * nodesPerLemon + Int(UInt64(draw[0]) * UInt64(nodesPerLemon) >> 32)
+    }
+
+    func isLemon(_ node: Int, _ philox: Philox) -> Bool {
+        nodesPerLemon > 0 && lemonSurplus > 0 && lemon(near: node, philox) == node
+    }
+}
+
+extension Philox.Words {
+    /// Uniform in (0, 1), 32 bits, from one word.
+    @inline(__always)
+    func unit32(_ word: Int) -> Double { (Double(self[word]) + 0.5) * 0x1p-32 }
+}

@@ -1,0 +1,145 @@
+import Telemetry
+
+/// The single nodes of a live fleet: what `FleetCore` does to them, and what happens to racks before they are ready.
+struct FleetView: FleetObserver, Sendable {
+    static var isLive: Bool { true }
+
+    let plan: FleetPlan
+    let timing: JobTiming
+    var nodes: [NodeState]
+    var statusCounts = [Int](repeating: 0, count: NodeStatus.allCases.count)
+    var usage: FleetUsage
+    var announced = 0
+    var events: [ModelEvent] = []
+    var isRecording = false
+
+    /// Nodes with a broken GPU, until they are taken out.
+    private var drains = NodeTimers()
+    /// The next rack to be installed, powered, put under load.
+    private var nextRack = (install: 0, power: 0, burnIn: 0)
+    private var nextMark = 0
+    /// When the next rack or date is due.
+    private var nextPlannedMs = Int64.max
+    private let burnInPermille: Int64
+
+    init(plan: FleetPlan, timing: JobTiming) {
+        self.plan = plan
+        self.timing = timing
+        let scenario = plan.scenario
+        nodes = Array(repeating: NodeState(), count: plan.nodeCount)
+        statusCounts[Int(NodeStatus.planned.rawValue)] = plan.nodeCount
+        usage = FleetUsage(scenario, timing: timing)
+        burnInPermille = Int64(scenario.telemetry.burnIn.powerPermille)
+        let earlier = scenario.milestones.last { $0.timeMs < scenario.startMs && $0.announced != nil }
+        announced = earlier?.announced ?? 0
+        nextPlannedMs = plannedMs()
+    }
+
+    // MARK: What is due without chance
+
+    var nextMs: Int64 { min(drains.nextMs, usage.nextHourMs, nextPlannedMs) }
+
+    mutating func step(_ timeMs: Int64, _ job: JobState) {
+        if timeMs == nextPlannedMs { build(timeMs, job) }
+        while drains.nextMs == timeMs, let node = drains.removeFirst() {
+            if nodes[node].status == .failed { moved(node, to: .inRepair, at: timeMs, job) }
+        }
+    }
+
+    private func plannedMs() -> Int64 {
+        let racks = plan.racks
+        var next = Int64.max
+        if nextRack.install < racks.count { next = min(next, racks[nextRack.install].installMs) }
+        if nextRack.power < racks.count { next = min(next, racks[nextRack.power].powerMs) }
+        if nextRack.burnIn < racks.count { next = min(next, racks[nextRack.burnIn].burnInMs) }
+        if nextMark < plan.marks.count { next = min(next, plan.marks[nextMark].timeMs) }
+        return next
+    }
+
+    private mutating func build(_ timeMs: Int64, _ job: JobState) {
+        while nextRack.install < plan.rackCount, plan.racks[nextRack.install].installMs == timeMs {
+            for node in plan.nodes(ofRack: nextRack.install) {
+                moved(node, to: .installed, at: timeMs, job)
+            }
+            nextRack.install += 1
+        }
+        while nextRack.power < plan.rackCount, plan.racks[nextRack.power].powerMs == timeMs {
+            for node in plan.nodes(ofRack: nextRack.power) { moved(node, to: .powered, at: timeMs, job) }
+            nextRack.power += 1
+        }
+        while nextRack.burnIn < plan.rackCount, plan.racks[nextRack.burnIn].burnInMs == timeMs {
+            for node in plan.nodes(ofRack: nextRack.burnIn) { moved(node, to: .burnIn, at: timeMs, job) }
+            nextRack.burnIn += 1
+        }
+        while nextMark < plan.marks.count, plan.marks[nextMark].timeMs == timeMs {
+            pass(plan.marks[nextMark])
+        }
+        nextPlannedMs = plannedMs()
+    }
+
+    private mutating func pass(_ mark: Mark) {
+        nextMark += 1
+        let scenario = plan.scenario
+        var event = ModelEvent(timeMs: mark.timeMs, kind: mark.kind, reason: .entry(mark.entry))
+        switch mark.kind {
+        case .milestone:
+            let milestone = scenario.milestones[mark.entry]
+            if let gpus = milestone.announced { announced = gpus }
+            event.value = milestone.claim.map { Double($0.gpus) }
+        case .phaseStart: event.value = Double(scenario.phases[mark.entry].gpuCount)
+        case .phaseEnd: event.value = Double(8 * (plan.nodeCount - statusCounts[0]))
+        default: event.value = scenario.power.curve[mark.entry].megawatts
+        }
+        record(event)
+    }
+
+    // MARK: What the core does
+
+    /// Changes a node's status and closes the books of the one before.
+    mutating func moved(_ node: Int, to status: NodeStatus, at timeMs: Int64, _ job: JobState) {
+        var state = nodes[node]
+        let elapsed = timeMs - state.sinceMs
+        if state.status.isUp { state.upMs += elapsed }
+        let warmth = tendency(state.status, timeMs, job) + state.heat * timing.decay(elapsed)
+        if state.status == .burnIn {
+            state.load += elapsed * burnInPermille
+        }
+        if (state.status == .training) != (status == .training) {
+            let integral = timing.load(job, at: timeMs)
+            state.load += status == .training ? -integral : integral
+        }
+        state.heat = warmth - tendency(status, timeMs, job)
+        statusCounts[Int(state.status.rawValue)] -= 1
+        statusCounts[Int(status.rawValue)] += 1
+        state.sinceMs = timeMs
+        state.status = status
+        nodes[node] = state
+    }
+
+    /// What the temperature of a node in that status tends to.
+    private func tendency(_ status: NodeStatus, _ timeMs: Int64, _ job: JobState) -> Float {
+        switch status {
+        case .training: timing.heat(job, at: timeMs)
+        case .burnIn: Float(burnInPermille) / 1_000
+        default: 0
+        }
+    }
+
+    mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64) {
+        nodes[node].culprit = culprit
+        if culprit == NodeState.nobody {
+            nodes[node].xids = SIMD8(repeating: 0)
+        } else if drainMs > 0 {
+            drains.add(node, at: timeMs + drainMs)
+        }
+    }
+
+    mutating func reported(_ node: Int, gpu: Int, xid: UInt8) {
+        nodes[node].xids[gpu] = xid
+        if XIDClass.remapsRows(Int(xid)) { nodes[node].remaps[gpu] &+= 1 }
+    }
+
+    mutating func record(_ event: ModelEvent) {
+        if isRecording { events.append(event) }
+    }
+}
