@@ -59,7 +59,9 @@ var targets: [Target] = [
     library("Aggregation", ["Telemetry", "Sketches", "QueueIsolation"]),
 
     // Sinks, on the right: they take summaries.
-    library("Store", ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CZstd", grdb, logging]),
+    library(
+        "Store",
+        ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd", grdb, logging]),
     library("Reporting", ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl", logging]),
     library("Exchange", ["Telemetry", "Sketches", "WireFormats"]),
 
@@ -70,6 +72,7 @@ var targets: [Target] = [
     library("ControlServer", ["ControlAPI", hummingbird, logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
+    .systemLibrary(name: "CIngestLog"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),

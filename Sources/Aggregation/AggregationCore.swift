@@ -6,7 +6,7 @@ public import Telemetry
 ///
 /// Callers never wait: everything is put on the queues of the shards, bounded by credit. Time comes from `tick()`,
 /// so that whoever owns the clock drives it.
-public final class AggregationCore: BatchSink, FleetSink, EventSink, SeriesRetirement {
+public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesRetirement {
     public let shardCount: Int
     private let streams: Streams
     private let clock: WallClock
@@ -180,6 +180,18 @@ public final class AggregationCore: BatchSink, FleetSink, EventSink, SeriesRetir
         for batch in batches { shards[batch.shard].submit(batch) }
         return .accepted
     }
+
+    public func take(_ request: LoggedRequest, place: () -> LogPosition?) -> JournaledAdmission {
+        control(request.stream)?.take(request, place) ?? .full
+    }
+
+    public func beginReplay(_ stream: StreamIndex) { control(stream)?.beginReplay() }
+
+    public func replayClosing(throughMs: Int64, stream: StreamIndex) -> Bool {
+        control(stream)?.replayClosing(throughMs: throughMs) ?? true
+    }
+
+    public func endReplay(_ stream: StreamIndex) { control(stream)?.endReplay() }
 
     public func observed(sender: SenderID, stream: StreamIndex, newestMs: Int64, arrivalMs: Int64) {
         control(stream)?.observed(sender, newestMs: newestMs, arrivalMs: arrivalMs)

@@ -31,5 +31,8 @@ public struct AggregationLimits: Sendable, Hashable {
     /// Nodes at which a block of a closing ends even before that many racks.
     public var nodesPerBlock = 128
 
+    /// How long before its last closed window a stream keeps what it received.
+    static let relearnMs: Int64 = 30_000
+
     public init() {}
 }

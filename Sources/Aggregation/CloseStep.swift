@@ -21,6 +21,8 @@ struct CloseStep: Sendable {
     var accounted: Ledger
     /// The stream ends: rollups are closed although they are not full.
     var isFinal: Bool
+    /// What was received before this place in the log is in the ledgers of the step.
+    var cut: LogPosition?
     /// Monotonic, nanoseconds: when it was decided.
     var decidedAtNs: UInt64
 

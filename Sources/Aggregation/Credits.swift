@@ -31,6 +31,21 @@ final class Credits: Sendable {
         }
     }
 
+    /// Takes the credit for all batches of a request that must not be taken in part, or for none. One that is larger
+    /// than what is free passes where less than half is used, or nothing would ever help it.
+    func takeAll(_ batches: [SampleBatch]) -> Bool {
+        state.withLock { state in
+            var used = state.used
+            for batch in batches { used[batch.shard] += batch.records.count }
+            for (before, after) in zip(state.used, used) where after > before {
+                guard after <= max || before <= max / 2 else { return false }
+            }
+            state.used = used
+            for batch in batches { state.usedByStream[batch.stream, default: 0] += batch.records.count }
+            return true
+        }
+    }
+
     func giveBack(_ count: Int, shard: Int, stream: StreamIndex) {
         state.withLock { state in
             state.used[shard] -= count

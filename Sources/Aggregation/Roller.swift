@@ -165,6 +165,7 @@ actor Roller {
             closes[closes.count - 1].close.checkpoints = stream.checkpoints
         }
         stream.checkpoints = []
+        if let cut = step.cut { mark(&closes, cut, stream.shared.spec) }
         stream.aggregated += closes.reduce(0) { $0 + $1.samples }
         stream.outbox += closes
         stream.isAssembled = true
@@ -172,6 +173,19 @@ actor Roller {
         stream.ledger = Ledger()
         counters.closeSeconds.set(Double(DispatchTime.now().uptimeNanoseconds - step.decidedAtNs) / 1e9)
         handOver(stream)
+    }
+
+    /// Says with each closing what of the log is in it. What was received a while before its end is kept, too: from
+    /// it a restart learns again what counters and sticky gauges said last.
+    private func mark(
+        _ closes: inout [(close: WindowClose, samples: Int64)], _ cut: LogPosition, _ spec: StreamSpec
+    ) {
+        guard let journal = spec.journal else { return }
+        for index in closes.indices {
+            let newestMs = closes[index].close.closedThroughMs - AggregationLimits.relearnMs
+            closes[index].close.log = LogMark(
+                cut: cut, keepFrom: journal.keepFrom(newestMs: newestMs, cut: cut))
+        }
     }
 
     /// Hands over as many closings as may be on their way; the step is done when all of its own are.
@@ -182,9 +196,11 @@ actor Roller {
             stream.inFlight += 1
             counters.windowsClosed.add(Int64(close.windows.count))
             let (shared, counters) = (stream.shared, counters)
+            let mark = close.log
             sink.commit(close) { [weak self] in
                 shared.committed(samples)
                 counters.aggregated(samples)
+                if let mark { shared.spec.journal?.release(mark) }
                 self?.later { $0.committed(index) }
             }
         }

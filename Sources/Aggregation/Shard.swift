@@ -148,7 +148,7 @@ actor Shard {
             let late = box.state.takeLate()
             shard.emissions[stream] = Emission(
                 late: late, windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
-                context: box.state.sliceContext())
+                context: box.state.sliceContext(), ledger: box.state.shared.ledger(shard: shard.number))
             if keepsCheckpoint { shard.emissions[stream]?.checkpoint = CheckpointWriter() }
             shard.publishNext(stream)
         }
@@ -209,7 +209,7 @@ actor Shard {
             stream: stream, shard: number,
             startMs: emission.throughMs - box.state.shared.spec.plan.finestMs,
             resolutionMs: box.state.shared.spec.plan.finestMs)
-        last.ledger = box.state.shared.ledger(shard: number)
+        last.ledger = emission.ledger
         last.checkpoint = emission.checkpoint?.finish()
         last.isLast = true
         bus.publish(last)
@@ -223,6 +223,8 @@ private final class Emission {
     private var windows: [WindowBox]
     private let context: SliceContext
     let throughMs: Int64
+    /// As it was when the closing was ordered: the same moment in the order of requests for all shards.
+    let ledger: Ledger
     private var nextRack = 0
     /// What the shard remembers, while it is written down.
     var checkpoint: CheckpointWriter?
@@ -231,12 +233,13 @@ private final class Emission {
 
     init(
         late: [(window: WindowBox, known: HeardGPUs)], windows: [WindowBox], throughMs: Int64,
-        context: SliceContext
+        context: SliceContext, ledger: Ledger
     ) {
         self.late = late
         self.windows = windows
         self.throughMs = throughMs
         self.context = context
+        self.ledger = ledger
     }
 
     /// The share of the next racks, or `nil` when all windows are out.

@@ -92,8 +92,16 @@ struct ShardStream: ~Copyable {
         addAccepted(&drops)
         if !edges.isEmpty { detect() }
         var ledger = Ledger()
-        ledger.received = Int64(batch.records.count)
         drops.move(into: &ledger)
+        if batch.isCounted {
+            // Read from the log again: the drops are in the ledger of an earlier process, and so is what its windows
+            // took. What is taken now was in flight then, which the start of the stream has taken out.
+            let dropped = ledger.dropped
+            ledger = Ledger()
+            ledger.received = Int64(batch.records.count) - dropped
+        } else {
+            ledger.received = Int64(batch.records.count)
+        }
         shared.add(ledger, shard: shard)
         return ledger
     }

@@ -17,6 +17,10 @@ final class StreamControl: Sendable {
         /// End of the last window that was closed with a checkpoint.
         var checkpointedMs: Int64?
         var isClosing = false
+        /// The log is read again: its closings count, and the clock does not.
+        var isReplaying = false
+        /// After the last request that was taken.
+        var logPosition = LogPosition.start
         var isFinal = false
         /// The stream was closed: nobody waits for its closings any more.
         var isAbandoned = false
@@ -91,8 +95,51 @@ final class StreamControl: Sendable {
         }
     }
 
+    /// Everything about a request at one moment of the order that its place in the log has: the credit, the place,
+    /// the way to the shards, the watermark and what was rejected before.
+    func take(_ request: LoggedRequest, _ place: () -> LogPosition?) -> JournaledAdmission {
+        let admission = state.withLock { state in
+            guard unclosedCount(state) <= limits.unclosedWindowsMax, credits.takeAll(request.batches) else {
+                return JournaledAdmission.full
+            }
+            guard let position = place() else {
+                for batch in request.batches {
+                    credits.giveBack(batch.records.count, shard: batch.shard, stream: index)
+                }
+                return .refused
+            }
+            state.logPosition = position
+            for var batch in request.batches {
+                batch.isCounted = request.isCounted
+                shards[batch.shard].submit(batch)
+            }
+            if let newestMs = request.newestMs {
+                state.watermark.observed(request.sender, newestMs: newestMs, arrivalMs: request.arrivalMs)
+            }
+            if !request.isCounted { state.accounted.add(request.rejected) }
+            return .accepted
+        }
+        if admission == .accepted, !request.isCounted, request.rejected.received > 0 {
+            counters.add(request.rejected)
+        }
+        return admission
+    }
+
+    func beginReplay() { state.withLock { $0.isReplaying = true } }
+
+    func endReplay() { state.withLock { $0.isReplaying = false } }
+
+    func replayClosing(throughMs: Int64) -> Bool {
+        state.withLock { state in
+            guard !state.isClosing else { return false }
+            advance(&state, toMs: throughMs)
+            return true
+        }
+    }
+
     func tick(nowMs: Int64) {
         state.withLock { state in
+            guard !state.isReplaying else { return }
             lookForSilent(&state, nowMs)
             guard isMeasured, let watermarkMs = state.watermark.advance(nowMs: nowMs) else { return }
             advance(&state, toMs: watermarkMs)
@@ -176,7 +223,10 @@ final class StreamControl: Sendable {
     func seal(_ state: inout State, throughMs: Int64) {
         guard throughMs > state.sealedThroughMs ?? .min else { return }
         state.sealedThroughMs = throughMs
-        for shard in shards { shard.seal(index, throughMs: throughMs) }
+        // With a log, shards are sealed when the closing is ordered: so a closing's place in the log says what was late.
+        if shared.spec.journal == nil {
+            for shard in shards { shard.seal(index, throughMs: throughMs) }
+        }
         orderNext(&state)
     }
 
@@ -193,7 +243,7 @@ final class StreamControl: Sendable {
             senders: isMeasured ? state.watermark.heard : [],
             faults: state.faults, jobs: state.jobs.snapshot, jobNames: shared.jobNames.all,
             events: state.events, accounted: state.accounted,
-            isFinal: state.isFinal && throughMs == sealedMs,
+            isFinal: state.isFinal && throughMs == sealedMs, cut: cut(state, throughMs),
             decidedAtNs: DispatchTime.now().uptimeNanoseconds)
         if step.isFinal { state.isFinal = false }
         state.events = []
@@ -205,8 +255,15 @@ final class StreamControl: Sendable {
         }
         if keepsCheckpoint == true { state.checkpointedMs = throughMs }
         for shard in shards {
+            if shared.spec.journal != nil { shard.seal(index, throughMs: throughMs) }
             shard.emit(index, throughMs: throughMs, keepsCheckpoint: keepsCheckpoint == true)
         }
+    }
+
+    /// Notes the closing in the log, at the place that it has among the requests.
+    private func cut(_ state: State, _ throughMs: Int64) -> LogPosition? {
+        guard let journal = shared.spec.journal else { return nil }
+        return state.isReplaying ? state.logPosition : journal.noteClosing(throughMs: throughMs)
     }
 
     /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long

@@ -81,6 +81,8 @@ public struct StreamSpec: Sendable {
     public var checkpointEveryMs: Int64?
     /// What the shards remembered, of any number of them: `WindowClose.checkpoints`, read by `ShardCheckpoint`.
     public var checkpoints: [ShardCheckpoint] = []
+    /// Notes the closings among what is received; `nil` without a log.
+    public var journal: (any ClosingJournal)?
     /// Where the stream stands at a window's end; without it, the point is worked out from the summary.
     public var timeline: (@Sendable (StreamID, Int64) -> TimelinePoint?)?
 

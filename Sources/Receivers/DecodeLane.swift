@@ -135,8 +135,10 @@ final class DecodeLane {
             throw .refused(.payloadTooLarge, "too_many_events", sentence)
         }
         guard !parsed.events.isEmpty else { throw parsed.report.answer(isGood: false) }
-        core.events.emit(parsed.events)
-        return Delivery(sender: sender, arrivalMs: arrivalMs, answer: parsed.report.answer(isGood: true))
+        var delivery = Delivery(
+            sender: sender, arrivalMs: arrivalMs, answer: parsed.report.answer(isGood: true))
+        delivery.events = parsed.events
+        return delivery
     }
 
     private static let scattered = Answer.refused(

@@ -19,6 +19,8 @@ final class IngestConnection: ChannelInboundHandler {
         case discarding
         /// Decoded, and out of credit.
         case waiting(Delivery, until: NIODeadline)
+        /// In the core; the log has yet to say that it is safe.
+        case logging(Answer)
         case closed
     }
 
@@ -134,7 +136,7 @@ final class IngestConnection: ChannelInboundHandler {
                 context)
             close(context)
         case .discarding: close(context)
-        case .idle, .waiting, .closed: break
+        case .idle, .waiting, .logging, .closed: break
         }
     }
 
@@ -151,8 +153,9 @@ final class IngestConnection: ChannelInboundHandler {
         core.metrics.bytes.add(Int64(held))
         do {
             // As an argument and no longer: the buffer has to be nobody else's when it is used again.
-            let delivery = try lane.decode(
+            var delivery = try lane.decode(
                 plan, whole ?? body, sender: sender, arrivalMs: core.clock.nowMs(), after: &place)
+            delivery.format = plan.format
             deliver(delivery, until: .now() + TimeAmount(core.limits.creditTimeout), context)
         } catch {
             finish(error, context)
@@ -163,9 +166,15 @@ final class IngestConnection: ChannelInboundHandler {
         _ delivery: Delivery, until end: NIODeadline, _ context: ChannelHandlerContext
     ) {
         var delivery = delivery
-        if core.deliver(&delivery) {
-            finish(delivery.answer, context)
-        } else if NIODeadline.now() >= end {
+        switch core.deliver(&delivery, body: whole ?? body, written: { answerWhenSafe(context) }) {
+        case .done: return finish(delivery.answer, context)
+        case .logging:
+            state = .logging(delivery.answer)
+            return
+        case .refused: return finish(Self.logIsFull, context)
+        case .full: break
+        }
+        if NIODeadline.now() >= end {
             let busy = "The service is busy and has taken nothing of this for good; send it again."
             finish(
                 .refused(.tooManyRequests, "no_credit", busy, headers: [("Retry-After", "1")]), context)
@@ -177,6 +186,23 @@ final class IngestConnection: ChannelInboundHandler {
             }
         }
     }
+
+    /// What the log calls when it has said whether the record is safe.
+    private func answerWhenSafe(_ context: ChannelHandlerContext) -> @Sendable (Bool) -> Void {
+        let own = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
+        let loop = context.eventLoop
+        return { isSafe in
+            loop.execute {
+                let (connection, context) = own.value
+                guard case .logging(let answer) = connection.state else { return }
+                connection.finish(isSafe ? answer : Self.logIsFull, context)
+            }
+        }
+    }
+
+    private static let logIsFull = Answer.refused(
+        .serviceUnavailable, "ingest_log",
+        "The ingest log cannot take more at the moment; send it again.", headers: [("Retry-After", "5")])
 
     // MARK: Answering
 

@@ -1,4 +1,5 @@
 import Logging
+import NIOCore
 import Telemetry
 import WireFormats
 
@@ -19,6 +20,8 @@ struct IngestCore: Sendable {
     let rules: RequestRules
     let metrics: IngestMetrics
     let logger: Logger
+    /// `nil`: what is taken is not logged.
+    let logged: LoggedPath?
     let account: @Sendable (Ledger, StreamIndex) -> Void
 }
 
@@ -33,6 +36,9 @@ struct Delivery {
     var sender: SenderID
     var arrivalMs: Int64
     var answer: Answer
+    var events: [Event] = []
+    /// Of the body, for the log.
+    var format: UInt16 = 0
 
     init(_ builder: borrowing BatchBuilder, answer: Answer) {
         batches = builder.batches
@@ -73,7 +79,33 @@ extension IngestCore {
                 sender: delivery.sender, stream: stream, newestMs: newestMs, arrivalMs: delivery.arrivalMs)
         }
         if delivery.rejected.received > 0 { account(delivery.rejected, stream) }
+        if !delivery.events.isEmpty { events.emit(delivery.events) }
         metrics.samples.add(Int64(delivery.sampleCount))
         return true
+    }
+
+    enum Delivered {
+        case done
+        case full
+        /// In the core; the answer waits for the log.
+        case logging
+        case refused
+    }
+
+    /// The same with a log, if there is one: see `LoggedPath`.
+    func deliver(
+        _ delivery: inout Delivery, body: ByteBuffer, written: () -> @Sendable (Bool) -> Void
+    ) -> Delivered {
+        guard let logged else { return deliver(&delivery) ? .done : .full }
+        let sender = senders.name(delivery.sender) ?? ""
+        switch logged.deliver(delivery, stream, sender: sender, body: body, written: written()) {
+        case .full: return .full
+        case .refused: return .refused
+        case .logging:
+            // While the log is repeated, the repetition tells of them.
+            if !delivery.events.isEmpty, logged.isDirect { events.emit(delivery.events) }
+            metrics.samples.add(Int64(delivery.sampleCount))
+            return .logging
+        }
     }
 }

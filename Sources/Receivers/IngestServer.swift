@@ -33,10 +33,12 @@ public final class IngestServer: Sendable {
     ///   - stream: where everything that comes in belongs; its topology is that of `streams`.
     ///   - inventory: where nodes stand; it wins over labels.
     ///   - senders: to be shared by all receivers of a process, because it numbers senders; without it, one of its own.
+    ///   - logging: keeps what is taken in a log before it is answered; the log is repeated after `start`.
     ///   - account: gets what was rejected before the sink, after each request.
     public init(
         configuration: IngestConfiguration, sink: any BatchSink, events: any EventSink, streams: Streams,
         stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable? = nil,
+        logging: IngestLogging? = nil,
         account: @escaping @Sendable (Ledger, StreamIndex) -> Void, clock: WallClock, metrics: Metrics,
         logger: Logger
     ) {
@@ -57,7 +59,7 @@ public final class IngestServer: Sendable {
             hasher: hasher, clock: clock,
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
-            metrics: own, logger: logger, account: account)
+            metrics: own, logger: logger, logged: logging.map { LoggedPath($0) }, account: account)
         registry.watchSilence()
         budget = BodyBudget(limit: limits.bodyBytesInAll)
         connections = ConnectionTable(limit: limits.connections, gauge: own.connections)
@@ -76,6 +78,7 @@ public final class IngestServer: Sendable {
                 core.registry.retire(nowMs: core.clock.nowMs())
             }
             running.withLock { $0 = Running(group: group, listener: listener) }
+            startReplay()
             let address = BoundAddress(
                 host: listener.localAddress?.ipAddress ?? configuration.host,
                 port: listener.localAddress?.port ?? 0)
@@ -87,6 +90,16 @@ public final class IngestServer: Sendable {
             throw error
         }
     }
+
+    /// Repeats the log on a thread that ends with it.
+    private func startReplay() {
+        guard let path = core.logged else { return }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        IngestReplay.start(core, path, group: group) { group.shutdownGracefully { _ in } }
+    }
+
+    /// How far the log is repeated; `nil` without a log.
+    public var replay: ReplayProgress? { core.logged?.progress.withLock { $0 } }
 
     /// Stops accepting, lets running requests finish for `grace`, then closes what is left.
     public func stop(grace: Duration = .seconds(5)) async {

@@ -17,8 +17,12 @@ public final class SenderTable: Sendable {
 
     /// The number of a sender, or `nil` when there are too many.
     public func number(listener: String, peer: String) -> SenderID? {
-        let name = listener + "/" + peer
-        return state.withLock { state in
+        number(name: listener + "/" + peer)
+    }
+
+    /// The number of a sender by the name that it has here.
+    public func number(name: String) -> SenderID? {
+        state.withLock { state in
             if let known = state.numbers[name] { return known }
             guard state.names.count < sendersMax else { return nil }
             let number = SenderID(rawValue: UInt32(state.names.count))

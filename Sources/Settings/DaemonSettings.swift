@@ -36,10 +36,16 @@ public struct DaemonSettings: Sendable, Equatable {
     /// Where real telemetry arrives.
     public struct Ingest: Sendable, Equatable {
         public var listen = Listen(host: "127.0.0.1", port: 9_480)
+        /// When what is taken counts as kept.
+        public var durability = Durability.process
         public var limits = Limits()
+
+        public enum Durability: String, CaseIterable, Sendable { case process, disk, none }
 
         /// What one peer, or all of them together, can cost.
         public struct Limits: Sendable, Equatable {
+            /// Bytes of the ingest log; more gives 503.
+            public var ingestLogBytes: Int64 = 10_000_000_000
             /// Bytes of a request's body as received; more gives 413.
             public var bodyBytes: Int64 = 32 << 20
             /// Bytes of a request's body after decompression; more gives 413.

@@ -38,8 +38,12 @@ final class SettingsDraft {
     private func ingest(_ m: YAMLMapping) {
         settings.ingest.listen = m.optional("listen", .listen, default: settings.ingest.listen)
         note("ingest.listen", m, "listen")
+        settings.ingest.durability = m.optional(
+            "durability", .oneOf(DaemonSettings.Ingest.Durability.self), default: settings.ingest.durability)
         m.section("limits") { limits in
             var new = settings.ingest.limits
+            new.ingestLogBytes = limits.optional(
+                "ingest_log_bytes", .bytes(in: (64 << 20)...(1 << 50)), default: new.ingestLogBytes)
             let size = YAMLType<Int64>.bytes(in: (1 << 10)...(1 << 30))
             new.bodyBytes = limits.optional("body_bytes", size, default: new.bodyBytes)
             new.decompressedBytes = limits.optional(

@@ -159,12 +159,13 @@ struct CommitTransaction {
     private func settle(_ close: EncodedClose, stream: Int64) throws {
         try db.cachedStatement(
             sql: """
-                UPDATE streams SET closed_through_ms = ?1, received = ?2, aggregated = ?3, drops = ?4
+                UPDATE streams SET closed_through_ms = ?1, received = ?2, aggregated = ?3, drops = ?4,
+                    log_cut = coalesce(?6, log_cut), log_keep = coalesce(?7, log_keep)
                 WHERE id = ?5 AND closed_through_ms <= ?1
                 """
         ).execute(arguments: [
             close.closedThroughMs, close.ledger.received, close.ledger.aggregated,
-            LedgerText.encode(close.ledger), stream,
+            LedgerText.encode(close.ledger), stream, close.log?.cut.rawValue, close.log?.keepFrom.rawValue,
         ])
         try db.cachedStatement(sql: "DELETE FROM rollup_state WHERE stream = ? AND until_ms <= ?")
             .execute(arguments: [stream, close.closedThroughMs])

@@ -39,6 +39,7 @@ struct EncodedClose: Sendable {
     var topology: TopologySnapshot
     var ledger: Ledger
     var events: [EncodedEvent]
+    var log: LogMark?
     /// One a shard; empty: those of an earlier closing stay.
     var checkpoints: [Data]
 
@@ -48,6 +49,7 @@ struct EncodedClose: Sendable {
         closedThroughMs = close.closedThroughMs
         topology = close.topology
         ledger = close.ledger
+        log = close.log
         windows = []
         for summary in close.windows {
             windows.append(

@@ -7,6 +7,8 @@ public struct StreamRecord: Sendable, Equatable {
     public var closedThroughMs: Int64?
     /// Totals at the last closing.
     public var ledger: Ledger
+    /// What of the ingest log is in it.
+    public var log: LogMark?
 }
 
 /// A simulated run, kept so that a restarted daemon goes on with it.

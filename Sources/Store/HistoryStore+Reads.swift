@@ -202,7 +202,13 @@ extension HistoryStore {
         ledger.aggregated = row["aggregated"]
         LedgerText.decode(row["drops"], into: &ledger)
         let closed: Int64 = row["closed_through_ms"]
-        return StreamRecord(stream: stream, closedThroughMs: closed == .min ? nil : closed, ledger: ledger)
+        var record = StreamRecord(
+            stream: stream, closedThroughMs: closed == .min ? nil : closed, ledger: ledger)
+        if let cut = row["log_cut"] as Int64?, let keepFrom = row["log_keep"] as Int64? {
+            record.log = LogMark(
+                cut: LogPosition(rawValue: cut), keepFrom: LogPosition(rawValue: keepFrom))
+        }
+        return record
     }
 
     private static func point(_ row: Row) -> TimelinePoint {

@@ -20,6 +20,11 @@ enum Schema {
                         PRIMARY KEY (stream, number))
                     """)
         }
+        migrator.registerMigration("v4") { db in
+            // What of the ingest log is in the last closing: see `LogMark`.
+            try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_cut INTEGER")
+            try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_keep INTEGER")
+        }
         return migrator
     }
 

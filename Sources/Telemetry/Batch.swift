@@ -61,6 +61,8 @@ public struct SampleBatch: Sendable {
     /// Unix milliseconds to which the records' offsets are added.
     public var baseMs: Int64
     public var records: [SampleRecord]
+    /// What is dropped of it was counted by an earlier process; only what is taken counts.
+    public var isCounted = false
 
     /// About one request of a Prometheus queue.
     public static let recordsMax = 2_048

@@ -150,6 +150,8 @@ public struct WindowClose: Sendable {
     /// What the shards remember of counters and sticky gauges, in an encoding of their own; one a shard, and none with
     /// most closings. To be kept with this closing, and given back when the stream is opened again.
     public var checkpoints: [[UInt8]] = []
+    /// What of the ingest log is in this closing; `nil` for a stream without a log.
+    public var log: LogMark?
 
     public init(
         stream: StreamID, closedThroughMs: Int64, windows: [WindowSummary], topology: TopologySnapshot,

@@ -3,6 +3,7 @@ import ControlAPI
 import ControlServer
 import Glibc
 import Logging
+import Receivers
 import Settings
 import Store
 import Telemetry
@@ -53,6 +54,14 @@ extension Daemon: ControlPlane {
             ShardStatus(shard: shard, series: 0, creditFree: total - used, creditTotal: total)
         }
         reply.warnings = warnings(reply)
+        if let obstacle = parts.log?.obstacle {
+            reply.warnings.append("The ingest log takes nothing: \(obstacle).")
+        }
+        if let replay = parts.ingest.replay, let log = parts.log {
+            reply.ingestLog = IngestLogStatus(
+                bytes: log.bytes, bytesMax: settings.ingest.limits.ingestLogBytes, replayed: replay.share,
+                records: replay.records, unreadable: replay.unreadable)
+        }
         return reply
     }
 
@@ -92,6 +101,9 @@ extension Daemon: ControlPlane {
         var pieces = reply.streams.filter { $0.samples.received > 0 || $0.kind == .simulated }.map { stream in
             "\(stream.stream): \(stream.verdict), \(stream.gpusReporting) GPUs, "
                 + "\(Int64(stream.samplesPerSecond)) samples/s"
+        }
+        if let log = reply.ingestLog, log.replayed < 1 {
+            pieces.insert("repeats the ingest log: \(Int(log.replayed * 100))%", at: 0)
         }
         let down = reply.endpoints.filter { $0.state == .retrying || $0.state == .disabled }.count
         if !reply.endpoints.isEmpty {

@@ -20,6 +20,8 @@ struct DaemonParts: Sendable {
     let streams: Streams
     let runs: SimulationRuns
     let ingest: IngestServer
+    /// `nil` where nothing is logged.
+    let log: IngestLog?
     let core: AggregationCore
     let store: HistoryStore
     let reporter: Reporter
@@ -46,24 +48,30 @@ struct DaemonParts: Sendable {
         let core = AggregationCore(
             shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: store,
             clock: clock, metrics: metrics, limits: AggregationLimits(settings))
-        let measured = try await openMeasured(settings, streams, core, store)
+        let mark = try await store.stream(.measured)?.log
+        let log = try openLog(settings, places, after: mark?.cut, metrics)
+        let measured = try await openMeasured(settings, streams, core, store, log)
         try await apply(settings.endpoints, reporter, store)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
             levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
-        let ingest = try makeIngest(settings, core, streams, measured, clock, metrics)
+        let ingest = try makeIngest(
+            settings, core, streams, measured, clock, metrics,
+            logging: log.map { IngestLogging(journal: $0, sink: core, first: $0.first, mark: mark) })
         let ingestPort = try await listen(settings, ingest)
         await runs.resume(settings.simulations)
         let (control, webPort) = try await startControl(settings, daemon)
         let fixed =
             core.monitoredQueues + store.monitoredQueues + reporter.monitoredQueues
+            + (log?.monitoredQueues ?? [])
             + [MonitoredQueue(label: "colossus.events", queue: daemon.eventQueue.queue)]
         let watchdog = WatchdogFeeder(
             executor: daemon.eventQueue, notifier: daemon.notifier,
             timeoutMs: WatchdogFeeder.systemdTimeoutMs(),
             logger: Logger(label: "watchdog"), queues: { fixed + runs.monitoredQueues })
         return DaemonParts(
-            streams: streams, runs: runs, ingest: ingest, core: core, store: store, reporter: reporter,
+            streams: streams, runs: runs, ingest: ingest, log: log, core: core, store: store,
+            reporter: reporter,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
             ingestPort: ingestPort, webPort: webPort, monitoredQueues: fixed)
@@ -77,6 +85,7 @@ struct DaemonParts: Sendable {
         await reporter.drain(within: .seconds(10))
         await ticker.stop()
         await control.stop()
+        await log?.close()
         await store.close()
         await watchdog.stop()
     }
@@ -120,8 +129,25 @@ struct DaemonParts: Sendable {
             logger: Logger(label: "store"))
     }
 
+    private static func openLog(
+        _ settings: DaemonSettings, _ places: DaemonPlaces, after: LogPosition?, _ metrics: Metrics
+    ) throws -> IngestLog? {
+        var limits = IngestLogLimits()
+        limits.bytesMax = settings.ingest.limits.ingestLogBytes
+        limits.segmentBytes = min(limits.segmentBytes, limits.bytesMax / 8)
+        limits.bodyBytesMax = Int(
+            max(settings.ingest.limits.bodyBytes, settings.ingest.limits.decompressedBytes))
+        guard let durability = IngestDurability(rawValue: settings.ingest.durability.rawValue) else {
+            return nil
+        }
+        return try IngestLog(
+            directory: places.stateDirectory, after: after ?? .start, durability: durability, limits: limits,
+            metrics: metrics, logger: Logger(label: "ingestlog"))
+    }
+
     private static func openMeasured(
-        _ settings: DaemonSettings, _ streams: Streams, _ core: AggregationCore, _ store: HistoryStore
+        _ settings: DaemonSettings, _ streams: Streams, _ core: AggregationCore, _ store: HistoryStore,
+        _ log: IngestLog?
     ) async throws -> StreamIndex {
         if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
         let windows = settings.windows
@@ -135,9 +161,16 @@ struct DaemonParts: Sendable {
         spec.openEvents = try await OpenEvents.read(.measured, store)
         spec.checkpointEveryMs = max(windows.finestMs, Self.checkpointEveryMs)
         spec.checkpoints = try await Checkpoints.read(.measured, store, Logger(label: "store"))
+        if log != nil, let closedMs = spec.closedThroughMs {
+            // What is newer comes again with the log, and must not find itself there.
+            for index in spec.checkpoints.indices {
+                spec.checkpoints[index].entries.removeAll { $0.lastMs >= closedMs }
+            }
+        }
         let record = try await store.stream(.measured)
         spec.closedThroughMs = record?.closedThroughMs
         spec.ledger = record?.ledger ?? Ledger()
+        spec.journal = log
         return core.openStream(spec)
     }
 
@@ -156,7 +189,7 @@ struct DaemonParts: Sendable {
 
     private static func makeIngest(
         _ settings: DaemonSettings, _ core: AggregationCore, _ streams: Streams, _ measured: StreamIndex,
-        _ clock: WallClock, _ metrics: Metrics
+        _ clock: WallClock, _ metrics: Metrics, logging: IngestLogging?
     ) throws -> IngestServer {
         var configuration = IngestConfiguration()
         configuration.host = settings.ingest.listen.host
@@ -172,7 +205,8 @@ struct DaemonParts: Sendable {
         configuration.limits.aheadMs = settings.windows.futureMaxMs
         return IngestServer(
             configuration: configuration, sink: core, events: core, streams: streams, stream: measured,
-            inventory: try readInventory(settings), account: { core.account($0, stream: $1) },
+            inventory: try readInventory(settings), logging: logging,
+            account: { core.account($0, stream: $1) },
             clock: clock, metrics: metrics, logger: Logger(label: "ingest"))
     }
 

@@ -14,7 +14,7 @@ struct ArrowTests {
         "Receivers": ["Telemetry", "WireFormats", "CZlib", "CZstd"],
         "QueueIsolation": [],
         "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
-        "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CZstd"],
+        "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd"],
         "Reporting": ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl"],
         "Exchange": ["Telemetry", "Sketches", "WireFormats"],
         "Settings": ["Telemetry", "Simulation"],
@@ -24,7 +24,7 @@ struct ArrowTests {
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
         "CCurl": [],
         "CSystemd": [],
-        "CZstd": [], "CZlib": [],
+        "CZstd": [], "CZlib": [], "CIngestLog": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
             "Aggregation",

@@ -15,6 +15,8 @@ public struct StatusReply: Reply, Hashable {
     public var simulations: [SimulationStatus] = []
     public var endpoints: [EndpointStatus] = []
     public var store: StoreStatus?
+    /// Absent where nothing is logged.
+    public var ingestLog: IngestLogStatus?
     public var shards: [ShardStatus] = []
     /// Plain sentences about what an operator should look at.
     public var warnings: [String] = []
@@ -88,6 +90,26 @@ public struct SampleAccount: Codable, Sendable, Hashable {
     }
 
     public var droppedTotal: Int64 { dropped.values.reduce(0, +) }
+}
+
+/// The log of what is received.
+public struct IngestLogStatus: Codable, Sendable, Hashable {
+    public var bytes: Int64
+    public var bytesMax: Int64
+    /// How much of what there was at the start is repeated, 0 ... 1.
+    public var replayed: Double
+    /// Requests that were repeated.
+    public var records: Int64
+    /// Requests that could not be read again.
+    public var unreadable: Int64
+
+    public init(bytes: Int64, bytesMax: Int64, replayed: Double, records: Int64, unreadable: Int64) {
+        self.bytes = bytes
+        self.bytesMax = bytesMax
+        self.replayed = replayed
+        self.records = records
+        self.unreadable = unreadable
+    }
 }
 
 /// The history on disk.

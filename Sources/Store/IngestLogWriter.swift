@@ -1,0 +1,271 @@
+import Dispatch
+import Glibc
+import Logging
+import QueueIsolation
+import Telemetry
+
+/// Brings the log into its files, on a queue with a thread of its own, for it may block.
+actor IngestLogWriter {
+    private nonisolated let executor = QueueExecutor(label: "colossus.ingestlog", target: nil)
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    nonisolated var queue: DispatchQueue { executor.queue }
+    /// Why nothing is taken.
+    nonisolated let obstacle = Locked<String?>(nil)
+
+    private nonisolated let state: Locked<IngestLogState>
+    private let folder: IngestLogFolder
+    private let durability: IngestDurability
+    private let limits: IngestLogLimits
+    private let files: IngestLogFiles
+    private nonisolated let metrics: IngestLogMetrics
+    private let logger: Logger
+
+    private var file: CInt = -1
+    private var spare: CInt = -1
+    /// What could not be written yet.
+    private var left: [IngestLogState.Part] = []
+    private var callbacks: [IngestLogState.Callback] = []
+    private var isRetryPlanned = false
+    private var isSpareRetryPlanned = false
+    private var isFolderChanged = false
+    private var isClosed = false
+
+    init(
+        state: Locked<IngestLogState>, folder: IngestLogFolder, durability: IngestDurability,
+        limits: IngestLogLimits, files: IngestLogFiles, metrics: IngestLogMetrics, logger: Logger
+    ) {
+        self.state = state
+        self.folder = folder
+        self.durability = durability
+        self.limits = limits
+        self.files = files
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    private nonisolated func later(_ body: @escaping @Sendable (isolated IngestLogWriter) -> Void) {
+        executor.queue.async { @Sendable in self.assumeIsolated { body($0) } }
+    }
+
+    private nonisolated func later(inMs: Int, _ body: @escaping @Sendable (isolated IngestLogWriter) -> Void)
+    {
+        executor.queue.asyncAfter(deadline: .now() + .milliseconds(inMs)) { @Sendable [weak self] in
+            self?.assumeIsolated { body($0) }
+        }
+    }
+
+    /// Reserves room before the first record comes.
+    nonisolated func start() { later { $0.makeSpare() } }
+
+    /// Something waits.
+    nonisolated func wake() { later { $0.work() } }
+
+    nonisolated func noteRefusal() {
+        metrics.refused.add()
+        later { $0.checkObstacle() }
+    }
+
+    nonisolated func remove(_ segments: [Int64]) {
+        later { writer in
+            for start in segments where unlink(writer.folder.file(start)) != 0 && errno != ENOENT {
+                writer.metrics.failures.add()
+            }
+            writer.checkObstacle()
+        }
+    }
+
+    nonisolated func finish(_ done: @escaping @Sendable () -> Void) {
+        later { writer in
+            writer.work()
+            writer.isClosed = true
+            if writer.file >= 0 {
+                _ = writer.files.sync(writer.file)
+                close(writer.file)
+            }
+            if writer.spare >= 0 {
+                close(writer.spare)
+                unlink(writer.folder.spare)
+            }
+            writer.file = -1
+            writer.spare = -1
+            done()
+        }
+    }
+
+    // MARK: Writing
+
+    /// Writes until nothing waits.
+    private func work() {
+        guard !isClosed, left.isEmpty else { return }
+        while true {
+            let waiting = state.withLock { state in
+                let waiting = state.takeWaiting()
+                if waiting.parts.isEmpty { state.isWriterAwake = false }
+                return waiting
+            }
+            guard !waiting.parts.isEmpty else { return }
+            left = waiting.parts
+            callbacks = waiting.callbacks
+            guard writeLeft() else { return }
+            if state.withLock({ $0.wantsSpare }) { makeSpare() }
+        }
+    }
+
+    /// - Returns: whether everything is written and told.
+    private func writeLeft() -> Bool {
+        while let part = left.first {
+            let failure = write(part)
+            guard failure == 0 else {
+                failed(failure)
+                return false
+            }
+            let done = left.removeFirst()
+            let end = done.segment + done.offset + Int64(done.bytes.count)
+            state.withLock { $0.wrote(through: end, giveBack: done.bytes) }
+            metrics.writes.add()
+        }
+        if durability == .disk {
+            let failure = sync()
+            guard failure == 0 else {
+                failed(failure)
+                return false
+            }
+        }
+        tell(isSafe: true)
+        return true
+    }
+
+    private func tell(isSafe: Bool) {
+        let told = callbacks
+        callbacks = []
+        for callback in told { callback(isSafe) }
+    }
+
+    private func write(_ part: IngestLogState.Part) -> CInt {
+        if part.isNew {
+            let failure = openSegment(part.segment)
+            if failure != 0 { return failure }
+        }
+        var failure: CInt = 0
+        part.bytes.withUnsafeBytes { bytes in
+            var written = 0
+            while written < bytes.count {
+                // From the start again after a failure: the same bytes at the same place.
+                let count = files.write(
+                    file, UnsafeRawBufferPointer(rebasing: bytes[written...]), part.offset + Int64(written))
+                if count == -Int(EINTR) { continue }
+                guard count > 0 else {
+                    failure = count == 0 ? EIO : CInt(-count)
+                    return
+                }
+                written += count
+            }
+        }
+        return failure
+    }
+
+    /// The segment's file: the spare under its name, or a new one where there was no time to make a spare.
+    private func openSegment(_ start: Int64) -> CInt {
+        if file >= 0 {
+            if durability == .disk, files.sync(file) != 0 { return errno }
+            close(file)
+            file = -1
+        }
+        if spare < 0 {
+            let failure = reserve()
+            if failure != 0 { return failure }
+        }
+        guard rename(folder.spare, folder.file(start)) == 0 else { return errno }
+        file = spare
+        spare = -1
+        isFolderChanged = true
+        return 0
+    }
+
+    private func sync() -> CInt {
+        if file >= 0 {
+            let failure = files.sync(file)
+            if failure != 0 { return failure }
+        }
+        if isFolderChanged {
+            let descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            guard descriptor >= 0 else { return errno }
+            defer { close(descriptor) }
+            guard fsync(descriptor) == 0 else { return errno }
+            isFolderChanged = false
+        }
+        return 0
+    }
+
+    private func failed(_ code: CInt) {
+        metrics.failures.add()
+        state.withLock { $0.isFailing = true }
+        // It stays here and is written later; whoever waits must not wait for that.
+        tell(isSafe: false)
+        checkObstacle(IngestLogFolder.reason(code))
+        guard !isRetryPlanned else { return }
+        isRetryPlanned = true
+        later(inMs: limits.retryMs) { writer in
+            writer.isRetryPlanned = false
+            guard !writer.isClosed, writer.writeLeft() else { return }
+            writer.state.withLock { $0.isFailing = false }
+            writer.checkObstacle()
+            writer.work()
+        }
+    }
+
+    // MARK: Room
+
+    /// Makes the file of the next segment, with room for all of it.
+    private func reserve() -> CInt {
+        guard files.freeBytes(folder.path) >= limits.segmentBytes + limits.freeBytesMin else { return ENOSPC }
+        let descriptor = open(folder.spare, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        guard descriptor >= 0 else { return errno }
+        let failure = files.allocate(descriptor, limits.segmentBytes)
+        guard failure == 0 else {
+            close(descriptor)
+            unlink(folder.spare)
+            return failure
+        }
+        spare = descriptor
+        return 0
+    }
+
+    private func makeSpare() {
+        guard !isClosed else { return }
+        let failure = spare >= 0 ? 0 : reserve()
+        state.withLock { $0.spare = failure == 0 ? .ready : .missing }
+        checkObstacle(failure == 0 ? nil : IngestLogFolder.reason(failure))
+        guard failure != 0 else { return }
+        metrics.failures.add()
+        guard !isSpareRetryPlanned else { return }
+        isSpareRetryPlanned = true
+        later(inMs: limits.retryMs) { writer in
+            writer.isSpareRetryPlanned = false
+            writer.makeSpare()
+        }
+    }
+
+    // MARK: What operators are told
+
+    /// Tells when the log begins or ends to refuse, and no more often.
+    private func checkObstacle(_ failure: String? = nil) {
+        let now = state.withLock { state -> String? in
+            if state.isFailing || state.spare == .missing && state.wantsSpare {
+                return failure ?? obstacle.withLock { $0 } ?? "the disk is full"
+            }
+            return state.isAtLimit ? "limits.ingest_log_bytes is reached" : nil
+        }
+        let before = obstacle.withLock { obstacle in
+            defer { obstacle = now }
+            return obstacle
+        }
+        if let now, before == nil {
+            logger.error(
+                "the ingest log cannot take more; requests are refused with 503 until it can",
+                metadata: ["event": "ingest_log_full", "reason": "\(now)", "path": "\(folder.path)"])
+        } else if now == nil, before != nil {
+            logger.notice("the ingest log takes requests again", metadata: ["event": "ingest_log_back"])
+        }
+    }
+}

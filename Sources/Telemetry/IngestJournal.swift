@@ -1,0 +1,166 @@
+/// A place in the ingest log: bytes since the log was begun. Never used twice.
+public struct LogPosition: Hashable, Comparable, Sendable {
+    public let rawValue: Int64
+    public init(rawValue: Int64) { self.rawValue = rawValue }
+    public static let start = LogPosition(rawValue: 0)
+    public static func < (left: LogPosition, right: LogPosition) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What a closing keeps of the log. Both go into its transaction.
+public struct LogMark: Hashable, Sendable {
+    /// What stands before this place is in the ledger of the closing: what was dropped of it is counted, and what
+    /// was taken is in its windows or in flight.
+    public var cut: LogPosition
+    /// What stands before this place holds nothing of windows that are still open: a restart begins to read here.
+    public var keepFrom: LogPosition
+
+    public init(cut: LogPosition, keepFrom: LogPosition) {
+        self.cut = cut
+        self.keepFrom = keepFrom
+    }
+}
+
+/// What the log says of a record besides its body.
+public struct JournalHead: Hashable, Sendable {
+    public enum Kind: UInt8, Sendable {
+        /// The body of a request, as it was received.
+        case request = 1
+        /// Here the windows up to `timeMs` were closed; no body.
+        case closing = 2
+    }
+
+    public var kind: Kind
+    /// How the body is to be read: the receivers' own number.
+    public var format: UInt16
+    /// Wall clock at arrival, or the end of the windows that were closed. Unix milliseconds.
+    public var timeMs: Int64
+    /// Event time of the newest sample in the body; `Int64.min` if there is none. Unix milliseconds.
+    public var newestMs: Int64
+    /// Name of who delivered it: 255 bytes at most, the rest is cut off.
+    public var sender: String
+
+    public init(
+        kind: Kind = .request, format: UInt16 = 0, timeMs: Int64, newestMs: Int64 = .min, sender: String = ""
+    ) {
+        self.kind = kind
+        self.format = format
+        self.timeMs = timeMs
+        self.newestMs = newestMs
+        self.sender = sender
+    }
+}
+
+/// A record as it is read again.
+public struct JournalRecord: Sendable {
+    public var head: JournalHead
+    /// Where the next one begins: records are counted by their end.
+    public var end: LogPosition
+    public var body: [UInt8]
+
+    public init(head: JournalHead, end: LogPosition, body: [UInt8]) {
+        self.head = head
+        self.end = end
+        self.body = body
+    }
+}
+
+/// Some records in the order in which they were written.
+public struct JournalChunk: Sendable {
+    public var records: [JournalRecord]
+    /// Where to read on. The chunk is the last for now when this is the log's end.
+    public var next: LogPosition
+    /// Places where bytes were not what was written, and were passed over.
+    public var damaged: Int
+
+    public init(records: [JournalRecord], next: LogPosition, damaged: Int = 0) {
+        self.records = records
+        self.next = next
+        self.damaged = damaged
+    }
+}
+
+/// Where closings are noted in the order of what is received, so that they can be repeated at the same place.
+public protocol ClosingJournal: Sendable {
+    /// Notes that the windows up to a time were closed. Never refused, never waits.
+    ///
+    /// - Returns: the place after the note.
+    func noteClosing(throughMs: Int64) -> LogPosition
+
+    /// The first place before `cut` from which on there may be samples of that event time or newer.
+    func keepFrom(newestMs: Int64, cut: LogPosition) -> LogPosition
+
+    /// A closing with this mark is committed: what stands before `keepFrom` may go.
+    func release(_ mark: LogMark)
+}
+
+/// The log of what was received. Callers never wait.
+public protocol IngestJournal: ClosingJournal {
+    /// Appends a record after all that were appended before.
+    ///
+    /// - Parameter written: called on some queue when the record is as safe as the log makes it (true), or when that
+    ///   cannot be said for now (false): it then stays in memory and is written as soon as that is possible.
+    /// - Returns: the place after it, or `nil` when the log is full or cannot be written; then nothing was taken.
+    func append(
+        _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
+    ) -> LogPosition?
+
+    /// The place at which the next record goes.
+    var end: LogPosition { get }
+
+    /// Reads records that were written. Blocks; for one reader at a time.
+    func read(from: LogPosition, bytesMax: Int) throws -> JournalChunk
+}
+
+/// One request on its way into a sink that keeps its place in the log.
+public struct LoggedRequest: Sendable {
+    public var stream: StreamIndex
+    public var sender: SenderID
+    public var batches: [SampleBatch]
+    /// Of the samples that became no batch.
+    public var rejected: Ledger
+    public var newestMs: Int64?
+    public var arrivalMs: Int64
+    /// It is read from the log again, and its drops are in the ledger: only what is still open counts.
+    public var isCounted: Bool
+
+    public init(
+        stream: StreamIndex, sender: SenderID, batches: [SampleBatch], rejected: Ledger, newestMs: Int64?,
+        arrivalMs: Int64, isCounted: Bool = false
+    ) {
+        self.stream = stream
+        self.sender = sender
+        self.batches = batches
+        self.rejected = rejected
+        self.newestMs = newestMs
+        self.arrivalMs = arrivalMs
+        self.isCounted = isCounted
+    }
+}
+
+/// A sink that takes requests in the order of their places in the log.
+///
+/// That one order is what makes a restart exact: a closing cuts it at one place for all shards, so that everything
+/// before the cut is in the ledger that is stored and nothing after it, and reading the log again repeats what
+/// happened: the same samples before the same closings.
+public protocol JournaledSink: BatchSink {
+    /// Takes a request as a whole or not at all. `place` is called when nothing else can refuse it any more, under the
+    /// lock that also orders closings: it appends the request to the log and returns its place there.
+    func take(_ request: LoggedRequest, place: () -> LogPosition?) -> JournaledAdmission
+
+    /// From now on the log is read again: the stream's clock stands still, and closings come from the log.
+    func beginReplay(_ stream: StreamIndex)
+
+    /// Closes windows as the log says. False: an earlier closing is on its way; try again.
+    func replayClosing(throughMs: Int64, stream: StreamIndex) -> Bool
+
+    /// The log is read; the clock drives the stream again.
+    func endReplay(_ stream: StreamIndex)
+}
+
+public enum JournaledAdmission: Sendable, Equatable {
+    case accepted
+    /// Out of credit: try again later.
+    case full
+    /// `place` refused it.
+    case refused
+}
