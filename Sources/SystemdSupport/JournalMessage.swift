@@ -14,6 +14,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case watchdogLate = "watchdog_late"
     case storeError = "store_error"
     case senderSilent = "sender_silent"
+    case ingestLogFull = "ingest_log_full"
+    case ingestLogBack = "ingest_log_back"
     case drained
 
     /// The metadata key that names a message.
@@ -31,6 +33,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .watchdogLate: "002d0ccb461a41e5ae9897cf4e067364"
         case .storeError: "cc94599cc4614b75a2d07409c132bd1f"
         case .senderSilent: "0ac1cbffaa9a4f49a005b53b021add08"
+        case .ingestLogFull: "54d5aa6a81c84d9ea01594d12068655a"
+        case .ingestLogBack: "dfcc4e207c3a46b88112ae6dc0edd952"
         case .drained: "d96abda1ce0e45b99a0aaae3a4f6d781"
         }
     }
