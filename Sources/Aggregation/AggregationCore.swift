@@ -217,8 +217,10 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
     private func control(_ stream: StreamIndex) -> StreamControl? { controls.withLock { $0[stream] } }
 
     private func detected(_ events: [Event], _ stream: StreamIndex) {
-        control(stream)?.take(events, keep: true)
-        onDetected(events)
+        guard let control = control(stream) else { return }
+        let tells = control.shared.spec.tellsDetected
+        control.take(events, keep: tells)
+        if tells { onDetected(events) }
     }
 
     /// Calls `body` when each shard has done all that was sent to it before.

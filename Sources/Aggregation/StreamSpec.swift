@@ -83,6 +83,8 @@ public struct StreamSpec: Sendable {
     public var checkpoints: [ShardCheckpoint] = []
     /// Notes the closings among what is received; `nil` without a log.
     public var journal: (any ClosingJournal)?
+    /// Whether XIDs that are seen in telemetry become events; off where whoever makes the telemetry tells of them.
+    public var tellsDetected = true
     /// Where the stream stands at a window's end; without it, the point is worked out from the summary.
     public var timeline: (@Sendable (StreamID, Int64) -> TimelinePoint?)?
 

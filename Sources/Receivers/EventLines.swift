@@ -98,6 +98,9 @@ struct EventLineParser {
             if told.entity == nil || told.value == nil {
                 throw Problem("`xid` needs `entity` (the node) and `value` (the XID number)")
             }
+            guard let value = told.value, (1...65_535).contains(value), value.rounded() == value else {
+                throw Problem("`value` of an `xid` is its number: a whole one from 1 to 65535")
+            }
         default:
             if told.entity == nil, nodes.isEmpty {
                 throw Problem("`\(kind.rawValue)` needs `entity` or `nodes`")

@@ -25,8 +25,7 @@ extension Daemon {
         guard let found = window.summary.level(level) else {
             throw ControlError(
                 .notFound, "\(stream) keeps no summaries by \(level.rawValue).",
-                hint: "Its levels are \(window.summary.levels.map(\.level.rawValue).joined(separator: ", "))."
-            )
+                hint: "Try --level rack, or name the level in aggregation.levels before the stream begins.")
         }
         let names = level == .job ? found.jobs : window.topology.names(level)
         if let entity = request.entity, !names.contains(entity) {

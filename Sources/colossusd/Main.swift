@@ -55,6 +55,8 @@ struct Colossusd: ParsableCommand {
             config: config,
             stateDirectory: stateDir ?? ServiceDirectory.first("STATE_DIRECTORY") ?? "/var/lib/colossusd",
             runtimeDirectory: runtimeDir ?? ServiceDirectory.first("RUNTIME_DIRECTORY") ?? "/run/colossusd")
+        // The history is nobody else's business, whoever started the process.
+        umask(0o027)
         let daemon = Daemon(settings: settings, places: places, threshold: threshold)
         Task { Glibc.exit(await daemon.runUntilStopped()) }
         dispatchMain()

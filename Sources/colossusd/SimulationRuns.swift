@@ -161,6 +161,8 @@ actor SimulationRuns {
         var spec = StreamSpec(id: stream, site: scenario.site)
         spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: resolution.rollupsMs)
         spec.levels = levels
+        // The model tells of its faults itself.
+        spec.tellsDetected = false
         spec.tickMs = resolution.tickMs
         spec.sketchEvery = Self.sketchEvery(run)
         spec.closedThroughMs = closedThrough
