@@ -14,7 +14,6 @@ static inline CURLcode ccurl_setopt_slist(CURL *h, CURLoption o, struct curl_sli
 typedef size_t (*ccurl_data_function)(char *, size_t, size_t, void *);
 static inline CURLcode ccurl_setopt_data(CURL *h, CURLoption o, ccurl_data_function v) { return curl_easy_setopt(h, o, v); }
 static inline CURLcode ccurl_setopt_opensocket(CURL *h, curl_opensocket_callback v) { return curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, v); }
-static inline CURLcode ccurl_setopt_closesocket(CURL *h, curl_closesocket_callback v) { return curl_easy_setopt(h, CURLOPT_CLOSESOCKETFUNCTION, v); }
 
 /* A handle that is closed while the resolver's thread is still at work must not wait for that thread (7.87.0). */
 static inline CURLcode ccurl_setopt_quick_exit(CURL *h) {

@@ -78,17 +78,44 @@ import Testing
         #expect(await client.post(server.url("/")) == .failed(.transfer, reason: "libcurl took no request"))
     }
 
+    @Test("the descriptors of others stay open when attempts to connect are given up")
+    func abandonedConnects() async throws {
+        let address = try FullBacklog()
+        let client = Client()
+        for _ in 0..<5 {
+            guard case .failed = await client.post(address.url, timeoutMs: 30) else {
+                Issue.record("an address whose queue of connections is full took one")
+                return
+            }
+        }
+        // libcurl has closed its sockets: these get their numbers.
+        let held = (0..<50).map { _ in FileHandle(forReadingAtPath: "/dev/zero") }
+        await client.shutDown()
+        // What the shutdown put off to the queue is done.
+        await withCheckedContinuation { continuation in
+            client.executor.queue.asyncAfter(deadline: .now() + 0.1) { @Sendable in continuation.resume() }
+        }
+        for file in held { #expect(try file?.read(upToCount: 1) == Data([0])) }
+    }
+
     @Test("many transfers at once, of which some are cut off by the shutdown")
     func shutDownInFlight() async throws {
         let server = try ScriptedServer { $0.path == "/silent" ? .silence : .status(200) }
         defer { server.stop() }
         let client = Client()
+        let answered = Locked(0)
         let outcomes = await withTaskGroup(of: AttemptOutcome.self) { group in
             for index in 0..<40 {
-                group.addTask { await client.post(server.url(index % 4 == 0 ? "/silent" : "/\(index)")) }
+                group.addTask {
+                    let outcome = await client.post(server.url(index % 4 == 0 ? "/silent" : "/\(index)"))
+                    answered.withLock { $0 += 1 }
+                    return outcome
+                }
             }
             group.addTask {
-                try? await eventually("all are there") { server.requests.count == 40 }
+                try? await eventually("all are there") {
+                    server.requests.count == 40 && answered.withLock { $0 } == 30
+                }
                 await client.shutDown()
                 return .written
             }

@@ -22,8 +22,6 @@ actor CurlMulti {
     private var transfers: [UnsafeMutableRawPointer: Transfer] = [:]
     private var handles: [Int: UnsafeMutableRawPointer] = [:]
     private var watches: [Int32: SocketWatch] = [:]
-    /// Sockets that were opened by `openSocket`, and are closed by `closeSocket`.
-    private var ownSockets: Set<Int32> = []
     private var lastID = 0
     private var isShutDown = false
 
@@ -91,7 +89,7 @@ actor CurlMulti {
             transfer.done(HTTPResult(outcome: .failed(.transfer, reason: "the reporter stops"), seconds: 0))
         }
         timer.cancel()
-        // Closes the pooled connections, through `closeSocket`.
+        // Closes the pooled connections.
         curl_multi_cleanup(multi)
         for watch in watches.values { watch.close() }
         watches = [:]
@@ -164,13 +162,8 @@ actor CurlMulti {
         let kind = address.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue)
         let made = socket(address.pointee.family, kind, address.pointee.protocol)
         guard made >= 0 else { return ccurl_socket_bad }
-        withMulti(context) { _ = $0.ownSockets.insert(made) }
+        withMulti(context) { $0.opened(made) }
         return made
-    }
-
-    static let closeSocket: curl_closesocket_callback = { context, socket in
-        withMulti(context) { $0.closed(socket) }
-        return 0
     }
 
     private static func withMulti(
@@ -181,12 +174,8 @@ actor CurlMulti {
     }
 
     private func watch(_ socket: Int32, _ what: Int32) {
-        if what == CURL_POLL_REMOVE {
-            if ownSockets.contains(socket) {
-                watches[socket]?.want(read: false, write: false)
-            } else {
-                watches.removeValue(forKey: socket)?.close()
-            }
+        guard what != CURL_POLL_REMOVE else {
+            watches.removeValue(forKey: socket)?.close()
             return
         }
         let watch = watches[socket] ?? makeWatch(socket)
@@ -197,21 +186,19 @@ actor CurlMulti {
         )
     }
 
+    /// libcurl closes the socket of a connection attempt that it gives up without a word, and asks for no watch of the
+    /// next one when that got the same number: it believes that it still has one.
+    private func opened(_ socket: Int32) {
+        guard let stale = watches[socket] else { return }
+        let watch = makeWatch(socket)
+        watch.want(read: stale.isReading, write: stale.isWriting)
+        watches[socket] = watch
+        stale.close()
+    }
+
     private func makeWatch(_ socket: Int32) -> SocketWatch {
-        let isOwned = ownSockets.contains(socket)
-        return SocketWatch(socket: socket, isOwned: isOwned, queue: executor.queue) { [weak self] isReading in
+        SocketWatch(socket: socket, queue: executor.queue) { [weak self] isReading in
             self?.assumeIsolated { $0.ready(socket, isReading: isReading) }
         }
-    }
-
-    private func closed(_ socket: Int32) {
-        ownSockets.remove(socket)
-        // Never watched: made here, only to be closed in the one place that closes.
-        let watch = watches.removeValue(forKey: socket) ?? makeOwned(socket)
-        watch.close()
-    }
-
-    private func makeOwned(_ socket: Int32) -> SocketWatch {
-        SocketWatch(socket: socket, isOwned: true, queue: executor.queue) { _ in }
     }
 }

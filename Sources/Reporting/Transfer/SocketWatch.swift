@@ -7,9 +7,9 @@ import Dispatch
 /// The sources of one socket that libcurl wants to be told about.
 ///
 /// A descriptor may be closed only when no source watches it any more, and a source stops watching only when its cancel
-/// handler runs. libcurl's own sockets are therefore closed here, after the last cancel handler. Sockets that libcurl
-/// opened behind our back (the resolver's wake-up pair) are closed by it whenever it likes: of those a duplicate is
-/// watched.
+/// handler runs; libcurl closes its sockets whenever it likes, and some of them (those of attempts to connect that it
+/// gave up) without telling `CURLOPT_CLOSESOCKETFUNCTION`. Of each socket a duplicate is therefore watched, which is
+/// ours alone.
 final class SocketWatch {
     private let queue: DispatchQueue
     private let watched: Int32
@@ -17,26 +17,31 @@ final class SocketWatch {
     private var reading: Direction?
     private var writing: Direction?
 
+    var isReading: Bool { reading?.isActive ?? false }
+    var isWriting: Bool { writing?.isActive ?? false }
+
     private struct Direction {
         var source: DispatchSource
         var isActive: Bool
     }
 
+    /// Where no descriptor is left nothing is watched, and the request ends by its time limit.
+    ///
     /// - Parameter ready: called on the queue.
-    init(socket: Int32, isOwned: Bool, queue: DispatchQueue, ready: @escaping @Sendable (Bool) -> Void) {
+    init(socket: Int32, queue: DispatchQueue, ready: @escaping @Sendable (Bool) -> Void) {
         self.queue = queue
         self.ready = ready
-        watched = isOwned ? socket : fcntl(socket, F_DUPFD_CLOEXEC, 0)
+        watched = fcntl(socket, F_DUPFD_CLOEXEC, 0)
     }
 
-    /// Sources that are not wanted for now are suspended: a pooled connection will want them again.
+    /// Sources that are not wanted for now are suspended: sending and receiving take turns.
     func want(read: Bool, write: Bool) {
         guard watched >= 0 else { return }
         set(&reading, read, isReading: true)
         set(&writing, write, isReading: false)
     }
 
-    /// Stops watching, and then closes the descriptor.
+    /// Stops watching, and then closes the duplicate.
     func close() {
         guard watched >= 0 else { return }
         let descriptor = watched

@@ -94,8 +94,6 @@ final class Transfer {
         }
         _ = ccurl_setopt_pointer(handle, CURLOPT_OPENSOCKETDATA, multi)
         _ = ccurl_setopt_opensocket(handle, CurlMulti.openSocket)
-        _ = ccurl_setopt_pointer(handle, CURLOPT_CLOSESOCKETDATA, multi)
-        _ = ccurl_setopt_closesocket(handle, CurlMulti.closeSocket)
     }
 }
 

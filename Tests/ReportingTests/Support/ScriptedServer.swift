@@ -39,6 +39,8 @@ final class ScriptedServer: Sendable {
         let queue = DispatchQueue(label: "test.server.accept")
         queue.async { [self] in
             var number = 0
+            // Descriptors are closed where they are used last: their numbers are soon those of others.
+            defer { close(listener) }
             while case let peer = accept(listener, nil, nil), peer >= 0 {
                 number += 1
                 let connection = number
@@ -51,8 +53,7 @@ final class ScriptedServer: Sendable {
     /// Ends all connections; the port is free again.
     func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-        for peer in open.withLock({ $0 }) { shutdown(peer, Int32(SHUT_RDWR)) }
+        open.withLock { for peer in $0 { shutdown(peer, Int32(SHUT_RDWR)) } }
     }
 
     /// A port that was free a moment ago.
@@ -85,8 +86,10 @@ final class ScriptedServer: Sendable {
 
     private func serve(_ peer: Int32, _ connection: Int) {
         defer {
-            open.withLock { _ = $0.remove(peer) }
-            close(peer)
+            open.withLock {
+                $0.remove(peer)
+                close(peer)
+            }
         }
         var buffer: [UInt8] = []
         while let request = read(peer, &buffer, connection) {
