@@ -21,6 +21,13 @@ public protocol ControlPlane: Sendable {
     /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.
     func testEndpoint(name: String) async throws -> EndpointTestReply
 
+    func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply
+    /// Throws `notFound`.
+    func deadLetter(number: Int64) async throws -> DeadLetterReply
+    /// Sends them again; what is taken is no dead letter any more. Bounded in time: `truncated` says that there is more.
+    func replayDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
+    func dropDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
+
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply
     /// Returns once the new configuration is in force. Throws `badConfiguration` and keeps the old one otherwise.
     func reload() async throws -> ReloadReply

@@ -49,6 +49,10 @@ struct EndpointStateMachine: Sendable {
         var part: Part
         var status: Int
         var reason: String
+        /// The beginning of what the endpoint said.
+        var response: [UInt8] = []
+        /// Some of it was taken.
+        var isPartial = false
     }
 
     /// What an operator may want to read in the journal.
@@ -335,6 +339,9 @@ extension EndpointStateMachine {
         delivery?.pieces.removeLast()
         switch verdict {
         case .delivered: delivery?.accepted += piece.samples
+        case .partial:
+            delivery?.accepted += piece.samples
+            refuse(piece, outcome, nowMs, mayCut: false, isPartial: true)
         case .bisect: refuse(piece, outcome, nowMs, mayCut: true)
         default: refuse(piece, outcome, nowMs, mayCut: false)
         }
@@ -358,7 +365,7 @@ extension EndpointStateMachine {
         // What is pending is safe in the store; whoever is down now gets it after the next start.
         if draining != nil { return stopNow(&actions) }
         var delay = sendBackoff.nextMs()
-        if case .response(_, let after?, _) = outcome {
+        if case .response(_, let after?, _, _) = outcome {
             delay = max(delay, min(after, configuration.backoff.retryAfterMaxMs))
         }
         wait(.send, delay, nowMs, &actions)
@@ -373,7 +380,9 @@ extension EndpointStateMachine {
         }
     }
 
-    private mutating func refuse(_ piece: Part, _ outcome: AttemptOutcome, _ nowMs: Int64, mayCut: Bool) {
+    private mutating func refuse(
+        _ piece: Part, _ outcome: AttemptOutcome, _ nowMs: Int64, mayCut: Bool, isPartial: Bool = false
+    ) {
         guard var delivery else { return }
         account.failed(outcome.text, nowMs)
         delivery.refusals += 1
@@ -382,7 +391,11 @@ extension EndpointStateMachine {
         if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
             delivery.pieces += [second, first]
         } else {
-            delivery.dead.append(Refusal(part: piece, status: outcome.status, reason: outcome.text))
+            delivery.dead.append(
+                Refusal(
+                    part: piece, status: outcome.status, reason: outcome.text,
+                    response: outcome.responseBody, isPartial: isPartial)
+            )
         }
         self.delivery = delivery
     }

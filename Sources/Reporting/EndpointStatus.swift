@@ -52,7 +52,7 @@ public struct EndpointStatus: Sendable, Hashable {
     public var nextRetryMs: Int64?
 }
 
-/// What came of `Reporter.test`.
+/// What came of `Reporter.test` or `Reporter.resend`.
 public struct EndpointTestResult: Sendable, Hashable {
     public var endpoint: String
     public var succeeded: Bool
@@ -61,6 +61,8 @@ public struct EndpointTestResult: Sendable, Hashable {
     public var seconds: Double
     /// A sentence for people.
     public var message: String
+    /// The beginning of the response's body.
+    public var response: [UInt8]
 }
 
 extension EndpointStateMachine {

@@ -1,6 +1,7 @@
 import Dispatch
 import Logging
 import QueueIsolation
+public import Store
 import Telemetry
 
 // How a part leaves the process.
@@ -41,10 +42,30 @@ extension Reporter {
         default:
             result = HTTPResult(outcome: await files.check(configuration.path), seconds: 0)
         }
+        return Self.describe(result, configuration)
+    }
+
+    /// Sends a dead letter again, as it was, beside what the endpoint gets in order. Nothing is tried twice.
+    ///
+    /// - Returns: `nil` when there is no endpoint of that name that takes requests.
+    public func resend(_ letter: DeadLetter) async -> EndpointTestResult? {
+        guard let endpoint = endpoints[letter.endpoint], endpoint.configuration.kind != .file else {
+            return nil
+        }
+        let headers = letter.headers.map { HTTPHeader($0.name, $0.value) }
+        let result = await attempt(endpoint, (headers, letter.body))
+        return Self.describe(result, endpoint.configuration)
+    }
+
+    private static func describe(
+        _ result: HTTPResult, _ configuration: EndpointConfiguration
+    ) -> EndpointTestResult {
         let succeeded = RetryPolicy.verdict(result.outcome, kind: configuration.kind) == .delivered
         return EndpointTestResult(
-            endpoint: name, succeeded: succeeded, status: result.outcome.status, seconds: result.seconds,
-            message: "\(configuration.destination): \(succeeded ? "ok" : result.outcome.text)"
+            endpoint: configuration.name, succeeded: succeeded, status: result.outcome.status,
+            seconds: result.seconds,
+            message: "\(configuration.destination): \(succeeded ? "ok" : result.outcome.text)",
+            response: result.outcome.responseBody
         )
     }
 

@@ -206,11 +206,14 @@ public actor Reporter {
     }
 
     private func record(_ advance: EndpointStateMachine.Advance, _ name: String, _ generation: Int) {
-        guard let machine = endpoints[name]?.machine else { return }
+        guard let endpoint = endpoints[name] else { return }
         let dead = advance.dead.map { refusal in
             DeadLetter(
                 endpoint: name, id: refusal.part.id, sequence: refusal.part.sequence, status: refusal.status,
-                reason: refusal.reason, body: machine.body(of: refusal.part) ?? [], timeMs: clock.nowMs()
+                reason: refusal.reason, body: endpoint.machine.body(of: refusal.part) ?? [],
+                timeMs: clock.nowMs(), response: refusal.response,
+                headers: endpoint.encoding.headers(for: refusal.part).map { .init($0.name, $0.value) },
+                samples: refusal.part.samples, isReplayable: !refusal.isPartial
             )
         }
         store.advance(

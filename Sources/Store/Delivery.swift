@@ -71,31 +71,6 @@ public struct StoredWindow: Sendable {
     }
 }
 
-/// What an endpoint refused for good.
-public struct DeadLetter: Sendable, Hashable {
-    public var endpoint: String
-    /// The idempotency id of the part.
-    public var id: String
-    public var sequence: Int64
-    public var status: Int
-    public var reason: String
-    public var body: [UInt8]
-    public var timeMs: Int64
-
-    public init(
-        endpoint: String, id: String, sequence: Int64, status: Int, reason: String, body: [UInt8],
-        timeMs: Int64
-    ) {
-        self.endpoint = endpoint
-        self.id = id
-        self.sequence = sequence
-        self.status = status
-        self.reason = reason
-        self.body = body
-        self.timeMs = timeMs
-    }
-}
-
 /// What the reporter needs of the store. Nothing here blocks the caller; replies come on the store's queue, in the
 /// order of the calls. A reply of `nil` or `false` means that the store failed (it has logged why) and that the
 /// caller should try again later.

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import GRDB
 import Telemetry
 
@@ -130,50 +129,5 @@ extension StoreWriter {
         }
         if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
         return cut != nil
-    }
-}
-
-/// Dead letters, packed before the transaction.
-struct DeadLetterRows: Sendable {
-    private let rows: [(letter: DeadLetter, body: Data)]
-    private let limit: Int
-
-    init(letters: [DeadLetter], limits: StoreLimits, zstd: borrowing Zstd) {
-        limit = limits.deadLettersMax
-        var rows: [(letter: DeadLetter, body: Data)] = []
-        for letter in letters {
-            // Without memory for zstd the letter is kept without its body.
-            let body = (try? zstd.compress(Array(letter.body.prefix(limits.deadLetterBytesMax)))) ?? []
-            rows.append((letter, Data(body)))
-        }
-        self.rows = rows
-    }
-
-    /// Returns how many are new, and how many old ones had to go.
-    func insert(_ db: Database) throws -> (new: Int, cut: Int) {
-        var new = 0
-        var cut = 0
-        for (letter, body) in rows {
-            try db.execute(
-                sql: """
-                    INSERT OR IGNORE INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    letter.endpoint, letter.id, letter.sequence, letter.status, letter.reason, letter.timeMs,
-                    body,
-                ])
-            new += db.changesCount
-        }
-        for endpoint in Set(rows.map(\.letter.endpoint)) {
-            try db.execute(
-                sql: """
-                    DELETE FROM dead_letters WHERE endpoint = ?1 AND number <= (SELECT number FROM dead_letters
-                        WHERE endpoint = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
-                    """,
-                arguments: [endpoint, limit])
-            cut += db.changesCount
-        }
-        return (new, cut)
     }
 }

@@ -63,7 +63,8 @@ struct Colossusctl: ParsableCommand {
             """,
         subcommands: [
             StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
-            SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
+            SimulateCommand.self, EndpointsCommand.self, DeadLetterCommand.self, ConfigCommand.self,
+            ReloadCommand.self,
             WaitCommand.self, ScenarioCommand.self, PlanCommand.self, ModelCommand.self,
         ])
 

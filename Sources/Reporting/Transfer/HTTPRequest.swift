@@ -21,14 +21,16 @@ struct HTTPResult: Sendable {
 struct ResponseHead: Sendable {
     /// The body is read to its end so that the connection can be used again, but not for ever.
     static let bodyBytesMax = 1_048_576
-    static let excerptBytesMax = 512
+    /// What goes into a log line, and what is kept with a dead letter.
+    static let reasonBytesMax = 512
+    static let excerptBytesMax = 4_096
 
     private(set) var status = 0
     private(set) var retryAfter: String?
     /// The empty line after the headers has been seen, and it was no interim response.
     private(set) var isComplete = false
     private(set) var bodyBytes = 0
-    private var excerpt: [UInt8] = []
+    private var details = ResponseDetails()
 
     /// Takes one line of the head, as libcurl gives them.
     mutating func headerLine(_ line: some Collection<UInt8>) {
@@ -37,17 +39,25 @@ struct ResponseHead: Sendable {
             let words = text.split(separator: " ", maxSplits: 2)
             status = words.count > 1 ? Int(words[1].prefix { $0.isNumber }) ?? 0 : 0
             retryAfter = nil
+            details = ResponseDetails()
             isComplete = false
         } else if text == "\r\n" || text == "\n" {
             isComplete = status >= 200
-        } else if let colon = text.firstIndex(of: ":"), text[..<colon].lowercased() == "retry-after" {
-            retryAfter = Self.trimmed(text[text.index(after: colon)...])
+        } else if let colon = text.firstIndex(of: ":") {
+            header(text[..<colon].lowercased(), text[text.index(after: colon)...])
+        }
+    }
+
+    private mutating func header(_ name: String, _ value: Substring) {
+        if name == "retry-after" { retryAfter = Self.trimmed(value) }
+        if name.hasPrefix("x-prometheus-remote-write-"), name.hasSuffix("-written") {
+            details.saysWritten = true
         }
     }
 
     /// - Returns: `false` when enough has been read.
     mutating func bodyBytes(_ bytes: some Collection<UInt8>) -> Bool {
-        excerpt.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - excerpt.count)))
+        details.body.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - details.body.count)))
         bodyBytes += bytes.count
         return bodyBytes <= Self.bodyBytesMax
     }
@@ -58,7 +68,9 @@ struct ResponseHead: Sendable {
         guard isComplete else { return nil }
         return .response(
             status: status, retryAfterMs: retryAfter.flatMap { RetryAfter.delayMs($0, nowMs: nowMs) },
-            reason: (200..<300).contains(status) ? "" : Self.line(excerpt)
+            reason: (200..<300).contains(status)
+                ? "" : Self.line(Array(details.body.prefix(Self.reasonBytesMax))),
+            details: details
         )
     }
 
