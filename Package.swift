@@ -62,7 +62,12 @@ var targets: [Target] = [
     library(
         "Store",
         ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd", grdb, logging]),
-    library("Reporting", ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl", logging]),
+    library(
+        "Reporting",
+        [
+            "Telemetry", "Sketches", "WireFormats", "Store", "QueueIsolation", "CCurl", "CZlib", "CZstd",
+            logging,
+        ]),
     library("Exchange", ["Telemetry", "Sketches", "WireFormats"]),
 
     // The control plane, beside the flow.
@@ -109,7 +114,9 @@ var targets: [Target] = [
     tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
-    tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
+    tests(
+        "Reporting",
+        ["Store", "Sketches", "WireFormats", "QueueIsolation", "CSnappy", "CZlib", "CZstd", logging]),
     tests("Settings", ["Simulation"]),
     tests("Planning", ["Simulation", "Settings"]),
     tests("ControlAPI"),

@@ -41,3 +41,25 @@ public struct DeadLetterSelection: Codable, Sendable, Hashable {
             hint: "Give numbers, an endpoint, or all.")
     }
 }
+
+/// What can be done to an endpoint.
+public enum EndpointAction: Sendable, Hashable {
+    /// After what is on its way; also over restarts.
+    case pause
+    case resume
+    /// Sends all there is, and pauses then. One request waits for some seconds only.
+    case drain
+    case replay(EndpointReplay)
+}
+
+/// Body of `POST /v1/endpoints/NAME/replay`: the windows that start in this time.
+public struct EndpointReplay: Codable, Sendable, Hashable {
+    public var from: UTCTime
+    /// Not included.
+    public var to: UTCTime
+
+    public init(from: UTCTime, to: UTCTime) {
+        self.from = from
+        self.to = to
+    }
+}

@@ -21,6 +21,8 @@ public protocol ControlPlane: Sendable {
     /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.
     func testEndpoint(name: String) async throws -> EndpointTestReply
 
+    /// Throws `notFound`.
+    func changeEndpoint(name: String, _ action: EndpointAction) async throws -> EndpointChangeReply
     func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply
     /// Throws `notFound`.
     func deadLetter(number: Int64) async throws -> DeadLetterReply

@@ -89,6 +89,12 @@ struct Route: Sendable {
         .write("simulations/:name/resume") { try await change($0, .resume) },
         .write("simulations/:name/speed") { try await change($0, .speed($0.decode(SpeedChange.self).speed)) },
         .write("endpoints/:name/test") { try await $0.plane.testEndpoint(name: $0.name) },
+        .write("endpoints/:name/pause") { try await $0.plane.changeEndpoint(name: $0.name, .pause) },
+        .write("endpoints/:name/resume") { try await $0.plane.changeEndpoint(name: $0.name, .resume) },
+        .write("endpoints/:name/drain") { try await $0.plane.changeEndpoint(name: $0.name, .drain) },
+        .write("endpoints/:name/replay") {
+            try await $0.plane.changeEndpoint(name: $0.name, .replay($0.decode(EndpointReplay.self)))
+        },
         .read("deadletters") { try await $0.plane.deadLetters(DeadLettersRequest(query: $0.query)) },
         .read("deadletters/:name") { try await $0.plane.deadLetter(number: $0.number()) },
         .write("deadletters/replay") { try await $0.plane.replayDeadLetters($0.deadLetterSelection()) },

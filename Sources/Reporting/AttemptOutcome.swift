@@ -34,6 +34,9 @@ struct ResponseDetails: Sendable, Equatable {
     var body: [UInt8] = []
     /// A header `X-Prometheus-Remote-Write-…-Written` was there: the receiver knows remote write 2.0.
     var saysWritten = false
+    /// `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate` (requests a minute; `nil` without a limit).
+    var allowedOrigin: String?
+    var allowedRate: Int?
 }
 
 /// Why there was no response. The raw value is what users see.
@@ -45,4 +48,5 @@ enum AttemptFailure: String, Sendable, Equatable {
     case transfer = "connection lost"
     case credentials = "credentials not readable"
     case file = "file not written"
+    case handshake = "handshake failed"
 }

@@ -63,6 +63,20 @@ enum RetryPolicy {
         RetryRule(.remoteWrite, 429, .retry, "too many requests, for now"),
         RetryRule(.remoteWrite, 400...499, .bisect, "a series or sample is refused"),
 
+        // OTLP 1.x: "the client MUST NOT retry" anything but these, not even 500.
+        RetryRule(.otlp, 400, .bisect, "data that cannot be taken"),
+        RetryRule(.otlp, 413, .bisect, "too large: halves may pass"),
+        RetryRule(.otlp, 415, .renegotiate, "compression unknown"),
+        RetryRule(.otlp, 502...504, .retry, "the receiver is away or busy"),
+        RetryRule(.otlp, 500...599, .dead, "not to be tried again"),
+
+        // InfluxDB v2 API: 400 refuses all lines because of one, 422 has stored the others.
+        RetryRule(.influx, 400, .bisect, "a line is refused"),
+        RetryRule(.influx, 413, .bisect, "too large: halves may pass"),
+        RetryRule(.influx, 415, .renegotiate, "compression unknown"),
+        RetryRule(.influx, 422, .partial, "some lines are refused, the others are stored"),
+
+        RetryRule(.webhook, 415, .renegotiate, "compression unknown"),
         RetryRule(.webhook, 408, .retry, "the receiver did not wait long enough"),
         RetryRule(.webhook, 410, .disable, "the receiver wants nothing any more"),
         RetryRule(.webhook, 413, .bisect, "too large: halves may pass"),

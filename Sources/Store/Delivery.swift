@@ -44,15 +44,20 @@ public struct DeliverySelection: Sendable, Hashable {
     /// Milliseconds.
     public var resolutions: Set<Int64>
     public var fields: Set<FieldIndex>
+    /// Sketches come along where they are kept as history; they are large.
+    public var sketches: Bool
+    /// Only windows that start then, Unix milliseconds; `nil` is always.
+    public var startsMs: Range<Int64>?
 
     public init(
         streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],
-        fields: Set<FieldIndex> = []
+        fields: Set<FieldIndex> = [], sketches: Bool = false
     ) {
         self.streams = streams
         self.levels = levels
         self.resolutions = resolutions
         self.fields = fields
+        self.sketches = sketches
     }
 }
 

@@ -58,11 +58,17 @@ extension HistoryStore {
             let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
             condition += " AND +resolution_ms IN (\(resolutions))"
         }
+        if let range = selection.startsMs {
+            condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
+        }
         let heads = try reader.heads(
             condition + " ORDER BY sequence LIMIT ?", [position.sequence, limit])
         var found: [StoredWindow] = []
         for head in heads {
-            found.append(try reader.window(head, levels: selection.levels, fields: selection.fields))
+            found.append(
+                try reader.window(
+                    head, levels: selection.levels, fields: selection.fields,
+                    sketches: selection.sketches ? .history : .none))
         }
         let last = heads.last?.sequence ?? 0
         let scannedThrough = heads.count == limit ? last : max(newest, position.sequence)
@@ -75,6 +81,23 @@ extension HistoryStore {
                 return nil
             }
             return row["id"]
+        }
+    }
+}
+
+extension HistoryStore {
+    /// Lets an endpoint rest, also after a restart, or go on.
+    public func setPaused(endpoint: String, _ isPaused: Bool) async throws {
+        try await write(.cursor) { db in
+            try db.execute(
+                sql: "UPDATE endpoints SET paused = ? WHERE name = ?", arguments: [isPaused, endpoint])
+        }
+    }
+
+    /// Removes a cursor, so that an endpoint of that name begins anew.
+    public func removeCursor(endpoint: String) async throws {
+        try await write(.cursor) { db in
+            try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [endpoint])
         }
     }
 }

@@ -224,6 +224,7 @@ extension HistoryStore {
         return EndpointRecord(
             endpoint: row["name"], position: position, deliveredParts: row["delivered_parts"],
             deliveredSamples: row["delivered_samples"], dead: row["dead"], coarsened: row["coarsened"],
-            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1])
+            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1],
+            isPaused: row["paused"])
     }
 }

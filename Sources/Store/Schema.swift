@@ -34,6 +34,7 @@ enum Schema {
             ] {
                 try db.execute(sql: "ALTER TABLE dead_letters ADD COLUMN \(column)")
             }
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN paused INTEGER NOT NULL DEFAULT 0")
         }
         return migrator
     }

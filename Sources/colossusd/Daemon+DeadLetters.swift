@@ -1,5 +1,6 @@
 import ControlAPI
 import FoundationEssentials
+import Logging
 import Reporting
 import Store
 import Telemetry

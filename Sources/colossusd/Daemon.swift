@@ -118,6 +118,7 @@ actor Daemon {
     private func tickSlowly() async {
         guard state == .running else { return }
         measureRates()
+        await measureEndpoints()
         notifier.status(await statusLine())
         await keepEvents()
     }

@@ -41,6 +41,13 @@ import Testing
             }
             #expect(try await server.ask { try $0.endpoints() }.endpoints.count == 1)
             #expect(try await server.ask { try $0.testEndpoint(name: "file") }.ok)
+            let replay = EndpointReplay(from: UTCTime(ms: 0), to: UTCTime(ms: 60_000))
+            for action in [EndpointAction.pause, .resume, .drain, .replay(replay)] {
+                let reply = try await server.ask { c throws(ControlError) in
+                    try c.changeEndpoint(name: "file", action)
+                }
+                #expect(reply.done && reply.endpoint.name == "file")
+            }
             try await askForDeadLetters(server)
             let check = try await server.ask { c throws(ControlError) in
                 try c.checkConfiguration(ConfigCheckRequest())
@@ -58,7 +65,9 @@ import Testing
                     "start b 5000 bytes",
                     "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
                     "endpoints",
-                    "test file", "deadletters ?endpoint=a%20b&after=3&limit=100", "deadletter 17",
+                    "test file", "pause file", "resume file", "drain file",
+                    "replay file 1970-01-01T00:00:00Z 1970-01-01T00:01:00Z",
+                    "deadletters ?endpoint=a%20b&after=3&limit=100", "deadletter 17",
                     "replay [17, 18] ", "drop [] file", "check ", "reload",
                 ])
         }

@@ -91,6 +91,16 @@ final class FakeControlPlane: ControlPlane {
         return EndpointTestReply(name: name, ok: true, status: 204, milliseconds: 1, message: "delivered")
     }
 
+    func changeEndpoint(name: String, _ action: EndpointAction) async throws -> EndpointChangeReply {
+        switch action {
+        case .replay(let replay): try note("replay \(name) \(replay.from) \(replay.to)")
+        default: try note("\(action) \(name)")
+        }
+        return EndpointChangeReply(
+            EndpointStatus(name: name, kind: "file", target: "/tmp/x", state: .paused), done: true,
+            message: "done")
+    }
+
     func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply {
         try note("deadletters \(request.query.text)")
         return DeadLettersReply([Self.letter])

@@ -52,8 +52,11 @@ import Testing
         case .retry:
             #expect(server.requests.count == 2 && dead.isEmpty)
             #expect(server.requests[0].body == server.requests[1].body)
-        case .dead, .renegotiate:
-            #expect(server.requests.count == 1 && dead.count == 1)
+        case .dead: #expect(server.requests.count == 1 && dead.count == 1)
+        case .renegotiate:
+            // Without compression once more, where there was any.
+            let isPacked = server.requests.first?.headers["content-encoding"] == "gzip"
+            #expect(server.requests.count == (isPacked ? 2 : 1) && dead.count == 1)
         case .partial: #expect(server.requests.count == 1 && dead.map(\.isReplayable) == [false])
         case .bisect:
             // A tree of halves, down to single rows.
@@ -86,7 +89,7 @@ import Testing
         store.commit([Windows.window(0, racks: 1)], Windows.topology(racks: 1))
         let reporter = reporter(store)
         var endpoint = EndpointConfiguration.test(.webhook, url: server.url("/hook"))
-        endpoint.bearerTokenFile = token
+        endpoint.secrets.tokenFile = token
         try await reporter.apply([endpoint])
         try await eventually("it is dead") { store.snapshot.dead.count == 1 }
         let letter = try #require(store.snapshot.dead.first)

@@ -82,6 +82,29 @@ import Testing
         await store.close()
     }
 
+    @Test("a selection may want the windows of a time only, and a cursor can be removed and paused")
+    func someTime() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in Int64(0)..<5 { await store.commit(maker.close(at: start + step * 10_000)) }
+        var selection = DeliverySelection(resolutions: [10_000])
+        selection.startsMs = (start + 10_000)..<(start + 30_000)
+        let some = try #require(await store.windows(after: 0, selection))
+        #expect(some.windows.map(\.summary.startMs) == [start + 10_000, start + 20_000])
+        _ = await store.openCursor("a", fromBeginning: true)
+        #expect(await store.advance("a", to: 3))
+        try await store.setPaused(endpoint: "a", true)
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.endpointRecords().map(\.isPaused) == [true])
+        try await store.setPaused(endpoint: "a", false)
+        #expect(try await store.endpointRecords().map(\.isPaused) == [false])
+        try await store.removeCursor(endpoint: "a")
+        #expect(await store.openCursor("a", fromBeginning: true) == .start)
+        await store.close()
+    }
+
     @Test("a cursor moves together with its dead letters, or not at all")
     func deadLetters() async throws {
         let sandbox = try Sandbox()

@@ -64,6 +64,18 @@ public struct ControlClient: Sendable {
         try post("/v1/endpoints/" + QueryString.encode(name) + "/test")
     }
 
+    public func changeEndpoint(
+        name: String, _ action: EndpointAction
+    ) throws(ControlError) -> EndpointChangeReply {
+        let path = "/v1/endpoints/" + QueryString.encode(name)
+        switch action {
+        case .pause: return try post(path + "/pause")
+        case .resume: return try post(path + "/resume")
+        case .drain: return try post(path + "/drain")
+        case .replay(let replay): return try post(path + "/replay", replay)
+        }
+    }
+
     public func deadLetters(_ request: DeadLettersRequest) throws(ControlError) -> DeadLettersReply {
         try get("/v1/deadletters" + request.query.text)
     }

@@ -1,14 +1,18 @@
 import Telemetry
+import WireFormats
 
-/// One POST.
+/// One request.
 struct HTTPRequest: Sendable {
+    enum Method: String, Sendable { case post = "POST", options = "OPTIONS" }
+
+    var method = Method.post
     var url: String
     var headers: [HTTPHeader]
     var body: [UInt8]
     var connectTimeoutMs: Int64
     var timeoutMs: Int64
-    /// Certificates to trust instead of the system's.
-    var caFile: String?
+    /// Paths as libcurl opens them.
+    var tls = EndpointTLS()
 }
 
 /// What a request brought, or why it brought nothing.
@@ -31,6 +35,7 @@ struct ResponseHead: Sendable {
     private(set) var isComplete = false
     private(set) var bodyBytes = 0
     private var details = ResponseDetails()
+    private var isProtobuf = false
 
     /// Takes one line of the head, as libcurl gives them.
     mutating func headerLine(_ line: some Collection<UInt8>) {
@@ -40,6 +45,7 @@ struct ResponseHead: Sendable {
             status = words.count > 1 ? Int(words[1].prefix { $0.isNumber }) ?? 0 : 0
             retryAfter = nil
             details = ResponseDetails()
+            isProtobuf = false
             isComplete = false
         } else if text == "\r\n" || text == "\n" {
             isComplete = status >= 200
@@ -49,7 +55,12 @@ struct ResponseHead: Sendable {
     }
 
     private mutating func header(_ name: String, _ value: Substring) {
+        if name == "content-type" { isProtobuf = value.contains("application/x-protobuf") }
         if name == "retry-after" { retryAfter = Self.trimmed(value) }
+        if name == "webhook-allowed-origin" { details.allowedOrigin = Self.trimmed(value) }
+        if name == "webhook-allowed-rate" {
+            details.allowedRate = Int(Self.trimmed(value)).flatMap { $0 > 0 ? $0 : nil }
+        }
         if name.hasPrefix("x-prometheus-remote-write-"), name.hasSuffix("-written") {
             details.saysWritten = true
         }
@@ -72,6 +83,14 @@ struct ResponseHead: Sendable {
                 ? "" : Self.line(Array(details.body.prefix(Self.reasonBytesMax))),
             details: details
         )
+    }
+
+    /// What the body says, in a line. Protocol buffers are taken for a `google.rpc.Status`.
+    private var reason: String {
+        if isProtobuf, let message = OTLPReply.statusMessage(details.body) {
+            return Self.line(Array(message.utf8.prefix(Self.reasonBytesMax)))
+        }
+        return Self.line(Array(details.body.prefix(Self.reasonBytesMax)))
     }
 
     /// One line without control characters: it goes to logs and terminals.

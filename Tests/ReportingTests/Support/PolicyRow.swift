@@ -27,10 +27,31 @@ struct PolicyRow: Sendable, CustomStringConvertible {
         PolicyRow(.webhook, .retry, [100...199, 300...399, 408...408, 429...429, 500...599]),
         PolicyRow(.webhook, .disable, [410...410]),
         PolicyRow(.webhook, .bisect, [413...413]),
-        PolicyRow(.webhook, .dead, [400...407, 409...409, 411...412, 414...428, 430...499]),
+        PolicyRow(.webhook, .renegotiate, [415...415]),
+        PolicyRow(.webhook, .dead, [400...407, 409...409, 411...412, 414...414, 416...428, 430...499]),
+        // OTLP: 429, 502, 503 and 504, and nothing else; not even 500.
+        PolicyRow(.otlp, .delivered, [200...299]),
+        PolicyRow(.otlp, .retry, [100...199, 300...399, 429...429, 502...504]),
+        PolicyRow(.otlp, .bisect, [400...400, 413...413]),
+        PolicyRow(.otlp, .renegotiate, [415...415]),
+        PolicyRow(.otlp, .dead, [401...412, 414...414, 416...428, 430...499, 500...501, 505...599]),
+        // InfluxDB: 422 has stored what was good.
+        PolicyRow(.influx, .delivered, [200...299]),
+        PolicyRow(.influx, .retry, [100...199, 300...399, 429...429, 500...599]),
+        PolicyRow(.influx, .bisect, [400...400, 413...413]),
+        PolicyRow(.influx, .renegotiate, [415...415]),
+        PolicyRow(.influx, .partial, [422...422]),
+        PolicyRow(.influx, .dead, [401...412, 414...414, 416...421, 423...428, 430...499]),
     ]
 }
 
 extension EndpointKind {
     static var requesting: [EndpointKind] { Array(Set(PolicyRow.all.map(\.kind))) }
+}
+
+extension WindowGrid {
+    /// In the form that is tried first.
+    func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8] {
+        body(rows, id: id, part: part, form: form)
+    }
 }
