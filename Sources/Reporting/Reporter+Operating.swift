@@ -1,6 +1,5 @@
 import Dispatch
 import Logging
-public import Store
 import Telemetry
 
 // What an operator does to endpoints.
