@@ -8,6 +8,7 @@ import Settings
 enum Main {
     static func main() {
         do {
+            try VerbCheck.check(Array(CommandLine.arguments.dropFirst()), root: Colossusctl.self)
             var command = try Colossusctl.parseAsRoot()
             try command.run()
         } catch {
@@ -61,6 +62,7 @@ struct Colossusctl: ParsableCommand {
               colossusctl plan colossus.yaml --set failures.per_gpu_day=8e-4
               colossusctl --generate-completion-script bash > colossusctl.bash
             """,
+        version: ProgramVersion.text,
         subcommands: [
             StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
             SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,

@@ -19,7 +19,7 @@ struct WaitCommand: ParsableCommand {
 
         @OptionGroup var global: GlobalOptions
 
-        @Option(help: "How long at most.")
+        @Option(help: "How long at most: 10s, 5m, 1h30m.")
         var timeout = DurationArgument(seconds: 30)
 
         func run() throws {

@@ -23,7 +23,9 @@ extension Daemon {
         } catch {
             logger.error(
                 "the reload failed; the old configuration stays in force",
-                metadata: JournalMessage.reloadFailed.metadata(["error": "\(error)"]))
+                metadata: JournalMessage.reloadFailed.metadata([
+                    "error": "\("\(error)".split(separator: "\n").joined(separator: "; "))"
+                ]))
             throw ControlError(
                 .badConfiguration, "\(error)", hint: "The old configuration stays in force.")
         }

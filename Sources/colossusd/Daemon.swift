@@ -53,7 +53,7 @@ actor Daemon {
             try places.prepare()
             try await start()
         } catch {
-            let reason = (error as? ControlError)?.text ?? "\(error)"
+            let reason = ControlError.line(error)
             logger.critical("colossusd cannot start: \(reason)")
             notifier.failed(errno: EINVAL, status: "cannot start: \(reason)")
             await stop()

@@ -308,7 +308,7 @@ actor SimulationRuns {
         return ms
     }
 
-    private static func text(_ error: any Error) -> String { (error as? ControlError)?.text ?? "\(error)" }
+    private static func text(_ error: any Error) -> String { ControlError.line(error) }
 }
 
 extension Pace {
