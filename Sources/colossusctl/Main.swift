@@ -11,6 +11,9 @@ enum Main {
             try VerbCheck.check(Array(CommandLine.arguments.dropFirst()), root: Colossusctl.self)
             var command = try Colossusctl.parseAsRoot()
             try command.run()
+        } catch let code as ExitCode {
+            // `check` has statuses of its own, and has said everything.
+            exit(code.rawValue)
         } catch {
             exit(Self.report(error).rawValue)
         }
@@ -66,7 +69,8 @@ struct Colossusctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
             SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
-            WaitCommand.self, ScenarioCommand.self, PlanCommand.self, ModelCommand.self,
+            WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
+            PlanCommand.self, ModelCommand.self,
         ])
 
     @OptionGroup var global: GlobalOptions

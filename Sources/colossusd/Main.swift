@@ -67,10 +67,11 @@ struct Colossusd: ParsableCommand {
         }
         let threshold = LogThreshold(Logger.Level(settings.log.level))
         ServiceLogging.bootstrap(threshold: threshold)
-        let places = DaemonPlaces(
+        var places = DaemonPlaces(
             config: config,
             stateDirectory: stateDir ?? ServiceDirectory.first("STATE_DIRECTORY") ?? "/var/lib/colossusd",
             runtimeDirectory: runtimeDir ?? ServiceDirectory.first("RUNTIME_DIRECTORY") ?? "/run/colossusd")
+        places.passed = PassedListeners(PassedSocket.take())
         // The history is nobody else's business, whoever started the process.
         umask(0o027)
         let daemon = Daemon(settings: settings, places: places, threshold: threshold)
