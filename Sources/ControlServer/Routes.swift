@@ -101,6 +101,9 @@ struct Route: Sendable {
         .write("deadletters/drop") { try await $0.plane.dropDeadLetters($0.deadLetterSelection()) },
         .write("config/check") { try await $0.plane.checkConfiguration($0.decode(ConfigCheckRequest.self)) },
         .write("reload") { try await $0.plane.reload() },
+        .read("config") { try await $0.plane.configuration() },
+        .read("log-level") { try await $0.plane.logLevel() },
+        .write("log-level") { try await $0.plane.setLogLevel($0.decode(LogLevelChange.self)) },
     ]
 
     private static func change(_ call: Call, _ action: SimulationAction) async throws -> any Reply {

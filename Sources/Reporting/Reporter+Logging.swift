@@ -16,7 +16,9 @@ extension Reporter {
         case .refused(let samples, let reason):
             logger.error(
                 "endpoint refused samples for good; they are kept as dead letters",
-                metadata: said(["samples": "\(samples)", "reason": "\(reason)"]))
+                metadata: said([
+                    "event": "endpoint_refused", "samples": "\(samples)", "reason": "\(reason)",
+                ]))
         case .disabled(let reason):
             logger.error(
                 "endpoint wants nothing any more and is disabled", metadata: said(["reason": "\(reason)"]))

@@ -67,6 +67,7 @@ struct Oracle {
         _ samples: [TestSample], windowMs: Int64, topology: TopologySnapshot, jobs: [Membership] = [],
         gpusPerNode: Int = 64
     ) {
+        let jobsOfNode = Dictionary(grouping: jobs, by: \.node)
         for sample in Self.contributions(samples) {
             let start = sample.timeMs / windowMs * windowMs
             let rack = Int(topology.nodeRack[sample.node])
@@ -75,8 +76,8 @@ struct Oracle {
                 (.node, sample.node, ""), (.rack, rack, ""), (.array, array, ""),
                 (.hall, Int(topology.arrayHall[array]), ""), (.site, 0, ""),
             ]
-            let job = jobs.first {
-                $0.node == sample.node && $0.fromMs <= sample.timeMs && sample.timeMs < $0.toMs
+            let job = jobsOfNode[sample.node]?.first {
+                $0.fromMs <= sample.timeMs && sample.timeMs < $0.toMs
             }
             if let job { places.append((.job, -1, job.job)) }
             for (level, entity, job) in places {
