@@ -15,6 +15,7 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -70,7 +71,7 @@ var targets: [Target] = [
     library("Settings", ["Telemetry", "Simulation", yams]),
     library("Planning", ["Telemetry", "Simulation", "Settings"]),
     library("ControlAPI"),
-    library("ControlServer", ["ControlAPI", hummingbird, logging] + nio),
+    library("ControlServer", ["ControlAPI", hummingbird, hummingbirdCore, logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
     .systemLibrary(name: "CIngestLog"),

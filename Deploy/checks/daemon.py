@@ -97,7 +97,8 @@ class Daemon:
         return done.stdout
 
     def json(self, *words):
-        return json.loads(self.ctl("--output", "json", *words))
+        # 3: done, with warnings
+        return json.loads(self.ctl("--output", "json", *words, ok=(0, 3)))
 
     def kill(self):
         """As a power failure of the process: nothing is said, nothing is saved."""

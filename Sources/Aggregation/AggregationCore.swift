@@ -193,8 +193,10 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
 
     public func endReplay(_ stream: StreamIndex) { control(stream)?.endReplay() }
 
-    public func observed(sender: SenderID, stream: StreamIndex, newestMs: Int64, arrivalMs: Int64) {
-        control(stream)?.observed(sender, newestMs: newestMs, arrivalMs: arrivalMs)
+    public func observed(
+        sender: SenderID, stream: StreamIndex, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
+    ) {
+        control(stream)?.observed(sender, oldestMs: oldestMs, newestMs: newestMs, arrivalMs: arrivalMs)
     }
 
     public func offer(_ tick: any FleetTick, stream: StreamIndex, done: @escaping @Sendable () -> Void) {

@@ -88,9 +88,10 @@ final class StreamControl: Sendable {
         }
     }
 
-    func observed(_ sender: SenderID, newestMs: Int64, arrivalMs: Int64) {
+    func observed(_ sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64) {
         state.withLock { state in
-            state.watermark.observed(sender, newestMs: newestMs, arrivalMs: arrivalMs)
+            state.watermark.observed(
+                sender, oldestMs: oldestMs, newestMs: newestMs, arrivalMs: arrivalMs)
             if !isMeasured { advance(&state, toMs: min(max(newestMs, 0), .max / 4)) }
         }
     }
@@ -114,7 +115,9 @@ final class StreamControl: Sendable {
                 shards[batch.shard].submit(batch)
             }
             if let newestMs = request.newestMs {
-                state.watermark.observed(request.sender, newestMs: newestMs, arrivalMs: request.arrivalMs)
+                state.watermark.observed(
+                    request.sender, oldestMs: request.oldestMs, newestMs: newestMs,
+                    arrivalMs: request.arrivalMs)
             }
             if !request.isCounted { state.accounted.add(request.rejected) }
             return .accepted

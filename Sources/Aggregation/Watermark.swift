@@ -65,15 +65,20 @@ struct Watermark: Sendable {
         currentMs = closedThroughMs
     }
 
-    mutating func observed(_ id: SenderID, newestMs untrustedMs: Int64, arrivalMs: Int64) {
+    /// - Parameter oldestMs: the oldest event time of the request; a backlog begins far before its newest one.
+    mutating func observed(
+        _ id: SenderID, oldestMs untrustedOldestMs: Int64? = nil, newestMs untrustedMs: Int64,
+        arrivalMs: Int64
+    ) {
         // Event times come from outside: keep them where sums cannot overflow.
         let newestMs = min(max(untrustedMs, 0), .max / 4)
+        let oldestMs = min(max(untrustedOldestMs ?? newestMs, 0), newestMs)
         guard var sender = senders[id] else {
             guard senders.count < sendersMax else { return }
             let beganMs = firstArrivalMs ?? arrivalMs
             firstArrivalMs = beganMs
             var sender = Sender(
-                firstMs: newestMs, newestMs: newestMs, isMissedBefore: arrivalMs - beganMs < senderSilentMs,
+                firstMs: oldestMs, newestMs: newestMs, isMissedBefore: arrivalMs - beganMs < senderSilentMs,
                 lastArrivalMs: arrivalMs)
             sender.note(skewMs: arrivalMs - newestMs)
             sender.behindSinceMs = isBehind(sender, leaderMs: leader(arrivalMs)) ? arrivalMs : nil
@@ -81,7 +86,7 @@ struct Watermark: Sendable {
             return
         }
         if arrivalMs - sender.lastArrivalMs >= senderSilentMs { sender.behindSinceMs = nil }
-        sender.firstMs = min(sender.firstMs, newestMs)
+        sender.firstMs = min(sender.firstMs, oldestMs)
         sender.newestMs = max(sender.newestMs, newestMs)
         sender.lastArrivalMs = max(sender.lastArrivalMs, arrivalMs)
         sender.note(skewMs: arrivalMs - newestMs)

@@ -73,6 +73,11 @@ public struct ControlError: Error, Reply, Hashable {
 
     /// Message and hint, as they go to stderr.
     public var text: String { hint.map { message + "\n" + $0 } ?? message }
+
+    /// Any error in one line, for logs: message and hint where it has them.
+    public static func line(_ error: any Error) -> String {
+        ((error as? ControlError)?.text ?? "\(error)").split(separator: "\n").joined(separator: " ")
+    }
 }
 
 extension ControlError.Code: Codable {

@@ -73,6 +73,14 @@ public struct TimelineRequest: Sendable, Hashable {
         from = try query.time("from")
         to = try query.time("to")
         limit = try query.limit(default: limit)
+        try Self.check(from, to)
+    }
+
+    /// An empty answer to a range that ends before it begins would hide the mistake.
+    static func check(_ from: UTCTime?, _ to: UTCTime?) throws(ControlError) {
+        guard let from, let to, to < from else { return }
+        throw ControlError(
+            .badRequest, "The range ends (\(to)) before it begins (\(from)).", hint: "Exchange from and to.")
     }
 
     public var query: QueryString {
@@ -109,6 +117,7 @@ public struct EventsRequest: Sendable, Hashable {
         job = query["job"]
         from = try query.time("from")
         to = try query.time("to")
+        try TimelineRequest.check(from, to)
         after = try query.integer("after").map(Int64.init)
         limit = try query.limit(default: limit)
     }

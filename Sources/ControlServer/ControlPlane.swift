@@ -21,7 +21,13 @@ public protocol ControlPlane: Sendable {
     /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.
     func testEndpoint(name: String) async throws -> EndpointTestReply
 
+    /// What is in force.
+    func configuration() async throws -> ConfigReply
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply
     /// Returns once the new configuration is in force. Throws `badConfiguration` and keeps the old one otherwise.
     func reload() async throws -> ReloadReply
+
+    func logLevel() async throws -> LogLevelReply
+    /// Throws `badRequest` for a level or a subsystem that there is not.
+    func setLogLevel(_ change: LogLevelChange) async throws -> LogLevelReply
 }

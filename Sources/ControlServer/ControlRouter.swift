@@ -73,10 +73,16 @@ enum ControlRouter {
         return try .json(await route.answer(call))
     }
 
+    /// `overflowuid` of the kernel.
+    private static let nobody: UInt32 = 65_534
+
     private static func refusal(_ peer: Peer?) -> ControlError {
         ControlError(
             .notPermitted,
-            peer.map { "User \($0.uid) may read, but not change anything." } ?? "The caller is unknown.",
+            // In a user namespace of the service (PrivateUsers=), other users have no number of their own.
+            peer.map {
+                ($0.uid == Self.nobody ? "You" : "User \($0.uid)") + " may read, but not change anything."
+            } ?? "The caller is unknown.",
             hint: "Use sudo.")
     }
 

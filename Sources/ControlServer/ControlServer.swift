@@ -19,6 +19,9 @@ public actor ControlServer {
         /// More names by which the web listener may be addressed, beside its own and the loopback's.
         public var webHosts: [String] = []
         public var connectionsMax = 128
+        /// Listening sockets that systemd has opened and keeps; they are used instead of binding.
+        public var passedSocket: Int32?
+        public var passedWeb: Int32?
 
         public init(socketPath: String, web: (host: String, port: Int)? = nil) {
             self.socketPath = socketPath
@@ -68,10 +71,17 @@ public actor ControlServer {
     }
 
     private func startControl() async throws {
-        let file = SocketFile(path: configuration.socketPath, mode: configuration.socketMode)
-        try file.check()
         let router = ControlRouter.control(
             plane: plane, policy: AccessPolicy(writers: configuration.writers), logger: logger)
+        if let passed = configuration.passedSocket {
+            listeners.append(
+                try await Listener(
+                    router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger))
+            logger.info("the control socket is that of systemd")
+            return
+        }
+        let file = SocketFile(path: configuration.socketPath, mode: configuration.socketMode)
+        try file.check()
         do {
             listeners.append(
                 try await Listener(
@@ -91,9 +101,15 @@ public actor ControlServer {
         let router = ControlRouter.web(
             plane: plane, hosts: Set(hosts.map(WebGuard.host)), metricsText: metricsText, logger: logger)
         do {
-            let listener = try await Listener(
-                router, at: .hostname(web.host, port: web.port), connectionsMax: configuration.connectionsMax,
-                logger: logger)
+            let listener =
+                if let passed = configuration.passedWeb {
+                    try await Listener(
+                        router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger)
+                } else {
+                    try await Listener(
+                        router, at: .hostname(web.host, port: web.port),
+                        connectionsMax: configuration.connectionsMax, logger: logger)
+                }
             listeners.append(listener)
             let port = listener.channel.localAddress?.port ?? web.port
             logger.info("the web listener is open", metadata: ["address": .string("\(own):\(port)")])

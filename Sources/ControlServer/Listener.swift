@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 
@@ -20,6 +21,25 @@ final class Listener: Sendable {
     let channel: any Channel
     private let serving: Task<Void, any Error>
 
+    private static let limits = HTTP1Channel.Configuration(
+        idleTimeout: .seconds(60),
+        httpDecoderConfiguration: .init(
+            maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 64))
+
+    /// Listens on a socket that was opened by somebody else; it takes over the descriptor.
+    init(
+        _ router: Router<ConnectionContext>, passed descriptor: Int32, connectionsMax: Int, logger: Logger
+    ) async throws {
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .critical)
+        let log = quiet
+        let http = PassedListener.http(router, configuration: Self.limits, logger: log)
+        let server = try await PassedListener.bind(
+            descriptor, http, connectionsMax: connectionsMax, logger: log)
+        channel = server.channel
+        serving = Task { try await PassedListener.serve(server, http, logger: log) }
+    }
+
     /// Returns once the address is bound.
     init(
         _ router: Router<ConnectionContext>, at address: BindAddress, connectionsMax: Int, logger: Logger
@@ -30,11 +50,7 @@ final class Listener: Sendable {
         let (bound, continuation) = AsyncThrowingStream<any Channel, any Error>.makeStream()
         let application = Application(
             router: router,
-            server: .http1(
-                configuration: .init(
-                    idleTimeout: .seconds(60),
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 64))),
+            server: .http1(configuration: Self.limits),
             configuration: ApplicationConfiguration(
                 address: address, serverName: nil,
                 availableConnectionsDelegate: .maximum(connectionsMax, logger: quiet)),

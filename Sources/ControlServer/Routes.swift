@@ -77,6 +77,9 @@ struct Route: Sendable {
         .write("endpoints/:name/test") { try await $0.plane.testEndpoint(name: $0.name) },
         .write("config/check") { try await $0.plane.checkConfiguration($0.decode(ConfigCheckRequest.self)) },
         .write("reload") { try await $0.plane.reload() },
+        .read("config") { try await $0.plane.configuration() },
+        .read("log-level") { try await $0.plane.logLevel() },
+        .write("log-level") { try await $0.plane.setLogLevel($0.decode(LogLevelChange.self)) },
     ]
 
     private static func change(_ call: Call, _ action: SimulationAction) async throws -> any Reply {

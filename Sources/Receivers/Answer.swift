@@ -1,5 +1,6 @@
 import FoundationEssentials
 import NIOHTTP1
+import Telemetry
 import WireFormats
 
 /// What a request is answered with.
@@ -27,6 +28,8 @@ struct LineReport: Encodable {
     var rejected: [String: Int] = [:]
     /// The first of what was wrong.
     var errors: [Entry] = []
+    /// What to do about the reasons of `rejected`, where something can be done.
+    var hints: [String: String]?
 
     struct Entry: Encodable {
         var line: Int
@@ -37,6 +40,12 @@ struct LineReport: Encodable {
 
     mutating func reject(_ reason: String, _ count: Int = 1) {
         if count > 0 { rejected[reason, default: 0] += count }
+    }
+
+    mutating func reject(_ reason: DropReason, _ count: Int) {
+        guard count > 0 else { return }
+        reject(reason.label, count)
+        if let advice = reason.advice { hints = (hints ?? [:]).merging([reason.label: advice]) { $1 } }
     }
 
     mutating func fail(_ error: LineError) {

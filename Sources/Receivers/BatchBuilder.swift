@@ -13,6 +13,7 @@ struct BatchBuilder: ~Copyable {
     private(set) var rejected = Ledger()
     /// Event time of the newest sample in the batches; `Int64.min` if there is none.
     private(set) var newestMs = Int64.min
+    private(set) var oldestMs = Int64.max
     private(set) var sampleCount = 0
 
     var sender: SenderID { prototype.sender }
@@ -48,7 +49,7 @@ struct BatchBuilder: ~Copyable {
     mutating func begin(sender: SenderID, arrivalMs: Int64, aheadMs: Int64) {
         batches = []
         if rejected.received != 0 { rejected = Ledger() }
-        newestMs = .min
+        (oldestMs, newestMs) = (.max, .min)
         sampleCount = 0
         prototype.sender = sender
         prototype.arrivalMs = arrivalMs
@@ -72,6 +73,7 @@ struct BatchBuilder: ~Copyable {
             to: SampleRecord(slot: slot, offsetMs: offsetMs, value: sample.value))
         opens[shard].count = count &+ 1
         if sample.timeMs > newestMs { newestMs = sample.timeMs }
+        if sample.timeMs < oldestMs { oldestMs = sample.timeMs }
         sampleCount &+= 1
     }
 

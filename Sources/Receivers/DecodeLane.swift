@@ -44,6 +44,10 @@ final class DecodeLane {
                 throw .refused(.badRequest, "corrupt_\(name)", "The \(name) \(thing) is corrupt at \(what).")
             }
         }
+        // An empty remote write message is a message; empty text is a mistake of whoever sends it.
+        if count == 0, plan.route != .write {
+            throw .refused(.badRequest, "empty", "The body is empty: \(plan.route.expectation).")
+        }
         switch plan.route {
         case .write: return try remoteWrite(count, plan.isVersion2, sender, arrivalMs, &place)
         case .import: return try exposition(count, sender, arrivalMs, &place)
@@ -118,10 +122,13 @@ final class DecodeLane {
         var report = LineReport()
         report.accepted = router.builder.sampleCount
         for reason in DropReason.allCases {
-            report.reject(reason.label, Int(router.builder.rejected[reason]))
+            report.reject(reason, Int(router.builder.rejected[reason]))
         }
         report.reject("bad_line", page.badLines)
         for error in page.errors { report.fail(error) }
+        if page.request.runs.isEmpty, page.errors.isEmpty {
+            report.fail(LineError(line: 1, what: "there is no sample in the text, only comments and blanks"))
+        }
         guard !page.request.runs.isEmpty else { throw report.answer(isGood: false) }
         return Delivery(router.builder, answer: report.answer(isGood: true))
     }

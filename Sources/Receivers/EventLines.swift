@@ -53,6 +53,9 @@ struct EventLineParser {
                 result.report.fail(LineError(line: number, what: Self.sentence(error)))
             }
         }
+        if number > 0, result.report.accepted == 0, result.report.errors.isEmpty {
+            result.report.fail(LineError(line: 1, what: "there is no event, only blanks"))
+        }
         return result
     }
 

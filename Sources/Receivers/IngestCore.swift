@@ -31,6 +31,8 @@ struct Delivery {
     /// Batches before this one are in the sink.
     var taken = 0
     var rejected: Ledger
+    /// Event times of the samples.
+    var oldestMs: Int64?
     var newestMs: Int64?
     var sampleCount: Int
     var sender: SenderID
@@ -43,6 +45,7 @@ struct Delivery {
     init(_ builder: borrowing BatchBuilder, answer: Answer) {
         batches = builder.batches
         rejected = builder.rejected
+        oldestMs = builder.oldestMs == .max ? nil : builder.oldestMs
         newestMs = builder.newestMs == .min ? nil : builder.newestMs
         sampleCount = builder.sampleCount
         sender = builder.sender
@@ -76,7 +79,8 @@ extension IngestCore {
         }
         if let newestMs = delivery.newestMs {
             sink.observed(
-                sender: delivery.sender, stream: stream, newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+                sender: delivery.sender, stream: stream, oldestMs: delivery.oldestMs ?? newestMs,
+                newestMs: newestMs, arrivalMs: delivery.arrivalMs)
         }
         if delivery.rejected.received > 0 { account(delivery.rejected, stream) }
         if !delivery.events.isEmpty { events.emit(delivery.events) }

@@ -87,7 +87,7 @@ final class LoggedPath: Sendable {
         }
         let request = LoggedRequest(
             stream: stream, sender: delivery.sender, batches: delivery.batches, rejected: delivery.rejected,
-            newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
+            oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
         let admission = logging.sink.take(request) {
             logging.journal.append(head, body: body.readableBytesSpan, written: written)
         }

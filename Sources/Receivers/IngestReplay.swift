@@ -153,7 +153,8 @@ final class IngestReplay {
             if !delivery.events.isEmpty { core.events.emit(delivery.events) }
             return LoggedRequest(
                 stream: core.stream, sender: sender, batches: delivery.batches, rejected: delivery.rejected,
-                newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs, isCounted: record.end <= cut)
+                oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs,
+                isCounted: record.end <= cut)
         } catch {
             note(damaged: 1)
             return nil

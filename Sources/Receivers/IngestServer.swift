@@ -131,7 +131,7 @@ public final class IngestServer: Sendable {
         guard moved > 0 else { return }
         core.logger.notice(
             "nodes stand elsewhere in the new inventory; they move when the service is restarted",
-            metadata: ["nodes": "\(moved)"])
+            metadata: ["event": "inventory_moved", "nodes": "\(moved)"])
     }
 
     /// Series that have a place in the aggregation.

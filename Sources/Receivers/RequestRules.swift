@@ -5,6 +5,15 @@ enum IngestRoute: String, CaseIterable {
     case write = "/api/v1/write"
     case `import` = "/api/v1/import"
     case events = "/api/v1/events"
+
+    /// What a body should hold.
+    var expectation: String {
+        switch self {
+        case .write: "send a Prometheus remote write message"
+        case .import: "send lines of exposition text, `DCGM_FI_DEV_GPU_TEMP{Hostname=\"n1\",gpu=\"0\"} 45`"
+        case .events: "send one JSON object a line, `{\"kind\": \"node_down\", \"entity\": \"n1\"}`"
+        }
+    }
 }
 
 /// What is to be done with a body.

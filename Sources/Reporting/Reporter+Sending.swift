@@ -149,7 +149,9 @@ extension Reporter {
         case .refused(let samples, let reason):
             logger.error(
                 "endpoint refused samples for good; they are kept as dead letters",
-                metadata: endpoint.merging(["samples": "\(samples)", "reason": "\(reason)"]) { $1 })
+                metadata: endpoint.merging([
+                    "event": "endpoint_refused", "samples": "\(samples)", "reason": "\(reason)",
+                ]) { $1 })
         case .disabled(let reason):
             logger.error(
                 "endpoint wants nothing any more and is disabled",

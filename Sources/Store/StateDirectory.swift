@@ -75,7 +75,10 @@ struct StateDirectory: ~Copyable {
             let aside = try setAside(clock)
             logger.critical(
                 "the history was damaged and has been put aside; a new one begins, endpoints start anew",
-                metadata: ["file": "\(databasePath)", "kept_as": "\(aside)", "error": "\(error)"])
+                metadata: [
+                    "event": "store_damaged", "file": "\(databasePath)", "kept_as": "\(aside)",
+                    "error": "\(error)",
+                ])
             return try openChecked()
         }
     }

@@ -20,7 +20,7 @@ public struct JournalLogHandler: LogHandler {
     private let fallback: @Sendable (String) -> Void
 
     public var logLevel: Logger.Level {
-        get { override ?? threshold.level }
+        get { override ?? threshold.level(of: label) }
         set { override = newValue }
     }
 
@@ -47,7 +47,8 @@ public struct JournalLogHandler: LogHandler {
     }
 
     public func log(event: LogEvent) {
-        let fields = LogFields(event, own: metadata, provider: metadataProvider)
+        guard let heldBack = threshold.admit(event) else { return }
+        let fields = LogFields(event, own: metadata, provider: metadataProvider, heldBack: heldBack)
         let priority = Self.priority(event.level)
         let message = event.message.description + fields.suffix
         var entry = [

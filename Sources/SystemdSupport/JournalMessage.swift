@@ -17,6 +17,18 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case ingestLogFull = "ingest_log_full"
     case ingestLogBack = "ingest_log_back"
     case drained
+    case startFailed = "start_failed"
+    case draining
+    case watchdogBack = "watchdog_back"
+    case heldBack = "held_back"
+    case simulationStarted = "simulation_started"
+    case simulationEnded = "simulation_ended"
+    case simulationFailed = "simulation_failed"
+    case socketElsewhere = "socket_elsewhere"
+    case logLevel = "log_level"
+    case storeDamaged = "store_damaged"
+    case endpointRefused = "endpoint_refused"
+    case inventoryMoved = "inventory_moved"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -36,6 +48,18 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .ingestLogFull: "54d5aa6a81c84d9ea01594d12068655a"
         case .ingestLogBack: "dfcc4e207c3a46b88112ae6dc0edd952"
         case .drained: "d96abda1ce0e45b99a0aaae3a4f6d781"
+        case .startFailed: "ffaff8813c968f396b795803c0afa020"
+        case .draining: "09a7f05ce9d01dfcc324b8768c61f902"
+        case .watchdogBack: "09ec8d5cb78ab72ff2c241dc2a81a56b"
+        case .heldBack: "d86407b1761270373ad9a35b70333c7d"
+        case .simulationStarted: "d21e39550e5f13e54b83898338f3872c"
+        case .simulationEnded: "be96e36a22492bdd021866b6a059b42a"
+        case .simulationFailed: "2701fd0cf351ba9ce3ff27da05576d07"
+        case .socketElsewhere: "0bf4355581b3bf44be9c1074a74cd714"
+        case .logLevel: "e75c0a34ec34b9ac7346f742b4d7542c"
+        case .storeDamaged: "bef92769888980d24196bb1f44de5b3d"
+        case .endpointRefused: "b0746268cf7492ff1a6213d503dec5c0"
+        case .inventoryMoved: "1e7c3285c5b942836703dcf94bdcf186"
         }
     }
 

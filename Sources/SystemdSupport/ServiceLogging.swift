@@ -8,7 +8,7 @@ public enum ServiceLogging {
         if stderrIsJournal() {
             LoggingSystem.bootstrap { JournalLogHandler(label: $0, threshold: threshold) }
         } else {
-            LoggingSystem.bootstrap { _ in StderrLogHandler(threshold: threshold) }
+            LoggingSystem.bootstrap { StderrLogHandler(label: $0, threshold: threshold) }
         }
     }
 

@@ -5,25 +5,27 @@ public import Logging
 public struct StderrLogHandler: LogHandler {
     public var metadata: Logger.Metadata = [:]
     public var metadataProvider: Logger.MetadataProvider?
+    private let label: String
     private let threshold: LogThreshold
     private var override: Logger.Level?
     private let nowSeconds: @Sendable () -> Int
     private let write: @Sendable (String) -> Void
 
     public var logLevel: Logger.Level {
-        get { override ?? threshold.level }
+        get { override ?? threshold.level(of: label) }
         set { override = newValue }
     }
 
     /// - Parameter threshold: the level of the process, until a logger is given one of its own.
-    public init(threshold: LogThreshold) {
-        self.init(threshold: threshold, nowSeconds: { time(nil) }, write: Self.writeToStderr)
+    public init(label: String, threshold: LogThreshold) {
+        self.init(label: label, threshold: threshold, nowSeconds: { time(nil) }, write: Self.writeToStderr)
     }
 
     init(
-        threshold: LogThreshold, nowSeconds: @escaping @Sendable () -> Int,
+        label: String = "", threshold: LogThreshold, nowSeconds: @escaping @Sendable () -> Int,
         write: @escaping @Sendable (String) -> Void
     ) {
+        self.label = label
         self.threshold = threshold
         self.nowSeconds = nowSeconds
         self.write = write
@@ -35,7 +37,8 @@ public struct StderrLogHandler: LogHandler {
     }
 
     public func log(event: LogEvent) {
-        let fields = LogFields(event, own: metadata, provider: metadataProvider)
+        guard let heldBack = threshold.admit(event) else { return }
+        let fields = LogFields(event, own: metadata, provider: metadataProvider, heldBack: heldBack)
         let message = LogFields.oneLine(event.message.description)
         write("\(Self.timestamp(nowSeconds())) \(event.level.rawValue) \(message)\(fields.suffix)\n")
     }

@@ -85,7 +85,9 @@ public actor WatchdogFeeder {
             case .back(let labels, let afterMs):
                 logger.notice(
                     "a late queue has answered",
-                    metadata: ["queues": "\(labels.joined(separator: ","))", "after_ms": "\(afterMs)"])
+                    metadata: JournalMessage.watchdogBack.metadata([
+                        "queues": "\(labels.joined(separator: ","))", "after_ms": "\(afterMs)",
+                    ]))
             }
         }
     }

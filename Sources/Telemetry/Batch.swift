@@ -101,8 +101,10 @@ public protocol BatchSink: Sendable {
     /// Takes the batches of one request all together, or none of them.
     func offer(_ batches: [SampleBatch]) -> Admission
 
-    /// The sender has shown this event time; it drives the watermark. Called after the offer was accepted.
-    func observed(sender: SenderID, stream: StreamIndex, newestMs: Int64, arrivalMs: Int64)
+    /// The sender has shown event times from the oldest to the newest of a request: the newest drives the watermark, the
+    /// oldest says since when the sender tells (coverage). Called after the offer was accepted.
+    func observed(
+        sender: SenderID, stream: StreamIndex, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64)
 }
 
 /// What one rack looks like at one tick of a simulated fleet.

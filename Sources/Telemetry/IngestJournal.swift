@@ -118,19 +118,22 @@ public struct LoggedRequest: Sendable {
     public var batches: [SampleBatch]
     /// Of the samples that became no batch.
     public var rejected: Ledger
+    /// Event times of the samples; `nil` where there are none.
+    public var oldestMs: Int64?
     public var newestMs: Int64?
     public var arrivalMs: Int64
     /// It is read from the log again, and its drops are in the ledger: only what is still open counts.
     public var isCounted: Bool
 
     public init(
-        stream: StreamIndex, sender: SenderID, batches: [SampleBatch], rejected: Ledger, newestMs: Int64?,
-        arrivalMs: Int64, isCounted: Bool = false
+        stream: StreamIndex, sender: SenderID, batches: [SampleBatch], rejected: Ledger,
+        oldestMs: Int64? = nil, newestMs: Int64?, arrivalMs: Int64, isCounted: Bool = false
     ) {
         self.stream = stream
         self.sender = sender
         self.batches = batches
         self.rejected = rejected
+        self.oldestMs = oldestMs
         self.newestMs = newestMs
         self.arrivalMs = arrivalMs
         self.isCounted = isCounted

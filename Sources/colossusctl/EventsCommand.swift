@@ -31,10 +31,10 @@ struct EventsCommand: ParsableCommand {
     @Option(help: "From this moment: a time, a date (its end), or --from=-1h for an hour ago.")
     var from: TimeArgument?
 
-    @Option(help: "To this moment.")
+    @Option(help: "To this moment, written as --from.")
     var to: TimeArgument?
 
-    @Option(help: "Most events; the newest ones.")
+    @Option(help: "Most events, 1 to 100000; the newest ones.")
     var limit = 100
 
     @Flag(name: [.long, .customShort("f")], help: "Go on with what happens from now on.")

@@ -8,8 +8,12 @@ import Settings
 enum Main {
     static func main() {
         do {
+            try VerbCheck.check(Array(CommandLine.arguments.dropFirst()), root: Colossusctl.self)
             var command = try Colossusctl.parseAsRoot()
             try command.run()
+        } catch let code as ExitCode {
+            // `check` has statuses of its own, and has said everything.
+            exit(code.rawValue)
         } catch {
             exit(Self.report(error).rawValue)
         }
@@ -61,10 +65,12 @@ struct Colossusctl: ParsableCommand {
               colossusctl plan colossus.yaml --set failures.per_gpu_day=8e-4
               colossusctl --generate-completion-script bash > colossusctl.bash
             """,
+        version: ProgramVersion.text,
         subcommands: [
             StatusCommand.self, SummaryCommand.self, TimelineCommand.self, EventsCommand.self,
             SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
-            WaitCommand.self, ScenarioCommand.self, PlanCommand.self, ModelCommand.self,
+            WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
+            PlanCommand.self, ModelCommand.self,
         ])
 
     @OptionGroup var global: GlobalOptions

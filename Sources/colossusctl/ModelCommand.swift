@@ -22,7 +22,7 @@ struct ModelCommand: ParsableCommand {
 
         @OptionGroup var global: GlobalOptions
 
-        @Option(help: "Runs of the ensembles that decide about tails; others are smaller.")
+        @Option(help: "Runs of the ensembles that decide about tails, 100 to 1000000; others are smaller.")
         var runs = 10_000
 
         func validate() throws {

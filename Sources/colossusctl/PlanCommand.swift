@@ -26,10 +26,10 @@ struct PlanCommand: ParsableCommand {
     @Argument(help: "A scenario file.", completion: .file(extensions: ["yaml"]))
     var file: String
 
-    @Option(help: "How many runs.")
+    @Option(help: "How many runs, 1 to 1000000.")
     var runs = 1_000
 
-    @Option(help: "Seed of the first run; the others follow.")
+    @Option(help: "Seed of the first run, a whole number from 0; the others follow.")
     var seed: UInt64 = 1
 
     @Option(

@@ -26,7 +26,7 @@ struct SimulateStart: ParsableCommand {
     @Option(help: "Simulated seconds a second (1, 86400), a length a second (1d/s), or max.")
     var speed: String?
 
-    @Option(help: "The same seed gives the same run. Default: the scenario's.")
+    @Option(help: "A whole number from 0; the same seed gives the same run. Default: the scenario's.")
     var seed: UInt64?
 
     @Option(help: "One tick of telemetry in simulated time: 10s, 1h, 1d. Default: follows the speed.")

@@ -6,6 +6,8 @@ struct StatusCommand: ParsableCommand {
         commandName: "status",
         abstract: "Is it well, is it keeping up, and where is everything.",
         discussion: """
+            Ends with 3 when there are warnings: a stream that falls behind, an endpoint that takes nothing.
+
             Examples:
               colossusctl status
               colossusctl status --output json | jq '.streams[] | {stream, verdict, lag_seconds}'
@@ -13,5 +15,9 @@ struct StatusCommand: ParsableCommand {
 
     @OptionGroup var global: GlobalOptions
 
-    func run() throws { try global.show(global.client().status()) }
+    func run() throws {
+        let reply = try global.client().status()
+        try global.show(reply)
+        if !reply.warnings.isEmpty { throw ExitReason.warnings }
+    }
 }

@@ -34,10 +34,13 @@ struct SummaryCommand: ParsableCommand {
     @Option(help: "This field only, by its DCGM name.")
     var field: String?
 
-    @Option(help: "The newest window that ends then or before.")
+    @Option(
+        help:
+            "The newest window that ends then or before: a time, a date (its end), or --at=-1h for an hour ago."
+    )
     var at: TimeArgument?
 
-    @Option(help: "Most rows.")
+    @Option(help: "Most rows, 1 to 100000.")
     var limit = ControlLimits.rowsDefault
 
     @Flag(help: "GPU counts only.")

@@ -23,10 +23,10 @@ struct TimelineCommand: ParsableCommand {
     @Option(help: "From this moment: a time, a date (its end), or --from=-1h for an hour ago.")
     var from: TimeArgument?
 
-    @Option(help: "To this moment.")
+    @Option(help: "To this moment, written as --from.")
     var to: TimeArgument?
 
-    @Option(help: "Most points.")
+    @Option(help: "Most points, 1 to 100000.")
     var limit = ControlLimits.rowsDefault
 
     func run() throws {

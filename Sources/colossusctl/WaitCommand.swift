@@ -5,52 +5,81 @@ struct WaitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait",
         abstract: "Waits until something is so.",
-        subcommands: [Ready.self])
+        discussion: """
+            ready: the daemon serves. drained: nothing is in flight, and every endpoint has got everything. window>=TIME: \
+            every window up to that time is closed and stored.
 
-    struct Ready: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Waits until the daemon is ready.",
-            discussion: """
-                Ends with 0 when it is, with 75 when it runs but was not ready in time, with 69 when nobody answered.
+            Ends with 0 when it is so, with 75 when it was not in time, with 69 when nobody answered.
 
-                Example:
-                  colossusctl wait ready --timeout 60s && colossusctl status
-                """)
+            Examples:
+              colossusctl wait ready --timeout 60s && colossusctl status
+              colossusctl wait drained --timeout 5m
+              colossusctl wait 'window>=2024-09-02' --stream sim/colossus --timeout 10m
+            """)
 
-        @OptionGroup var global: GlobalOptions
+    @OptionGroup var global: GlobalOptions
 
-        @Option(help: "How long at most.")
-        var timeout = DurationArgument(seconds: 30)
+    @Argument(
+        help: "ready, drained or window>=TIME (a time, a date (its end), now, or -1h).",
+        completion: .list(["ready", "drained"]))
+    var condition: Condition
 
-        func run() throws {
-            let deadline = Deadline(after: .milliseconds(timeout.milliseconds))
-            let pause = InterruptibleSleep()
-            while true {
-                let problem: ControlError
-                switch Result(catching: { () throws(ControlError) in try ask(deadline) }) {
-                case .success(let reply) where reply.ready: return try global.show(reply)
-                case .success(let reply): problem = notReady(reply)
-                case .failure(let error) where error.code == .unreachable || error.code == .tryAgain:
-                    problem = error
-                case .failure(let error): throw error
+    @Option(help: "Of the window: measured, or sim/RUN.")
+    var stream = "measured"
+
+    @Option(help: "How long at most: 10s, 5m, 1h30m.")
+    var timeout = DurationArgument(seconds: 30)
+
+    enum Condition: ExpressibleByArgument {
+        case ready, drained
+        case window(UTCTime)
+
+        init?(argument: String) {
+            switch argument {
+            case "ready": self = .ready
+            case "drained": self = .drained
+            case _ where argument.hasPrefix("window>="):
+                guard let time = TimeArgument(argument: String(argument.dropFirst(8)))?.time else {
+                    return nil
                 }
-                guard deadline.millisecondsLeft > 0 else { throw problem }
-                if pause.sleep(milliseconds: 100) { throw ExitReason.tryAgain }
+                self = .window(time)
+            default: return nil
             }
         }
+    }
 
-        /// A request gets what is left of the time, but enough to be answered, and not all: the daemon may come back.
-        private func ask(_ deadline: Deadline) throws(ControlError) -> ReadyReply {
+    func run() throws {
+        let deadline = Deadline(after: .milliseconds(timeout.milliseconds))
+        let pause = InterruptibleSleep()
+        while true {
+            // A request gets what is left of the time, but enough to be answered, and not all: the daemon may come back.
             let patience = Int64(max(200, min(deadline.millisecondsLeft, 5000)))
-            return try global.client(timeout: .milliseconds(patience)).ready()
+            let client = global.client(timeout: .milliseconds(patience))
+            let problem: ControlError
+            switch Result(catching: { () throws(ControlError) in try ask(client) }) {
+            case .success(nil): return try global.show(global.client().ready())
+            case .success(let obstacle?):
+                problem = ControlError(
+                    .tryAgain,
+                    "It is not so after \(DurationText.text(ms: timeout.milliseconds)): \(obstacle).",
+                    hint: "Wait longer with --timeout, or look at `colossusctl status`.")
+            case .failure(let error) where error.code == .unreachable || error.code == .tryAgain:
+                problem = error
+            case .failure(let error): throw error
+            }
+            guard deadline.millisecondsLeft > 0 else { throw problem }
+            if pause.sleep(milliseconds: 100) { throw ExitReason.tryAgain }
         }
+    }
 
-        private func notReady(_ reply: ReadyReply) -> ControlError {
-            ControlError(
-                .tryAgain,
-                "colossusd is not ready after \(DurationText.text(ms: timeout.milliseconds)): "
-                    + "\(reply.reason ?? reply.state.rawValue).",
-                hint: "Wait longer with --timeout, or look at `journalctl -u colossusd`.")
+    /// What stands in the way; `nil` when it is so.
+    private func ask(_ client: ControlClient) throws(ControlError) -> String? {
+        switch condition {
+        case .ready:
+            let reply = try client.ready()
+            return reply.ready ? nil : "colossusd is not ready: \(reply.reason ?? reply.state.rawValue)"
+        case .drained: return try client.status().undrained
+        case .window(let time): return try client.status().unclosed(time, of: stream)
         }
     }
 }

@@ -23,7 +23,9 @@ extension Daemon {
         } catch {
             logger.error(
                 "the reload failed; the old configuration stays in force",
-                metadata: JournalMessage.reloadFailed.metadata(["error": "\(error)"]))
+                metadata: JournalMessage.reloadFailed.metadata([
+                    "error": "\("\(error)".split(separator: "\n").joined(separator: "; "))"
+                ]))
             throw ControlError(
                 .badConfiguration, "\(error)", hint: "The old configuration stays in force.")
         }
@@ -32,24 +34,80 @@ extension Daemon {
     private func apply(_ new: DaemonSettings, _ parts: DaemonParts) async throws -> ReloadReply {
         var reply = ReloadReply(files: [places.config])
         // What can fail comes first, so that a reload takes effect as a whole or not at all.
+        let effective = try EffectiveConfiguration(path: places.config)
         let inventory = try DaemonParts.readInventory(new)
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
         parts.ingest.reload(inventory: inventory)
-        threshold.level = .init(new.log.level)
-        if new.endpoints != settings.endpoints { reply.changed.append("endpoints") }
-        if new.inventory.file != settings.inventory.file { reply.changed.append("inventory.file") }
-        if new.log != settings.log { reply.changed.append("log") }
-        if new.ingest != settings.ingest { reply.needRestart.append("ingest") }
-        if new.web != settings.web { reply.needRestart.append("web") }
-        if new.hosts != settings.hosts { reply.needRestart.append("hosts") }
-        if new.inventory.site != settings.inventory.site { reply.needRestart.append("inventory.site") }
-        if new.windows != settings.windows { reply.needRestart.append("windows") }
-        if new.aggregation != settings.aggregation { reply.needRestart.append("aggregation") }
-        if new.store != settings.store { reply.needRestart.append("store") }
-        if new.simulations != settings.simulations { reply.needRestart.append("simulations") }
-        settings = new
+        if new.log != settings.log { threshold.level = .init(new.log.level) }
+        settings.endpoints = new.endpoints
+        settings.inventory.file = new.inventory.file
+        settings.log = new.log
+        note(effective, in: &reply)
         return reply
     }
+
+    /// Says in the reply, key by key, what a reload has changed, and keeps what is in force.
+    private func note(_ new: EffectiveConfiguration, in reply: inout ReloadReply) {
+        let old = (effective?.entries ?? []).map(ConfigEntry.init)
+        let diff = ConfigDiffReply(path: places.config, running: old, file: new.entries.map(ConfigEntry.init))
+        reply.changed = diff.differences.filter { $0.needs == "reload" }.map(\.key)
+        reply.needRestart = diff.differences.filter { $0.needs == "restart" }.map(\.key)
+        needRestart = reply.needRestart
+        let kept = Dictionary((effective?.entries ?? []).map { ($0.key, $0) }) { $1 }
+        let names = Set(new.entries.map(\.key))
+        var entries = new.entries.compactMap {
+            ConfigDiffReply.needs($0.key) == "restart" ? kept[$0.key] : $0
+        }
+        entries += kept.values.filter {
+            !names.contains($0.key) && ConfigDiffReply.needs($0.key) == "restart"
+        }
+        .sorted { $0.key < $1.key }
+        effective = EffectiveConfiguration(entries: entries)
+        reply.files =
+            [places.config] + Set(new.entries.map(\.file)).subtracting(["", places.config]).sorted()
+    }
+
+    func configuration() async throws -> ConfigReply {
+        ConfigReply(
+            path: places.config, entries: (effective?.entries ?? []).map(ConfigEntry.init),
+            needRestart: needRestart.isEmpty ? nil : needRestart)
+    }
+
+    func logLevel() async throws -> LogLevelReply {
+        LogLevelReply(
+            level: threshold.level.rawValue, subsystems: threshold.subsystems.mapValues(\.rawValue),
+            heldBack: threshold.heldBackTotal)
+    }
+
+    func setLogLevel(_ change: LogLevelChange) async throws -> LogLevelReply {
+        let level = change.level.flatMap { Logger.Level(rawValue: $0) }
+        if let name = change.level, level == nil {
+            let names = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ControlError(.badRequest, "There is no level \(name).", hint: "The levels are \(names).")
+        }
+        if let subsystem = change.subsystem {
+            guard Self.subsystems.contains(subsystem) else {
+                throw ControlError(
+                    .badRequest, "There is no subsystem \(subsystem).",
+                    hint: "There are \(Self.subsystems.joined(separator: ", ")).")
+            }
+            threshold.set(level, subsystem: subsystem)
+        } else if let level {
+            threshold.level = level
+        }
+        // At the level of whoever wants to see little, this must still be seen.
+        logger.warning(
+            "the log level was changed",
+            metadata: JournalMessage.logLevel.metadata([
+                "subsystem": "\(change.subsystem ?? "colossusd")", "level": "\(change.level ?? "default")",
+            ]))
+        return try await logLevel()
+    }
+
+    /// The labels of the loggers.
+    private static let subsystems = [
+        "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store", "watchdog",
+    ]
 
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {
         let path = request.path ?? places.config
@@ -59,5 +117,11 @@ extension Daemon {
         } catch {
             return ConfigCheckReply(path: path, problems: error.errors.map(\.description))
         }
+    }
+}
+
+extension ConfigEntry {
+    init(_ entry: EffectiveConfiguration.Entry) {
+        self.init(key: entry.key, value: entry.value, file: entry.file.isEmpty ? nil : entry.file)
     }
 }

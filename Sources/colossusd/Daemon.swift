@@ -21,7 +21,12 @@ actor Daemon {
     /// Signals, ticks and the watchdog.
     nonisolated let eventQueue = QueueExecutor(label: "colossus.events", target: WorkerPool.shared)
 
+    /// What is in force: what a reload cannot take over stays as it was at the start.
     var settings: DaemonSettings
+    /// The same, key by key, for people; `nil` until it is asked for or reloaded.
+    var effective: EffectiveConfiguration?
+    /// Keys that are changed in the files, but need a restart.
+    var needRestart: [String] = []
     var parts: DaemonParts?
     var state = DaemonState.starting
     /// What it waits for; `nil` when it is ready.
@@ -35,6 +40,7 @@ actor Daemon {
         self.settings = settings
         self.places = places
         self.threshold = threshold
+        effective = try? EffectiveConfiguration(path: places.config)
     }
 
     /// Runs until SIGTERM or SIGINT; the exit status of the process.
@@ -49,12 +55,15 @@ actor Daemon {
                 "version": "\(Colossusd.version)", "config": "\(places.config)",
                 "state_directory": "\(places.stateDirectory)",
             ]))
+        places.passed.complain(logger)
         do {
             try places.prepare()
             try await start()
         } catch {
-            let reason = (error as? ControlError)?.text ?? "\(error)"
-            logger.critical("colossusd cannot start: \(reason)")
+            let reason = ControlError.line(error)
+            logger.critical(
+                "colossusd cannot start",
+                metadata: JournalMessage.startFailed.metadata(["reason": "\(reason)"]))
             notifier.failed(errno: EINVAL, status: "cannot start: \(reason)")
             await stop()
             return 1
@@ -87,7 +96,7 @@ actor Daemon {
         waitsFor = "it is stopping"
         guard let parts else { return }
         notifier.stopping(status: "draining")
-        logger.notice("colossusd drains")
+        logger.notice("colossusd drains", metadata: JournalMessage.draining.metadata())
         await parts.stop()
         self.parts = nil
         logger.notice("colossusd has drained", metadata: JournalMessage.drained.metadata())
@@ -119,6 +128,7 @@ actor Daemon {
         guard state == .running else { return }
         measureRates()
         notifier.status(await statusLine())
+        threshold.settle(logger)
         await keepEvents()
     }
 }

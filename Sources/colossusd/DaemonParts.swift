@@ -56,9 +56,9 @@ struct DaemonParts: Sendable {
             core: core, store: store, streams: streams, clock: clock,
             levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
-            settings, core, streams, measured, clock, metrics,
+            settings, places, core, streams, measured, clock, metrics,
             logging: log.map { IngestLogging(journal: $0, sink: core, first: $0.first, mark: mark) })
-        let ingestPort = try await listen(settings, ingest)
+        let ingestPort = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
         await runs.resume(settings.simulations)
         let (control, webPort) = try await startControl(settings, daemon)
         let fixed =
@@ -188,12 +188,13 @@ struct DaemonParts: Sendable {
     }
 
     private static func makeIngest(
-        _ settings: DaemonSettings, _ core: AggregationCore, _ streams: Streams, _ measured: StreamIndex,
-        _ clock: WallClock, _ metrics: Metrics, logging: IngestLogging?
+        _ settings: DaemonSettings, _ places: DaemonPlaces, _ core: AggregationCore, _ streams: Streams,
+        _ measured: StreamIndex, _ clock: WallClock, _ metrics: Metrics, logging: IngestLogging?
     ) throws -> IngestServer {
         var configuration = IngestConfiguration()
         configuration.host = settings.ingest.listen.host
         configuration.port = settings.ingest.listen.port
+        configuration.listeningDescriptor = places.passed.ingest
         configuration.hostNames = settings.hosts
         let limits = settings.ingest.limits
         configuration.limits.bodyBytes = Int(max(limits.bodyBytes, limits.decompressedBytes))
@@ -219,9 +220,21 @@ struct DaemonParts: Sendable {
         }
     }
 
-    private static func listen(_ settings: DaemonSettings, _ ingest: IngestServer) async throws -> Int {
+    private static func listen(
+        _ settings: DaemonSettings, _ ingest: IngestServer, isPassed: Bool
+    ) async throws -> Int {
         do {
-            return try await ingest.start().port
+            let bound = try await ingest.start()
+            let wanted = settings.ingest.listen
+            if isPassed, bound.port != wanted.port {
+                Logger(label: "ingest").warning(
+                    "systemd listens elsewhere than ingest.listen says; its socket is used",
+                    metadata: [
+                        "listens": "\(bound.host):\(bound.port)", "configured": "\(wanted)",
+                        "unit": "colossusd-ingest.socket", "event": "socket_elsewhere",
+                    ])
+            }
+            return bound.port
         } catch {
             throw StartError(
                 "Cannot listen on \(settings.ingest.listen): \(error).",
@@ -236,6 +249,8 @@ struct DaemonParts: Sendable {
         var configuration = ControlServer.Configuration(
             socketPath: daemon.places.controlSocket, web: (listen.host, listen.port))
         configuration.webHosts = settings.hosts
+        configuration.passedSocket = daemon.places.passed.control
+        configuration.passedWeb = daemon.places.passed.web
         let metrics = daemon.metrics
         let control = ControlServer(
             configuration: configuration, plane: daemon, metricsText: { metrics.exposition() },

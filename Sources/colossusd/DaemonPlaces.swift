@@ -5,6 +5,8 @@ struct DaemonPlaces: Sendable {
     var config: String
     var stateDirectory: String
     var runtimeDirectory: String
+    /// What systemd listens on for us.
+    var passed = PassedListeners([])
 
     var controlSocket: String { runtimeDirectory + "/control.sock" }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ControlAPI
 import Dispatch
 import Glibc
 import Logging
@@ -8,7 +9,7 @@ import SystemdSupport
 /// The program: reads the command line, starts the daemon, and waits for its end.
 @main
 struct Colossusd: ParsableCommand {
-    static let version = "0.1.0"
+    static let version = ProgramVersion.text
 
     static let configuration = CommandConfiguration(
         commandName: "colossusd",
@@ -40,7 +41,22 @@ struct Colossusd: ParsableCommand {
     /// Signals are blocked before anything can have started a thread.
     static func main() {
         blockSignals()
-        main(nil)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            Glibc.exit(report(error))
+        }
+    }
+
+    /// Help and the version end with 0, a wrong use with 2 as that of colossusctl does, all else with its own status.
+    private static func report(_ error: any Error) -> Int32 {
+        let message = fullMessage(for: error)
+        let status = exitCode(for: error)
+        if !message.isEmpty {
+            if status == .success { print(message) } else { StandardError.write(message + "\n") }
+        }
+        return status == .validationFailure ? ExitReason.usage.rawValue : status.rawValue
     }
 
     func run() throws {
@@ -51,10 +67,11 @@ struct Colossusd: ParsableCommand {
         }
         let threshold = LogThreshold(Logger.Level(settings.log.level))
         ServiceLogging.bootstrap(threshold: threshold)
-        let places = DaemonPlaces(
+        var places = DaemonPlaces(
             config: config,
             stateDirectory: stateDir ?? ServiceDirectory.first("STATE_DIRECTORY") ?? "/var/lib/colossusd",
             runtimeDirectory: runtimeDir ?? ServiceDirectory.first("RUNTIME_DIRECTORY") ?? "/run/colossusd")
+        places.passed = PassedListeners(PassedSocket.take())
         // The history is nobody else's business, whoever started the process.
         umask(0o027)
         let daemon = Daemon(settings: settings, places: places, threshold: threshold)

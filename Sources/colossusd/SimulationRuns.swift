@@ -64,7 +64,7 @@ actor SimulationRuns {
             do {
                 try await play(record, isNew: false)
             } catch {
-                logger.error("run \(record.name) cannot go on: \(Self.text(error))")
+                tell(record.name, "cannot go on", error)
             }
         }
         for run in configured where run.autostart && !kept.contains(where: { $0.name == run.run }) {
@@ -76,7 +76,7 @@ actor SimulationRuns {
             do {
                 _ = try await self.start(start)
             } catch {
-                logger.error("run \(run.run) cannot start: \(Self.text(error))")
+                tell(run.run, "cannot start", error)
             }
         }
     }
@@ -149,7 +149,8 @@ actor SimulationRuns {
         logger.notice(
             isNew ? "a simulated run starts" : "a simulated run goes on",
             metadata: [
-                "run": "\(name)", "scenario": "\(scenario.name)", "seed": "\(scenario.seed)",
+                "event": "simulation_started", "run": "\(name)", "scenario": "\(scenario.name)",
+                "seed": "\(scenario.seed)",
                 "pace": "\(pace)", "resolution": "\(run.resolution)",
             ])
     }
@@ -241,7 +242,8 @@ actor SimulationRuns {
         runs[name] = playing
         try? await store.save(playing.record, nowMs: clock.nowMs())
         logger.notice(
-            "a simulated run has ended", metadata: ["run": "\(name)", "state": "\(status.state.rawValue)"])
+            "a simulated run has ended",
+            metadata: ["event": "simulation_ended", "run": "\(name)", "state": "\(status.state.rawValue)"])
     }
 
     /// The core forgets the stream once all that was closed is stored.
@@ -308,7 +310,12 @@ actor SimulationRuns {
         return ms
     }
 
-    private static func text(_ error: any Error) -> String { (error as? ControlError)?.text ?? "\(error)" }
+    private func tell(_ name: String, _ what: String, _ error: any Error) {
+        let reason = ControlError.line(error)
+        logger.error(
+            "run \(name) \(what): \(reason)",
+            metadata: ["event": "simulation_failed", "run": "\(name)", "error": "\(reason)"])
+    }
 }
 
 extension Pace {

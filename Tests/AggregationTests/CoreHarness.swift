@@ -168,14 +168,16 @@ final class CoreHarness: Sendable {
         let admission = core.offer(
             batches(samples, sender: sender, arrivalMs: arrivalMs, source: source, spelling: spelling))
         if admission == .accepted, let newest = samples.map(\.timeMs).max() {
-            observe(sender: sender, newestMs: newest, arrivalMs: arrivalMs)
+            observe(
+                sender: sender, oldestMs: samples.map(\.timeMs).min(), newestMs: newest, arrivalMs: arrivalMs)
         }
         return admission
     }
 
-    func observe(sender: UInt32 = 1, newestMs: Int64, arrivalMs: Int64? = nil) {
+    func observe(sender: UInt32 = 1, oldestMs: Int64? = nil, newestMs: Int64, arrivalMs: Int64? = nil) {
         core.observed(
-            sender: SenderID(rawValue: sender), stream: stream, newestMs: newestMs,
+            sender: SenderID(rawValue: sender), stream: stream, oldestMs: oldestMs ?? newestMs,
+            newestMs: newestMs,
             arrivalMs: arrivalMs ?? nowMs)
     }
 

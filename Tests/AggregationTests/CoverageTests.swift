@@ -45,4 +45,19 @@ import Testing
         #expect(mark.heard.map(\.isMissedBefore) == [true, true, false])
         #expect(mark.heard.map(\.firstMs) == [2_000, 4_000, 3_000])
     }
+
+    @Test("a backlog in one request covers the windows that it reaches back to")
+    func backlog() {
+        var mark = Watermark(plan: WindowPlan(), sendersMax: 10, closedThroughMs: nil)
+        mark.observed(
+            SenderID(rawValue: 1), oldestMs: 400_000, newestMs: 990_000, arrivalMs: 1_000_000)
+        #expect(mark.heard.map(\.firstMs) == [400_000])
+        #expect(coverage(mark.heard, 500_000) == 1)
+        #expect(coverage(mark.heard, 395_000) == 0.5)
+        #expect(coverage(mark.heard, 380_000) == 0)
+        // What cannot be older than the newest is not believed to be.
+        mark.observed(SenderID(rawValue: 2), oldestMs: .max, newestMs: 7, arrivalMs: 1_000_000)
+        mark.observed(SenderID(rawValue: 3), oldestMs: .min, newestMs: 7, arrivalMs: 1_000_000)
+        #expect(mark.heard.map(\.firstMs) == [400_000, 7, 0])
+    }
 }

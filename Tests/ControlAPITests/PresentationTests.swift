@@ -53,7 +53,12 @@ import Testing
             (Number.grouped(Int64.min), "-9,223,372,036,854,775,808"),
             (Number.fixed(0.05, 1), "0.1"), (Number.fixed(-0.04, 1), "0.0"), (Number.fixed(1.995, 2), "2.00"),
             (Number.fixed(1234.5, 0, grouping: true), "1,235"), (Number.fixed(.nan, 2), "NaN"),
-            (Number.compact(0.01234), "0.0123"),
+            (Number.compact(0.01234), "0.01234"), (Number.compact(0.001234), "0.001234"),
+            (Number.compact(1e-5), "1.000e-05"), (Number.compact(-1.23456e-7), "-1.235e-07"),
+            (Number.compact(9.99996e-5), "1.000e-04"), (Number.compact(3e-12), "3.000e-12"),
+            (Cell.real(1e-5, decimals: 3).display, "1.000e-05"),
+            (Cell.real(0.0005, decimals: 3).display, "0.001"),
+            (Cell.real(0, decimals: 3).display, "0.000"), (Cell.real(0.2, decimals: 0).display, "0"),
             (Number.compact(412.34), "412.3"), (Number.compact(1_234_567.8), "1,234,568"),
             (Number.bytes(999), "999 B"),
             (Number.bytes(1_250_000_000), "1.3 GB"), (Number.percent(0.9125), "91.3%"),
@@ -109,6 +114,33 @@ import Testing
         )
         #expect(lines[2].contains("\"rack,\"\"2\"\"\",DCGM_FI_DEV_GPU_TEMP,C,0,,,,,,"))
         #expect(try Samples.summary.gpuOutput(.csv)[1] == "rack-1,64,63,1,56,2")
+    }
+
+    @Test("GPU counts alone are alone in every format")
+    func gpuCounts() throws {
+        let json = Data(try Samples.summary.gpuOutput(.json).joined().utf8)
+        let counts = try ControlJSON.decode(SummaryReply.self, from: json)
+        #expect(counts.rows.isEmpty && counts.gpus == Samples.summary.gpus && !counts.gpus.isEmpty)
+        #expect(try Samples.summary.output(.json).joined().contains("\"mean\" : 512.345"))
+    }
+
+    @Test("where there is no job, there is no training time ratio: `-` for people, nothing for programs")
+    func noRatio() throws {
+        var row = Samples.timelineRow
+        row.ettr = nil
+        let reply = TimelineReply(stream: "measured", resolution: "10s", points: [row])
+        #expect(try reply.output(.table).last?.hasSuffix(" -") == true)
+        #expect(try reply.output(.csv).last?.hasSuffix(",37,") == true)
+        #expect(try !reply.output(.json).joined().contains("ettr"))
+    }
+
+    @Test("what can be done about dropped samples stands below them")
+    func hints() throws {
+        var status = Samples.status
+        status.streams[0].samples.hints = ["late": "raise windows.lateness"]
+        let lines = try status.output(.table)
+        let place = try #require(lines.firstIndex { $0.hasPrefix("dropped in measured") })
+        #expect(lines[place + 1] == "  late: raise windows.lateness")
     }
 
     @Test("events that follow have one header")

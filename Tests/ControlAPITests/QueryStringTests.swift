@@ -47,6 +47,23 @@ import Testing
         #expect(error?.exitReason == .usage)
     }
 
+    @Test("a range that ends before it begins is refused, one of a moment is not")
+    func ranges() throws {
+        let reversed = "from=2026-11-22T10:00:00Z&to=2026-11-22T09:00:00Z"
+        for make in [
+            { _ = try TimelineRequest(query: QueryString(parsing: reversed)) },
+            { _ = try EventsRequest(query: QueryString(parsing: reversed)) },
+        ] {
+            let error = #expect(throws: ControlError.self) { try make() }
+            #expect(error?.exitReason == .usage)
+            #expect(
+                error?.message
+                    == "The range ends (2026-11-22T09:00:00Z) before it begins (2026-11-22T10:00:00Z).")
+        }
+        let moment = "from=2026-11-22T10:00:00Z&to=2026-11-22T10:00:00Z"
+        #expect(throws: Never.self) { try TimelineRequest(query: QueryString(parsing: moment)) }
+    }
+
     @Test("nothing is an empty query")
     func empty() throws {
         #expect(try QueryString(parsing: "").text == "")

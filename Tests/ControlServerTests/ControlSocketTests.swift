@@ -45,6 +45,10 @@ import Testing
                 try c.checkConfiguration(ConfigCheckRequest())
             }
             #expect(check.ok)
+            #expect(try await server.ask { try $0.configuration() }.entries.first?.value == "info")
+            #expect(try await server.ask { try $0.logLevel() }.level == "info")
+            let change = LogLevelChange(level: "debug", subsystem: "store")
+            #expect(try await server.ask { try $0.setLogLevel(change) }.level == "debug")
             #expect(
                 try await server.ask { try $0.reload() }.changed == [
                     "windows.lateness"
@@ -57,7 +61,7 @@ import Testing
                     "start b 5000 bytes",
                     "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
                     "endpoints",
-                    "test file", "check ", "reload",
+                    "test file", "check ", "config", "log-level", "log-level debug store", "reload",
                 ])
         }
     }
@@ -172,6 +176,48 @@ import Testing
     func noPlace(path: String) async throws {
         let error = await #expect(throws: ControlError.self) { try await Self.server(path).start() }
         #expect(error?.message.contains(path) == true)
+    }
+
+    @Test("a socket that systemd holds is served, and waits while nobody serves it")
+    func passed() async throws {
+        let folder = try ServerUnderTest.temporaryFolder()
+        let path = folder + "/control.sock"
+        let held = try Self.listeningSocket(path)
+        for round in 0..<2 {
+            var configuration = ControlServer.Configuration(socketPath: path)
+            configuration.passedSocket = dup(held)
+            let plane = FakeControlPlane()
+            let server = ControlServer(
+                configuration: configuration, plane: plane, metricsText: { "" },
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            // The second time somebody has asked while no server was there.
+            async let early =
+                round == 0 ? true : blocking { try ControlClient(socketPath: path).ready() }.ready
+            #expect(try await server.start() == 0)
+            #expect(try await blocking { try ControlClient(socketPath: path).ready() }.ready)
+            #expect(try await early)
+            let reload = try await blocking { try ControlClient(socketPath: path).reload() }
+            #expect(reload.files == ["a.yaml"])
+            await server.stop()
+            #expect(access(path, F_OK) == 0, "the socket is systemd's to remove")
+        }
+        close(held)
+        unlink(path)
+        rmdir(folder)
+    }
+
+    private static func listeningSocket(_ path: String) throws -> Int32 {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8) + [0]) }
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(bound == 0 && listen(descriptor, 16) == 0)
+        return descriptor
     }
 
     private static func server(_ path: String) -> ControlServer {

@@ -96,6 +96,21 @@ final class FakeControlPlane: ControlPlane {
         return ConfigCheckReply(path: request.path ?? "own")
     }
 
+    func configuration() async throws -> ConfigReply {
+        try note("config")
+        return ConfigReply(path: "a.yaml", entries: [ConfigEntry(key: "log.level", value: "info")])
+    }
+
+    func logLevel() async throws -> LogLevelReply {
+        try note("log-level")
+        return LogLevelReply(level: "info", subsystems: [:], heldBack: 0)
+    }
+
+    func setLogLevel(_ change: LogLevelChange) async throws -> LogLevelReply {
+        try note("log-level \(change.level ?? "default") \(change.subsystem ?? "")")
+        return LogLevelReply(level: change.level ?? "info", subsystems: [:], heldBack: 0)
+    }
+
     func reload() async throws -> ReloadReply {
         try note("reload")
         return ReloadReply(files: ["a.yaml"], changed: ["windows.lateness"])

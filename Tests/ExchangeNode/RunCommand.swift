@@ -89,7 +89,7 @@ struct Run: ParsableCommand {
             let deadline = steadyMs() + 5_000
             while steadyMs() < deadline, !shell.withMachine({ isDrained($0) }) { usleep(50_000) }
             print("{\(label),\(text)}")
-            exit(0)
+            Glibc.exit(0)
         }
         term.resume()
         print("{\(label),\"running\":true}")

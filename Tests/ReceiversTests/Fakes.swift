@@ -53,7 +53,9 @@ final class FakeSink: BatchSink {
         }
     }
 
-    func observed(sender: SenderID, stream: StreamIndex, newestMs: Int64, arrivalMs: Int64) {
+    func observed(
+        sender: SenderID, stream: StreamIndex, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
+    ) {
         state.withLock { $0.observed.append((sender, newestMs)) }
     }
 

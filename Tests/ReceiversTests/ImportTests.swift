@@ -18,6 +18,7 @@ private struct Report: Decodable, Equatable {
     var accepted: Int
     var rejected: [String: Int]
     var errors: [Entry]
+    var hints: [String: String]?
 
     init?(_ reply: RawClient.Reply?) {
         guard let reply, reply.headers["content-type"] == "application/json",
@@ -86,10 +87,17 @@ private struct Report: Decodable, Equatable {
             #expect(report.errors == [.init(line: 3, error: "the value is no number")])
             let none = await client.post("/api/v1/import", Array("?\n".utf8))
             #expect(none?.status == 400 && Report(none)?.errors.first?.line == 1)
-            #expect(await client.post("/api/v1/import", [])?.status == 400)
+            let empty = await client.post("/api/v1/import", [])
+            #expect(empty?.status == 400 && empty?.body.hasPrefix("The body is empty: send lines") == true)
+            let comments = Report(await client.post("/api/v1/import", Array("# HELP x y\n".utf8)))
+            #expect(
+                comments?.errors.first?.error == "there is no sample in the text, only comments and blanks")
+            let odd = "DCGM_FI_DEV_GPU_TEMP{Hostname=\"n1\",gpu=\"GPU0\"} 45\n"
+            let hints = Report(await client.post("/api/v1/import", Array(odd.utf8)))?.hints
+            #expect(hints?["no_entity"]?.contains("a number from 0 to 255") == true)
         }
         #expect(bench.sink.samples.map(\.timeMs) == [Bench.nowMs - 5])
-        #expect(bench.ledger.value.received == 2)
+        #expect(bench.ledger.value.received == 3)
     }
 
     @Test("events arrive, bad lines are named")
@@ -127,7 +135,10 @@ private struct Report: Decodable, Equatable {
             #expect(report.errors[8].error == "this is no JSON object")
             #expect(report.errors[9].error == "`gpu` must be from 0 to 255")
             #expect(await client.post("/api/v1/events", Array("{}\n".utf8))?.status == 400)
-            #expect(await client.post("/api/v1/events", [])?.status == 400)
+            let empty = await client.post("/api/v1/events", [])
+            #expect(empty?.status == 400 && empty?.body.hasPrefix("The body is empty: send one") == true)
+            let blank = Report(await client.post("/api/v1/events", Array(" \n\n".utf8)))
+            #expect(blank?.errors.first?.error == "there is no event, only blanks")
         }
         let start = Event(
             stream: .measured, timeMs: 1_763_996_400_000, kind: .jobStart, job: "run-417",

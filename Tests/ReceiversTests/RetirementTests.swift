@@ -17,7 +17,9 @@ private final class SilentSink: BatchSink, SeriesRetirement {
         registered.withLock { $0 += series }
     }
     func offer(_ batches: [SampleBatch]) -> Admission { .accepted }
-    func observed(sender: SenderID, stream: StreamIndex, newestMs: Int64, arrivalMs: Int64) {}
+    func observed(
+        sender: SenderID, stream: StreamIndex, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
+    ) {}
     func onSilent(_ handler: @escaping @Sendable (SilentSeries) -> Void) {
         self.handler.withLock { $0 = handler }
     }

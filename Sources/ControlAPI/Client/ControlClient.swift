@@ -68,6 +68,15 @@ public struct ControlClient: Sendable {
         try post("/v1/config/check", request)
     }
 
+    /// What the daemon runs on.
+    public func configuration() throws(ControlError) -> ConfigReply { try get("/v1/config") }
+
+    public func logLevel() throws(ControlError) -> LogLevelReply { try get("/v1/log-level") }
+
+    public func setLogLevel(_ change: LogLevelChange) throws(ControlError) -> LogLevelReply {
+        try post("/v1/log-level", change)
+    }
+
     /// Returns when the new configuration is in force.
     public func reload() throws(ControlError) -> ReloadReply { try post("/v1/reload") }
 }

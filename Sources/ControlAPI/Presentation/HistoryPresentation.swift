@@ -2,7 +2,7 @@ extension SummaryReply: Presented {
     public var blocks: [Block] {
         var head = "\(stream)  \(level)  \(resolution) window \(windowStart.text) to \(windowEnd.text) UTC"
         if revision > 0 { head += "  revision \(revision)" }
-        if coverage < 1 { head += "  coverage \(Number.percent(coverage))" }
+        if coverage < 1 { head += "  coverage \(Number.percent(coverage)) of its senders" }
         var blocks: [Block] = [.line(head)]
         if !rows.isEmpty { blocks += [.blank, .table(statistics)] }
         if !gpus.isEmpty { blocks += [.blank, .table(gpuTable)] }
@@ -52,7 +52,12 @@ extension SummaryReply: Presented {
         case .table: gpus.isEmpty ? ["nothing in this window"] : gpuTable.lines(width: width)
         case .csv: gpuTable.csv
         case .jsonl: try rowObjects(gpus)
-        case .json: [try ControlJSON.text(self, pretty: true)]
+        case .json:
+            try {
+                var counts = self
+                counts.rows = []
+                return [try ControlJSON.text(counts, pretty: true)]
+            }()
         }
     }
 
@@ -135,7 +140,8 @@ extension TimelineReply: Presented {
                     .time($0.time), .integer($0.day), .text($0.phase), .integer($0.phaseDay),
                     .integer($0.phaseDays), .integer($0.announced), .integer($0.installed),
                     .integer($0.powered), .integer($0.inTraining), .real($0.utilization, decimals: 3),
-                    .real($0.megawatts, decimals: 1), .integer($0.interruptions), .real($0.ettr, decimals: 3),
+                    .real($0.megawatts, decimals: 1), .integer($0.interruptions),
+                    $0.ettr.map { .real($0, decimals: 3) } ?? .missing,
                 ]
             })
     }

@@ -28,17 +28,29 @@ public enum Number {
         return text + "." + String(repeating: "0", count: decimals - digits.count) + digits
     }
 
-    /// About four figures, for statistics of unknown size: `0.0123`, `412.3`, `1,234,568`.
+    /// About four figures, for statistics of unknown size: `1.234e-05`, `0.01234`, `412.3`, `1,234,568`.
     public static func compact(_ value: Double) -> String {
         switch abs(value) {
         case 0: "0"
-        case ..<0.001: String(value)
+        case ..<0.001: scientific(value)
+        case ..<0.01: fixed(value, 6)
+        case ..<0.1: fixed(value, 5)
         case ..<1: fixed(value, 4)
         case ..<10: fixed(value, 3)
         case ..<100: fixed(value, 2)
         case ..<10_000: fixed(value, 1, grouping: true)
         default: fixed(value, 0, grouping: true)
         }
+    }
+
+    /// Four figures and a power of ten, for what is less than 1: `1.234e-05`.
+    private static func scientific(_ value: Double) -> String {
+        guard abs(value) >= 1e-300 else { return String(value) }
+        var (mantissa, exponent) = (abs(value), 0)
+        while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent + 1) }
+        // 9.9996 is 1.000 of the next power.
+        if mantissa >= 9.9995 { (mantissa, exponent) = (1, exponent - 1) }
+        return (value < 0 ? "-" : "") + fixed(mantissa, 3) + (exponent < 10 ? "e-0" : "e-") + String(exponent)
     }
 
     /// `1.2 GB`, in powers of 1000.

@@ -85,7 +85,7 @@ extension SimulationReply: Presented {
             .line(
                 "utilization \(Number.percent(run.now.utilization))  power "
                     + "\(Number.fixed(run.now.megawatts, 1)) MW  interruptions "
-                    + "\(Number.grouped(run.now.interruptions))  ETTR \(Number.fixed(run.now.ettr, 3))"),
+                    + "\(Number.grouped(run.now.interruptions))  ETTR \(run.now.ettrText)"),
         ]
         if let message = run.message { blocks.append(.line(message)) }
         if !run.milestones.isEmpty { blocks += [.blank, .table(run.milestoneTable)] }
@@ -135,6 +135,11 @@ public enum PaceText {
         default: "one tick every " + DurationText.rough(seconds: seconds)
         }
     }
+}
+
+extension TimelineRow {
+    /// `-` where there is none.
+    var ettrText: String { ettr.map { Number.fixed($0, 3) } ?? "-" }
 }
 
 extension String {

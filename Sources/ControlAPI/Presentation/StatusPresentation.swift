@@ -9,6 +9,9 @@ extension StatusReply: Presented {
         if !streams.isEmpty { blocks += [.blank, .table(streamTable)] }
         for stream in streams where stream.samples.droppedTotal > 0 {
             blocks.append(.line("dropped in \(stream.stream): " + stream.samples.dropText))
+            blocks += (stream.samples.hints ?? [:]).sorted { $0.key < $1.key }.map {
+                .line("  \($0.key): \($0.value)")
+            }
         }
         if !simulations.isEmpty { blocks += [.blank, .table(SimulationStatus.table(simulations))] }
         if !endpoints.isEmpty { blocks += [.blank, .table(EndpointStatus.table(endpoints))] }

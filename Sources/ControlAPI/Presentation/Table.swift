@@ -19,12 +19,19 @@ public enum Cell: Sendable, Hashable {
         switch self {
         case .text(let text): text.isEmpty ? "-" : Cell.printable(text)
         case .integer(let value): Number.grouped(value)
-        case .real(let value, let decimals): Number.fixed(value, decimals, grouping: true)
+        case .real(let value, let decimals): Cell.real(value, decimals)
         case .statistic(let value): value.map(Number.compact) ?? "-"
         case .time(let time): time.text
         case .flag(let flag): flag ? "yes" : "no"
         case .missing: "-"
         }
+    }
+
+    /// What would be shown as zero and is none keeps its figures.
+    private static func real(_ value: Double, _ decimals: Int) -> String {
+        let scale = (0..<max(decimals, 0)).reduce(1.0) { factor, _ in factor * 10 }
+        return value != 0 && decimals > 0 && abs(value) * scale < 0.5
+            ? Number.compact(value) : Number.fixed(value, decimals, grouping: true)
     }
 
     /// For programs.

@@ -32,7 +32,7 @@ public struct WatchView: Sendable {
             [
                 "power \(strong(Number.fixed(now.megawatts, 1) + " MW"))",
                 "interruptions \(strong(Number.grouped(now.interruptions)))",
-                "ETTR \(strong(Number.fixed(now.ettr, 3)))",
+                "ETTR \(strong(now.ettrText))",
             ].joined(separator: "   "),
         ]
         if let next = run.milestones.first(where: { !$0.isReached }), !run.state.isOver {
@@ -131,7 +131,7 @@ public struct WatchLog: Sendable {
             "installed \(Number.grouped(now.installed))", "powered \(Number.grouped(now.powered))",
             "in training \(Number.grouped(now.inTraining))", "utilization \(Number.percent(now.utilization))",
             "\(Number.fixed(now.megawatts, 1)) MW", "interruptions \(Number.grouped(now.interruptions))",
-            "ETTR \(Number.fixed(now.ettr, 3))",
+            "ETTR \(now.ettrText)",
         ].joined(separator: "  ")
     }
 }

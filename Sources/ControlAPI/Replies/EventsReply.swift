@@ -29,6 +29,8 @@ public struct EventRow: Codable, Sendable, Hashable {
     /// Ordinal within the entity.
     public var gpu: Int?
     public var job: String = ""
+    /// Nodes of a job that starts, or all nodes that it happened to; absent where there are none.
+    public var nodes: [String]?
     /// XID number, megawatts, seconds lost …: what it is depends on the kind.
     public var value: Double?
     /// A plain sentence.

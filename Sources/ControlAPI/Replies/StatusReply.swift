@@ -79,6 +79,8 @@ public struct SampleAccount: Codable, Sendable, Hashable {
     /// By reason (`out_of_order`, `late` …); reasons that never happened may be left out.
     public var dropped: [String: Int64]
     public var inFlight: Int64
+    /// What to do about a reason, for those that somebody can do something about.
+    public var hints: [String: String]?
 
     public init(
         received: Int64 = 0, aggregated: Int64 = 0, dropped: [String: Int64] = [:], inFlight: Int64 = 0

@@ -38,8 +38,9 @@ public struct TimelineRow: Codable, Sendable, Hashable {
     public var megawatts: Double = 0
     /// Of jobs, since the stream began.
     public var interruptions: Int = 0
-    /// Effective training time ratio since the job first started, 0...1.
-    public var ettr: Double = 0
+    /// Effective training time ratio since the job first started, 0...1. Absent where there is none: before a job, and of
+    /// the measured stream.
+    public var ettr: Double?
 
     public init(time: UTCTime) { self.time = time }
 }

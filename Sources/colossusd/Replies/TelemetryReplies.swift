@@ -15,7 +15,8 @@ extension TimelineRow {
         utilization = point.utilization
         megawatts = point.megawatts
         interruptions = point.interruptions
-        ettr = point.ettr
+        // A job that has trained at all has one above zero.
+        if point.ettr > 0 { ettr = point.ettr }
     }
 }
 
@@ -23,11 +24,12 @@ extension EventRow {
     init(_ event: Event, sequence: Int64) {
         self.init(
             sequence: sequence, stream: event.stream.name, time: UTCTime(ms: event.timeMs),
-            kind: event.kind.rawValue, message: event.message, source: event.source.rawValue)
+            kind: event.kind.rawValue, message: event.sentence, source: event.source.rawValue)
         entity = event.entity
         gpu = event.gpu
         job = event.job
         value = event.value
+        if !event.nodes.isEmpty { nodes = event.nodes }
     }
 }
 
@@ -38,6 +40,8 @@ extension SampleAccount {
             received: ledger.received, aggregated: ledger.aggregated,
             dropped: Dictionary(uniqueKeysWithValues: reasons.map { ($0.label, ledger[$0]) }),
             inFlight: ledger.inFlight)
+        let advice = reasons.compactMap { reason in reason.advice.map { (reason.label, $0) } }
+        if !advice.isEmpty { hints = Dictionary(uniqueKeysWithValues: advice) }
     }
 }
 

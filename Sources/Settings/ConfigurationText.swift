@@ -1,0 +1,102 @@
+// Made of Config/colossusd.yaml by Deploy/tools/embed-config; a test compares the two.
+// swift-format-ignore-file
+
+extension ConfigurationGuide {
+    /// `Config/colossusd.yaml`: every key with its default and what it means.
+    public static let text = ##"""
+# The configuration of colossusd: every key, with its default. An empty mapping {} would say the same.
+#
+# Files conf.d/*.yaml beside this one are laid over it in the order of their names: what a later file says stands, lists
+# are replaced, and simulations and endpoints are merged by name. Relative paths start from the folder of the file
+# that says them. Unknown keys are errors. `colossusctl config explain KEY` explains a key; `config diff` says what a
+# reload would change. `colossusd --check-config` checks a configuration without starting;
+# `systemctl reload colossusd` takes over endpoints, the inventory's file and log at run time; the rest needs a restart.
+#
+# Durations: ms, s, m, h, d. Sizes: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
+
+# Real telemetry arrives here: POST /api/v1/write (Prometheus remote write), /api/v1/import (exposition text),
+# /api/v1/events (JSON lines). Loopback only: an address that other machines reach is refused until there is TLS.
+ingest:
+  listen: 127.0.0.1:9480
+  # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
+  # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.
+  durability: process
+  limits:
+    ingest_log_bytes: 10GB # then 503, until windows are closed and let go of it
+    body_bytes: 32MiB # of a request as received; more gives 413
+    decompressed_bytes: 32MiB # of a request after decompression; more gives 413
+    connections: 512 # at a time
+    idle: 2m # a connection without traffic, or a request that does not arrive, is closed
+    series: 5_000_000 # known at a time; samples of further ones are counted and dropped
+    senders: 10_000 # known at a time
+
+# Read only: /metrics, /healthz, /readyz.
+web:
+  listen: 127.0.0.1:9481
+
+# Names that requests may give as Host, besides localhost, 127.0.0.1 and [::1].
+hosts: []
+
+# The measured fleet. Without a file, entities are placed by their labels alone.
+inventory:
+  # file: inventory.csv # node,rack,array,hall,model; no default
+  site: site
+
+# Event-time windows of the measured stream. A simulated stream's finest window is at least one of its ticks.
+windows:
+  finest: 10s
+  rollups: [1m, 10m, 1h] # each a multiple of the one before
+  lateness: 15s # how far the watermark stays behind the newest sample of a sender
+  sender_silent: 30s # then a sender no longer holds the watermark back
+  max_hold: 15m # how long windows wait after a start, or for a backlog, before they close incomplete
+  revise_within: 5m # how long after its end a closed window is revised by what comes late; 0s: never
+  future_max: 5m # samples further ahead of the clock are counted and dropped
+
+aggregation:
+  shards: 0 # 0: one a core
+  levels:
+    measured: [node, rack, array, hall, site, job]
+    simulated: [rack, array, hall, site, job]
+
+# SQLite in the state directory.
+store:
+  # By length of the window; other lengths are kept as the next shorter one.
+  retention:
+    10s: 6h
+    1m: 7d
+    10m: 90d
+    1h: 730d
+  events: 730d
+  bytes_max: 10GB # then the oldest of the finest windows go before their time
+
+# Simulations that the daemon knows of. Others are started with `colossusctl simulate start`.
+simulations: []
+# simulations:
+#   - run: colossus # the stream is sim/colossus
+#     scenario: scenarios/colossus.yaml
+#     speed: 1 # simulated seconds a second, or max
+#     seed: 1 # default: the scenario's own
+#     autostart: true # with the daemon
+
+# Where summaries are pushed. See conf.d.example for more.
+endpoints: []
+# endpoints:
+#   - name: archive # unique; the position in the history belongs to this name
+#     kind: file # webhook, remote_write or file
+#     path: summaries.jsonl # file only; in the state directory, where relative paths start
+#     url: http://127.0.0.1:8428/api/v1/write # webhook and remote_write only
+#     streams: measured # or simulated, all, or a list as [measured, sim/colossus]
+#     levels: [] # of node, rack, array, hall, site, job; empty: all
+#     resolutions: [] # of the windows, as [10s, 1m]; empty: all
+#     fields: [] # as [DCGM_FI_DEV_GPU_UTIL]; empty: all
+#     from_beginning: false # a new endpoint gets the history too
+#     allow_future: false # push windows that end after the clock: only to receivers that are known to take them
+#     timeout: 30s # these four: webhook and remote_write only
+#     retry: {min: 1s, max: 1m}
+#     headers: {X-Scope-OrgID: colossus} # no secrets
+#     bearer_token_file: /etc/colossusd/token # read for each request
+
+log:
+  level: info # trace, debug, info, notice, warning, error, critical
+"""## + "\n"
+}

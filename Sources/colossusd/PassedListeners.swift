@@ -1,0 +1,34 @@
+import Glibc
+import Logging
+import SystemdSupport
+
+/// The listening sockets that systemd has opened for us, by the `FileDescriptorName=` of their units. systemd keeps them
+/// while the service restarts, so that connections wait and none is refused.
+struct PassedListeners: Sendable {
+    var control: Int32?
+    var ingest: Int32?
+    var web: Int32?
+    /// Names that mean nothing to us.
+    var unknown: [String] = []
+
+    /// A socket of another name is closed: what connected there would wait for ever.
+    init(_ sockets: [PassedSocket]) {
+        for socket in sockets {
+            switch socket.name {
+            case "control" where control == nil: control = socket.descriptor
+            case "ingest" where ingest == nil: ingest = socket.descriptor
+            case "web" where web == nil: web = socket.descriptor
+            default:
+                unknown.append(socket.name)
+                close(socket.descriptor)
+            }
+        }
+    }
+
+    func complain(_ logger: Logger) {
+        guard !unknown.isEmpty else { return }
+        logger.warning(
+            "systemd has passed sockets that are not known and were closed: FileDescriptorName= must be control, ingest or web",
+            metadata: ["names": "\(unknown.joined(separator: ","))"])
+    }
+}
