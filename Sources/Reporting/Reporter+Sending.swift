@@ -97,7 +97,8 @@ extension Reporter {
         } else {
             result = HTTPResult(outcome: await files.check(configuration.target), seconds: 0)
         }
-        return Self.describe(result, configuration)
+        let verdict = RetryPolicy.verdict(result.outcome, kind: configuration.kind)
+        return Self.describe(result, configuration, verdict)
     }
 
     /// Sends a dead letter again, as it was, beside what the endpoint gets in order. Nothing is tried twice.
@@ -109,13 +110,17 @@ extension Reporter {
         }
         let headers = letter.headers.map { HTTPHeader($0.name, $0.value) }
         let result = await attempt(endpoint, (headers, letter.body), id: letter.id)
-        return Self.describe(result, endpoint.configuration)
+        // A receiver of remote write 1.0 answers 2.0 well, and stores nothing.
+        let isNew = headers.contains { $0.value == "2.0.0" }
+        let form = WireForm(compression: endpoint.machine.form.compression, version: isNew ? 2 : 1)
+        let verdict = endpoint.encoding.verdict(result.outcome, form: form)
+        return Self.describe(result, endpoint.configuration, verdict)
     }
 
     private static func describe(
-        _ result: HTTPResult, _ configuration: EndpointConfiguration
+        _ result: HTTPResult, _ configuration: EndpointConfiguration, _ verdict: Verdict
     ) -> EndpointTestResult {
-        let succeeded = RetryPolicy.verdict(result.outcome, kind: configuration.kind) == .delivered
+        let succeeded = verdict == .delivered
         return EndpointTestResult(
             endpoint: configuration.name, succeeded: succeeded, status: result.outcome.status,
             seconds: result.seconds,

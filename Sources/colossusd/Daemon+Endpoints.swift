@@ -18,7 +18,7 @@ extension Daemon {
     /// Every two seconds, for `/metrics`: what only the store knows.
     func measureEndpoints() async {
         guard let endpoints = try? await endpoints() else { return }
-        await forgetReplays(except: Set(endpoints.map(\.name)))
+        await forgetReplays()
         for endpoint in endpoints where !endpoint.name.contains("#") {
             metrics.gauge(
                 "colossus_report_oldest_pending_seconds",
@@ -32,11 +32,15 @@ extension Daemon {
         }
     }
 
-    /// The cursor of a replay that is over would hold windows in the store.
-    private func forgetReplays(except names: Set<String>) async {
-        guard let store = parts?.store, let records = try? await store.endpointRecords() else { return }
-        for record in records where record.endpoint.contains("#") && !names.contains(record.endpoint) {
-            try? await store.removeCursor(endpoint: record.endpoint)
+    /// The cursor of a replay that is over would hold windows in the store. Cursors are looked at first: one that is there
+    /// belongs to a replay that the reporter knows already, or to none.
+    private func forgetReplays() async {
+        guard let parts, let records = try? await parts.store.endpointRecords() else { return }
+        let lanes = records.map(\.endpoint).filter { $0.contains("#") }
+        guard !lanes.isEmpty else { return }
+        let names = Set(await parts.reporter.status().map(\.name))
+        for lane in lanes where !names.contains(lane) {
+            try? await parts.store.removeCursor(endpoint: lane)
         }
     }
 
