@@ -256,6 +256,7 @@ struct DaemonParts: Sendable {
         configuration.webHosts = settings.hosts
         configuration.passedSocket = daemon.places.passed.control
         configuration.passedWeb = daemon.places.passed.web
+        configuration.passedOperatorSocket = daemon.places.passed.operators
         let metrics = daemon.metrics
         let control = ControlServer(
             configuration: configuration, plane: daemon, metricsText: { metrics.exposition() },

@@ -239,6 +239,29 @@ import Testing
         rmdir(folder)
     }
 
+    @Test("whoever reaches the operators' socket may change things")
+    func operators() async throws {
+        let folder = try ServerUnderTest.temporaryFolder()
+        let path = folder + "/operator.sock"
+        var configuration = ControlServer.Configuration(socketPath: folder + "/control.sock")
+        configuration.writers = []
+        configuration.passedOperatorSocket = try Self.listeningSocket(path)
+        let server = ControlServer(
+            configuration: configuration, plane: FakeControlPlane(), metricsText: { "" },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        #expect(try await server.start() == 0)
+        let reload = try await blocking { try ControlClient(socketPath: path).reload() }
+        #expect(reload.files == ["a.yaml"])
+        let control = configuration.socketPath
+        let refused = await #expect(throws: ControlError.self) {
+            try await blocking { try ControlClient(socketPath: control).reload() }
+        }
+        #expect(refused?.exitReason == .notPermitted)
+        await server.stop()
+        unlink(path)
+        rmdir(folder)
+    }
+
     private static func listeningSocket(_ path: String) throws -> Int32 {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
