@@ -63,7 +63,12 @@ var targets: [Target] = [
     library(
         "Store",
         ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd", grdb, logging]),
-    library("Reporting", ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl", logging]),
+    library(
+        "Reporting",
+        [
+            "Telemetry", "Sketches", "WireFormats", "Store", "QueueIsolation", "CCurl", "CZlib", "CZstd",
+            logging,
+        ]),
     library("Exchange", ["Telemetry", "Sketches", "WireFormats"]),
     library("NATSExchange", ["Telemetry", "Exchange", "CNats"]),
 
@@ -117,7 +122,9 @@ var targets: [Target] = [
     tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
-    tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
+    tests(
+        "Reporting",
+        ["Store", "Sketches", "WireFormats", "QueueIsolation", "CSnappy", "CZlib", "CZstd", logging]),
     tests("Exchange", ["Sketches"]),
     tests("NATSExchange", ["Exchange"]),
     tests("Settings", ["Simulation"]),

@@ -83,7 +83,7 @@ enum ControlRouter {
             peer.map {
                 ($0.uid == Self.nobody ? "You" : "User \($0.uid)") + " may read, but not change anything."
             } ?? "The caller is unknown.",
-            hint: "Use sudo.")
+            hint: "Use sudo, or become a member of the group colossusd-operators.")
     }
 
     /// The methods that the table has for a path.

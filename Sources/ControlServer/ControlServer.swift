@@ -22,6 +22,9 @@ public actor ControlServer {
         /// Listening sockets that systemd has opened and keeps; they are used instead of binding.
         public var passedSocket: Int32?
         public var passedWeb: Int32?
+        /// A second control socket on which everybody who can connect may change things. In a user namespace of the
+        /// service (PrivateUsers=) all other users look alike; then the socket's group is what tells operators apart.
+        public var passedOperatorSocket: Int32?
 
         public init(socketPath: String, web: (host: String, port: Int)? = nil) {
             self.socketPath = socketPath
@@ -53,6 +56,7 @@ public actor ControlServer {
     public func start() async throws -> Int {
         do {
             try await startControl()
+            try await startOperators()
             return try await startWeb()
         } catch {
             await stop()
@@ -92,6 +96,17 @@ public actor ControlServer {
         }
         socket = try file.claim()
         logger.info("the control socket is open", metadata: ["path": .string(configuration.socketPath)])
+    }
+
+    private func startOperators() async throws {
+        guard let passed = configuration.passedOperatorSocket else { return }
+        let router = ControlRouter.control(
+            plane: plane, policy: AccessPolicy(writers: configuration.writers, everybodyWrites: true),
+            logger: logger)
+        listeners.append(
+            try await Listener(
+                router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger))
+        logger.info("operators have a socket of their own, that of systemd")
     }
 
     private func startWeb() async throws -> Int {

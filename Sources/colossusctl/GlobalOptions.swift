@@ -15,7 +15,7 @@ struct GlobalOptions: ParsableArguments {
         help: ArgumentHelp(
             "The control socket of the daemon.",
             discussion:
-                "Default: $COLOSSUS_SOCKET, else $RUNTIME_DIRECTORY/control.sock, else /run/colossusd/control.sock.",
+                "Default: $COLOSSUS_SOCKET, else $RUNTIME_DIRECTORY/control.sock, else that of /run/colossusd-operators for whoever may use it, else /run/colossusd/control.sock.",
             valueName: "path"),
         completion: .file())
     var socket: String?
@@ -37,7 +37,9 @@ struct GlobalOptions: ParsableArguments {
         if let directory = environment("RUNTIME_DIRECTORY")?.split(separator: ":").first {
             return directory + "/control.sock"
         }
-        return "/run/colossusd/control.sock"
+        // Whoever may change things reaches that one.
+        let operators = "/run/colossusd-operators/control.sock"
+        return access(operators, W_OK) == 0 ? operators : "/run/colossusd/control.sock"
     }
 
     static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
@@ -52,6 +54,9 @@ struct GlobalOptions: ParsableArguments {
 /// A moment: RFC 3339, a bare date (its end), or how long ago (`-1h`).
 struct TimeArgument: ExpressibleByArgument {
     let time: UTCTime
+    var defaultValueDescription: String { "now" }
+
+    init(now: Void) { time = Terminal.now }
 
     init?(argument: String) {
         if argument.hasPrefix("-"), let ago = DurationText.milliseconds(String(argument.dropFirst())) {

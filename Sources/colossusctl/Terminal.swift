@@ -13,6 +13,13 @@ enum Terminal {
         return GlobalOptions.environment("COLUMNS").flatMap { Int($0) } ?? 80
     }
 
+    /// Lines of the terminal; 24 when it is none.
+    static var height: Int {
+        var size = winsize()
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0 else { return 24 }
+        return Int(size.ws_row)
+    }
+
     static var usesUnicode: Bool {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap(GlobalOptions.environment)
             .first { !$0.isEmpty }

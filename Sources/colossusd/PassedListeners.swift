@@ -8,6 +8,8 @@ struct PassedListeners: Sendable {
     var control: Int32?
     var ingest: Int32?
     var web: Int32?
+    /// Whoever can connect to it may change things.
+    var operators: Int32?
     /// Names that mean nothing to us.
     var unknown: [String] = []
 
@@ -18,6 +20,7 @@ struct PassedListeners: Sendable {
             case "control" where control == nil: control = socket.descriptor
             case "ingest" where ingest == nil: ingest = socket.descriptor
             case "web" where web == nil: web = socket.descriptor
+            case "operator" where operators == nil: operators = socket.descriptor
             default:
                 unknown.append(socket.name)
                 close(socket.descriptor)
@@ -28,7 +31,7 @@ struct PassedListeners: Sendable {
     func complain(_ logger: Logger) {
         guard !unknown.isEmpty else { return }
         logger.warning(
-            "systemd has passed sockets that are not known and were closed: FileDescriptorName= must be control, ingest or web",
+            "systemd has passed sockets that are not known and were closed: FileDescriptorName= must be control, operator, ingest or web",
             metadata: ["names": "\(unknown.joined(separator: ","))"])
     }
 }

@@ -247,3 +247,36 @@ import Testing
                 == "2024-09-02  first phase done  100,000  in training          -        -            -")
     }
 }
+
+@Suite struct TopViewTests {
+    private let lines = [
+        "colossusd 0.1.0", "", "STREAM    VERDICT", "measured  ok", "warning: Endpoint x takes nothing.",
+    ]
+
+    @Test("a frame overwrites each line and clears what is left")
+    func frame() {
+        let text = TopView(isStyled: false).frame(lines, width: 80, height: 24)
+        #expect(text.hasPrefix("\u{1B}[Hcolossusd 0.1.0\u{1B}[K\r\n") && text.hasSuffix("\u{1B}[K\u{1B}[J"))
+        #expect(text.split(separator: "\r\n", omittingEmptySubsequences: false).count == 5)
+        #expect(!text.contains("m" + "STREAM"))
+    }
+
+    @Test("it fits every terminal", arguments: [(1, 1), (10, 3), (80, 5), (80, 4)])
+    func fits(width: Int, height: Int) {
+        let text = TopView(isStyled: false).frame(lines, width: width, height: height)
+        let rows = text.dropFirst(3).split(separator: "\r\n", omittingEmptySubsequences: false)
+        #expect(rows.count <= max(2, height))
+        #expect(
+            rows.allSatisfy {
+                $0.split(separator: "\u{1B}", omittingEmptySubsequences: false)[0].count <= width
+            })
+    }
+
+    @Test("titles are bold and warnings are yellow, unless nobody wants that")
+    func styles() {
+        let text = TopView(isStyled: true).frame(lines, width: 80, height: 24)
+        #expect(text.contains("\u{1B}[1mSTREAM    VERDICT\u{1B}[0m"))
+        #expect(text.contains("\u{1B}[33mwarning: "))
+        #expect(text.contains("measured  ok\u{1B}[K"))
+    }
+}

@@ -15,7 +15,9 @@ struct ArrowTests {
         "QueueIsolation": [],
         "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
         "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd"],
-        "Reporting": ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl"],
+        "Reporting": [
+            "Telemetry", "Sketches", "WireFormats", "Store", "QueueIsolation", "CCurl", "CZlib", "CZstd",
+        ],
         "Exchange": ["Telemetry", "Sketches", "WireFormats"],
         "NATSExchange": ["Telemetry", "Exchange", "CNats"],
         "Settings": ["Telemetry", "Simulation"],
