@@ -17,6 +17,9 @@ public struct FinalRecord: Sendable, Equatable {
     public var slicesExpected: UInt32
     /// Partials that came after their window was closed, since the final before this one.
     public var late: UInt64
+    /// Which of the last 64 windows had all their slices: bit n for the window n before this one. So whoever goes on can
+    /// tell a copy from a partial that is late.
+    public var whole: UInt64
     /// Sketches were left out, because with them the record would have been too long.
     public var lacksSketches: Bool
     /// Groups were left out, because even without sketches it would have been too long.
@@ -31,7 +34,7 @@ public struct FinalRecord: Sendable, Equatable {
 
     public init(
         fleet: UInt64, partition: Int, window: Int64, writer: UInt64, resumeSequence: UInt64,
-        slicesPresent: Int, slicesExpected: Int, late: UInt64, groups: [PartialGroup]
+        slicesPresent: Int, slicesExpected: Int, late: UInt64, whole: UInt64 = 0, groups: [PartialGroup]
     ) {
         self.fleet = fleet
         self.partition = UInt32(partition)
@@ -41,6 +44,7 @@ public struct FinalRecord: Sendable, Equatable {
         self.slicesPresent = UInt32(slicesPresent)
         self.slicesExpected = UInt32(slicesExpected)
         self.late = late
+        self.whole = whole
         lacksSketches = false
         lacksGroups = false
         self.groups = groups
@@ -80,6 +84,7 @@ public struct FinalRecord: Sendable, Equatable {
         writer.append(slicesPresent)
         writer.append(slicesExpected)
         writer.append(late)
+        writer.append(whole)
         writer.append(UInt32(groups.count))
         for group in groups { GroupCoding.append(group, to: &writer) }
         writer.set(CRC32C.checksum(writer.bytes[10...]), at: 6)
@@ -102,6 +107,7 @@ public struct FinalRecord: Sendable, Equatable {
         slicesPresent = try reader.number()
         slicesExpected = try reader.number()
         late = try reader.number()
+        whole = try reader.number()
         let count = Int(try reader.number(UInt32.self))
         guard window >= 0, slicesPresent <= slicesExpected else { throw .outOfRange }
         lacksSketches = flags & 1 != 0

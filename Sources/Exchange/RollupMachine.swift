@@ -218,7 +218,7 @@ public struct RollupMachine: NodeMachine {
             mine.finalSequence = sequence
             mine.merge = WindowMerge(
                 fleet: fleet, partition: partition, closed: last?.window ?? -1,
-                resumeSequence: last?.resumeSequence ?? 1, limits: limits)
+                whole: last?.whole ?? 0, resumeSequence: last?.resumeSequence ?? 1, limits: limits)
             return
         }
         guard sequence > mine.finalSequence, let last else { return }
@@ -230,7 +230,7 @@ public struct RollupMachine: NodeMachine {
         } else {
             counters.adopted += 1
             mine.finalSequence = sequence
-            mine.merge?.advance(to: last.window)
+            mine.merge?.advance(to: last.window, whole: last.whole)
         }
     }
 
@@ -276,6 +276,6 @@ struct PartitionWork: Sendable {
     mutating func closed(_ closing: Closing, _ sequence: UInt64) {
         finalSequence = sequence
         lateTold = closing.late
-        merge?.advance(to: closing.record.window)
+        merge?.advance(to: closing.record.window, whole: closing.record.whole)
     }
 }

@@ -57,6 +57,8 @@ public struct WindowMerge: Sendable {
     private var settled: [Int64: [ShareKey: UInt64]] = [:]
     /// Number of the last closed window; -1 before the first.
     public private(set) var closed: Int64
+    /// See `FinalRecord.whole`, for the last closed window.
+    private var whole: UInt64
     /// Of the last message that came.
     public private(set) var lastSequence: UInt64
     /// How much of the broker's time has passed between the messages that came, without stretches in which the broker
@@ -67,15 +69,17 @@ public struct WindowMerge: Sendable {
 
     /// - Parameters:
     ///   - closed: the last window that is closed already.
+    ///   - whole: of its final.
     ///   - resumeSequence: messages before it are not needed any more.
     public init(
-        fleet: FleetMap, partition: Int, closed: Int64, resumeSequence: UInt64,
+        fleet: FleetMap, partition: Int, closed: Int64, whole: UInt64 = 0, resumeSequence: UInt64,
         limits: ExchangeLimits = ExchangeLimits()
     ) {
         self.fleet = fleet
         self.partition = partition
         self.limits = limits
         self.closed = closed
+        self.whole = whole
         fingerprint = fleet.fingerprint
         lastSequence = resumeSequence > 0 ? resumeSequence - 1 : 0
     }
@@ -119,8 +123,11 @@ public struct WindowMerge: Sendable {
     private mutating func add(_ envelope: PartialEnvelope, _ window: Int64, _ message: StoredMessage) {
         let key = ShareKey(slice: envelope.slice, origin: envelope.origin)
         guard window > closed else {
-            let known = settled[window]?[key]
-            if let known, known >= envelope.epoch || envelope.origin == 0 {
+            let known = settled[window]?[key].map { $0 >= envelope.epoch || envelope.origin == 0 } ?? false
+            // Any worker computes such a share alike, and it is in a window that has all slices.
+            let isCopy =
+                envelope.origin == 0 && closed - window < 64 && whole >> UInt64(closed - window) & 1 == 1
+            if known || isCopy {
                 counters.settled += 1
             } else {
                 counters.late += 1
@@ -210,7 +217,8 @@ public struct WindowMerge: Sendable {
         return FinalRecord(
             fleet: fingerprint, partition: partition, window: window, writer: writer,
             resumeSequence: later ?? lastSequence + 1, slicesPresent: present,
-            slicesExpected: fleet.slices(in: partition), late: lateSinceLast, groups: sum.sorted)
+            slicesExpected: fleet.slices(in: partition), late: lateSinceLast,
+            whole: whole << 1 | (present == fleet.slices(in: partition) ? 1 : 0), groups: sum.sorted)
     }
 
     private func sliceGroups(_ entry: OpenWindow, _ slice: UInt32) -> [PartialGroup] {
@@ -225,8 +233,11 @@ public struct WindowMerge: Sendable {
     }
 
     /// Everything up to this window is closed now, by us or by somebody else.
-    public mutating func advance(to window: Int64) {
+    ///
+    /// - Parameter whole: of its final.
+    public mutating func advance(to window: Int64, whole: UInt64 = 0) {
         guard window > closed else { return }
+        self.whole = whole
         if open.count > limits.openWindowsMax { counters.forced += 1 }
         for (number, entry) in open where number <= window {
             settled[number] = entry.shares.compactMapValues { epochs in

@@ -20,7 +20,8 @@ struct NATSMessage: Sendable {
 // `@unchecked`: the pointer is set once, before anybody else sees the object, and libnats locks inside.
 final class NATSConnection: @unchecked Sendable {
     private var connection: OpaquePointer?
-    private let refused = Locked<(@Sendable (String) -> Void)?>(nil)
+    private typealias Refusals = Locked<(@Sendable (String) -> Void)?>
+    private let refused = Refusals(nil)
 
     /// Called for each "Permissions Violation …", with its text.
     func onRefusal(_ body: @escaping @Sendable (String) -> Void) { refused.withLock { $0 = body } }
@@ -30,8 +31,8 @@ final class NATSConnection: @unchecked Sendable {
         try Self.check(natsOptions_Create(&made), "options")
         defer { natsOptions_Destroy(made) }
         try Self.apply(options, to: made)
-        // Not retained: libnats calls it no more once the connection is destroyed, which `close` waits for.
-        let context = Unmanaged.passUnretained(self).toOpaque()
+        // Retained for ever, a few bytes a connection: libnats may call it from a thread of its own while it closes.
+        let context = Unmanaged.passRetained(refused).toOpaque()
         natsOptions_SetErrorHandler(made, Self.errorHandler, context)
         let status = natsConnection_Connect(&connection, made)
         guard status == NATS_OK else {
@@ -52,8 +53,7 @@ final class NATSConnection: @unchecked Sendable {
         var text: UnsafePointer<CChar>?
         natsConnection_GetLastError(connection, &text)
         let told = text.map { String(cString: $0) } ?? "not permitted"
-        let mine = Unmanaged<NATSConnection>.fromOpaque(context).takeUnretainedValue()
-        mine.refused.withLock { $0 }?(told)
+        Unmanaged<Refusals>.fromOpaque(context).takeUnretainedValue().withLock { $0 }?(told)
     }
 
     private static func apply(_ options: NATSOptions, to made: OpaquePointer?) throws(BusError) {
@@ -166,6 +166,7 @@ final class NATSConnection: @unchecked Sendable {
     }
 
     deinit {
+        refused.withLock { $0 = nil }
         guard let connection else { return }
         natsConnection_Close(connection)
         natsConnection_Destroy(connection)

@@ -18,7 +18,7 @@ struct ClusterTests {
     func cluster(windows: Int64, slices: Int = 12, workers: Int = 3) throws -> SimulatedCluster {
         SimulatedCluster(
             seed: 1, fleet: try fleetMap(slices: slices, partitions: 3), windows: windows, leaseMs: 3_000,
-            workers: workers, faults: Self.calm)
+            graceMs: 12_000, workers: workers, faults: Self.calm)
     }
 
     func held(_ cluster: SimulatedCluster) -> [Int] {

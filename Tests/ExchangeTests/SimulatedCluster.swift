@@ -89,7 +89,7 @@ final class SimulatedCluster {
     )
 
     init(
-        seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 12_000,
+        seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 30_000,
         workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init()
     ) {
         self.fleet = fleet
@@ -121,7 +121,7 @@ final class SimulatedCluster {
 
     /// One of the misfortunes: a process is killed and started anew, or stands still for a while, or the broker does.
     func misfortune() {
-        switch Int.random(in: 0..<8, using: &random) {
+        switch Int.random(in: 0..<12, using: &random) {
         case 0: killWorker(Int.random(in: 0..<workers.count, using: &random))
         case 1: killRollup(Int.random(in: 0..<rollups.count, using: &random))
         case 2: stop(workers[Int.random(in: 0..<workers.count, using: &random)].bus)

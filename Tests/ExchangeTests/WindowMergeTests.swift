@@ -150,6 +150,25 @@ struct WindowMergeTests {
         #expect(merge.counters.settled == 2 && merge.counters.late == 1)
     }
 
+    @Test("who goes on after another tells copies from what is late by the last final")
+    func lateAfterTakeOver() {
+        var first = merge()
+        first.add(message(slice: 0, window: 0, sequence: 1))
+        first.add(message(slice: 1, window: 0, sequence: 2))
+        first.add(message(slice: 1, window: 1, sequence: 3))
+        let whole = first.nextFinal(writer: 1, lateSinceLast: 0)
+        first.advance(to: 0, whole: whole.whole)
+        let lacking = first.nextFinal(writer: 1, lateSinceLast: 0)
+        #expect(whole.whole == 1 && lacking.whole == 2)
+        var second = WindowMerge(
+            fleet: fleet, partition: 0, closed: 1, whole: lacking.whole,
+            resumeSequence: lacking.resumeSequence)
+        second.add(message(slice: 1, window: 0, epoch: 9, sequence: 4))
+        second.add(message(slice: 0, window: 1, epoch: 9, sequence: 5))
+        second.add(message(slice: 0, window: 0, origin: 3, sequence: 6))
+        #expect(second.counters.settled == 1 && second.counters.late == 2)
+    }
+
     @Test("partials of another fleet, partition or window length are refused and counted")
     func foreign() throws {
         let other = try fleetMap(slices: 3, partitions: 1)
