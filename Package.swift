@@ -63,8 +63,14 @@ var targets: [Target] = [
     library(
         "Store",
         ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd", grdb, logging]),
-    library("Reporting", ["Telemetry", "WireFormats", "Store", "QueueIsolation", "CCurl", logging]),
+    library(
+        "Reporting",
+        [
+            "Telemetry", "Sketches", "WireFormats", "Store", "QueueIsolation", "CCurl", "CZlib", "CZstd",
+            logging,
+        ]),
     library("Exchange", ["Telemetry", "Sketches", "WireFormats"]),
+    library("NATSExchange", ["Telemetry", "Exchange", "CNats"]),
 
     // The control plane, beside the flow.
     library("Settings", ["Telemetry", "Simulation", yams]),
@@ -76,6 +82,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CIngestLog"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CNats", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
@@ -101,6 +108,11 @@ var targets: [Target] = [
     .target(
         name: "TestSupport", dependencies: ["Telemetry"], path: "Tests/TestSupport", swiftSettings: strict),
     csnappy,
+    // One process of a cluster, for Deploy/cluster-test: workers and roll-ups that can be killed.
+    .executableTarget(
+        name: "exchange-node",
+        dependencies: ["Telemetry", "Sketches", "Exchange", "NATSExchange", arguments],
+        path: "Tests/ExchangeNode", swiftSettings: strict),
     .testTarget(name: "HouseTests", swiftSettings: strict),
     tests("Telemetry"),
     tests("Sketches"),
@@ -110,7 +122,11 @@ var targets: [Target] = [
     tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
-    tests("Reporting", ["Store", "WireFormats", "QueueIsolation", "CSnappy", logging]),
+    tests(
+        "Reporting",
+        ["Store", "Sketches", "WireFormats", "QueueIsolation", "CSnappy", "CZlib", "CZstd", logging]),
+    tests("Exchange", ["Sketches"]),
+    tests("NATSExchange", ["Exchange"]),
     tests("Settings", ["Simulation"]),
     tests("Planning", ["Simulation", "Settings"]),
     tests("ControlAPI"),

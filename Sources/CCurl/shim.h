@@ -25,6 +25,15 @@ static inline CURLcode ccurl_setopt_quick_exit(CURL *h) {
 #endif
 }
 
+/* libcurl 7.87 keeps the CA file for a day: one that was replaced would not be read. */
+static inline void ccurl_setopt_ca_cache_off(CURL *h) {
+#if LIBCURL_VERSION_NUM >= 0x075700
+  curl_easy_setopt(h, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#else
+  (void)h;
+#endif
+}
+
 static inline CURLcode ccurl_getinfo_long(CURL *h, CURLINFO i, long *v) { return curl_easy_getinfo(h, i, v); }
 static inline CURLcode ccurl_getinfo_off(CURL *h, CURLINFO i, curl_off_t *v) { return curl_easy_getinfo(h, i, v); }
 
@@ -35,6 +44,8 @@ static inline CURLMcode ccurl_multi_setopt_timer(CURLM *m, curl_multi_timer_call
 
 /* Macros that Swift does not import. */
 static const CURLversion ccurl_version_now = CURLVERSION_NOW;
+static const long ccurl_tls12 = CURL_SSLVERSION_TLSv1_2;
+static const long ccurl_tls13 = CURL_SSLVERSION_TLSv1_3;
 static const curl_socket_t ccurl_socket_timeout = CURL_SOCKET_TIMEOUT;
 static const curl_socket_t ccurl_socket_bad = CURL_SOCKET_BAD;
 

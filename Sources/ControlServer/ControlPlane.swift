@@ -21,6 +21,15 @@ public protocol ControlPlane: Sendable {
     /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.
     func testEndpoint(name: String) async throws -> EndpointTestReply
 
+    /// Throws `notFound`.
+    func changeEndpoint(name: String, _ action: EndpointAction) async throws -> EndpointChangeReply
+    func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply
+    /// Throws `notFound`.
+    func deadLetter(number: Int64) async throws -> DeadLetterReply
+    /// Sends them again; what is taken is no dead letter any more. Bounded in time: `truncated` says that there is more.
+    func replayDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
+    func dropDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
+
     /// What is in force.
     func configuration() async throws -> ConfigReply
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply

@@ -21,6 +21,20 @@ struct Call: Sendable {
         }
     }
 
+    /// The part of the path that the route names, as a number.
+    func number() throws -> Int64 {
+        guard let number = Int64(name), number > 0 else {
+            throw ControlError(.badRequest, "\(name) is not a number.", hint: "Write a whole number from 1.")
+        }
+        return number
+    }
+
+    func deadLetterSelection() throws -> DeadLetterSelection {
+        let selection = try decode(DeadLetterSelection.self)
+        try selection.check()
+        return selection
+    }
+
     private static func place(_ error: any Error) -> String {
         switch error {
         case DecodingError.keyNotFound(let key, _): "\(key.stringValue) is missing"
@@ -75,6 +89,16 @@ struct Route: Sendable {
         .write("simulations/:name/resume") { try await change($0, .resume) },
         .write("simulations/:name/speed") { try await change($0, .speed($0.decode(SpeedChange.self).speed)) },
         .write("endpoints/:name/test") { try await $0.plane.testEndpoint(name: $0.name) },
+        .write("endpoints/:name/pause") { try await $0.plane.changeEndpoint(name: $0.name, .pause) },
+        .write("endpoints/:name/resume") { try await $0.plane.changeEndpoint(name: $0.name, .resume) },
+        .write("endpoints/:name/drain") { try await $0.plane.changeEndpoint(name: $0.name, .drain) },
+        .write("endpoints/:name/replay") {
+            try await $0.plane.changeEndpoint(name: $0.name, .replay($0.decode(EndpointReplay.self)))
+        },
+        .read("deadletters") { try await $0.plane.deadLetters(DeadLettersRequest(query: $0.query)) },
+        .read("deadletters/:name") { try await $0.plane.deadLetter(number: $0.number()) },
+        .write("deadletters/replay") { try await $0.plane.replayDeadLetters($0.deadLetterSelection()) },
+        .write("deadletters/drop") { try await $0.plane.dropDeadLetters($0.deadLetterSelection()) },
         .write("config/check") { try await $0.plane.checkConfiguration($0.decode(ConfigCheckRequest.self)) },
         .write("reload") { try await $0.plane.reload() },
         .read("config") { try await $0.plane.configuration() },

@@ -8,10 +8,13 @@ struct EndpointAccount: Sendable, Equatable {
     /// Dead letters: parts or pieces of them.
     var deadLetters = 0
     var retries = 0
+    /// How often a simpler form was taken because the endpoint did not understand the one before.
+    var fallbacks = 0
     var dropped: [EndpointStateMachine.DropReason: Int] = [:]
     var failuresInARow = 0
     var lastError: String?
     var lastErrorMs: Int64?
+    var lastDeliveredMs: Int64?
 
     mutating func failed(_ text: String, _ nowMs: Int64) {
         lastError = text

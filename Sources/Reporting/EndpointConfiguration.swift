@@ -1,12 +1,5 @@
 public import Store
-import Telemetry
-
-/// The kinds of endpoints. The raw value is what users write and see.
-public enum EndpointKind: String, CaseIterable, Sendable, Hashable {
-    case webhook
-    case remoteWrite = "remote_write"
-    case file
-}
+public import Telemetry
 
 /// How much goes into one request. A window is cut into parts by these numbers in one way only.
 public struct BatchLimits: Sendable, Hashable {
@@ -44,21 +37,40 @@ public struct EndpointConfiguration: Sendable, Hashable {
     /// Unique; 1 to 64 characters out of `a-z A-Z 0-9 . _ -`.
     public var name: String
     public var kind: EndpointKind
-    /// `http` or `https`; for `webhook` and `remote_write`.
+    /// `http` or `https`; for kinds that send requests.
     public var url: String
     /// For `file`: inside one of the reporter's folders. Relative paths start in the first of them.
     public var path: String
     public var selection: DeliverySelection
+    /// Of fields; empty means all.
+    public var statistics: Set<FieldStatistic>
+    /// GPUs expected, reporting, silent, in a job and faulted are sent, too.
+    public var hasGPUCounts: Bool
+    /// For `remote_write` 2.0 and `otlp`: distributions, where sketches are kept (windows of a minute and more, levels from
+    /// the array up).
+    public var hasHistograms: Bool
+    public var labels: LabelChanges
     /// Time to resolve, connect and shake hands.
     public var connectTimeoutMs: Int64
     /// Time for the whole request.
     public var timeoutMs: Int64
     /// Sent with each request. The kind's own headers cannot be replaced. Values count as secrets.
     public var headers: [String: String]
-    /// A file that holds the bearer token. It is read again when it may have changed.
-    public var bearerTokenFile: String?
-    /// Certificates to trust instead of the system's. Verification cannot be switched off.
-    public var caFile: String?
+    public var secrets: EndpointSecrets
+    public var tls: EndpointTLS
+    /// `nil` is the kind's own: snappy for `remote_write`, gzip for `otlp` and `influx`, none for `webhook`.
+    public var compression: Compression?
+    /// For `remote_write`: 1 or 2.
+    public var protocolVersion: Int
+    /// For `otlp`.
+    public var payload: PayloadEncoding
+    /// For `webhook`.
+    public var format: WebhookFormat
+    /// For `webhook`: ask first whether events are welcome (CloudEvents HTTP webhooks 1.0, section 4), in this name.
+    public var handshakeOrigin: String?
+    /// For `influx`; empty: not said.
+    public var org: String
+    public var bucket: String
     public var batch: BatchLimits
     public var backoff: BackoffLimits
     /// A new endpoint gets what the store holds already, and not only what comes from now on.
@@ -71,6 +83,10 @@ public struct EndpointConfiguration: Sendable, Hashable {
     public var sendsRevisions: Bool
     /// `ce-source` of a webhook: who sends.
     public var source: String
+    /// For `file`: a file that is larger becomes `PATH.1`, that one `PATH.2` and so on; `nil` never.
+    public var rotateBytes: Int64?
+    /// How many older files are kept.
+    public var rotateFiles: Int
     /// For `file`: fsync each line before it counts as delivered. Without it lines survive the process, not the power.
     public var fsync: Bool
 
@@ -81,17 +97,31 @@ public struct EndpointConfiguration: Sendable, Hashable {
         self.url = url
         self.path = path
         selection = DeliverySelection()
+        statistics = []
+        hasGPUCounts = true
+        hasHistograms = kind == .otlp
+        labels = LabelChanges()
         connectTimeoutMs = 5_000
         timeoutMs = 30_000
         headers = [:]
-        bearerTokenFile = nil
-        caFile = nil
+        secrets = EndpointSecrets()
+        tls = EndpointTLS()
+        compression = nil
+        protocolVersion = 1
+        payload = .protobuf
+        format = .binary
+        handshakeOrigin = nil
+        org = ""
+        bucket = ""
         batch = BatchLimits()
         backoff = BackoffLimits()
         fromBeginning = false
         allowFuture = false
-        sendsRevisions = kind != .remoteWrite
+        // The others replace what they have, or say which revision it is.
+        sendsRevisions = kind != .remoteWrite && kind != .otlp
         source = "/colossusd"
+        rotateBytes = nil
+        rotateFiles = 5
         fsync = false
     }
 
@@ -100,14 +130,19 @@ public struct EndpointConfiguration: Sendable, Hashable {
     var cut: String {
         let levels = selection.levels.map(\.rawValue).sorted().joined(separator: ",")
         let fields = selection.fields.map { String($0.field.id) }.sorted().joined(separator: ",")
-        return "\(kind.rawValue) \(batch.samplesMax) \(batch.bytesMax) \(levels) \(fields)"
+        let chosen = statistics.map(\.rawValue).sorted().joined(separator: ",")
+        return [
+            kind.rawValue, "\(batch.samplesMax)", "\(batch.bytesMax)", levels, fields, chosen,
+            "\(hasGPUCounts)", "\(hasHistograms)", payload.rawValue, format.rawValue, labels.cut,
+        ].joined(separator: " ")
     }
 
     /// Where it goes, without user, password and query: fit for logs.
     public var destination: String {
         switch kind {
         case .file: path
-        case .webhook, .remoteWrite: DestinationURL(url)?.display ?? "(not a URL)"
+        case .stdout: "standard output"
+        case .webhook, .remoteWrite, .otlp, .influx: DestinationURL(url)?.display ?? "(not a URL)"
         }
     }
 }

@@ -8,6 +8,7 @@ struct EndpointMeters {
     private let samples: Counter
     private let retries: Counter
     private let deadLetters: Counter
+    private let fallbacks: Counter
     private let dropped: [EndpointStateMachine.DropReason: Counter]
     private let pending: Gauge
     private let isOpen: Gauge
@@ -30,6 +31,8 @@ struct EndpointMeters {
         samples = counter("colossus_report_samples_total", "Numbers that the endpoint has taken.")
         retries = counter("colossus_report_retries_total", "Attempts that failed and are made again.")
         deadLetters = counter("colossus_report_dead_letters_total", "Refused for good, and kept.")
+        fallbacks = counter(
+            "colossus_report_fallbacks_total", "Times that a simpler form was taken: version or compression.")
         dropped = Dictionary(
             uniqueKeysWithValues: EndpointStateMachine.DropReason.allCases.map { reason in
                 let counter = metrics.counter(
@@ -57,6 +60,7 @@ struct EndpointMeters {
         samples.add(Int64(new.samples - old.samples))
         retries.add(Int64(new.retries - old.retries))
         deadLetters.add(Int64(new.deadLetters - old.deadLetters))
+        fallbacks.add(Int64(new.fallbacks - old.fallbacks))
         for (reason, counter) in dropped {
             counter.add(Int64(new.dropped[reason, default: 0] - old.dropped[reason, default: 0]))
         }

@@ -24,6 +24,9 @@ struct EndpointStateMachine: Sendable {
         /// The time of a `wake` has come.
         case timer(Int)
         case drain(DrainScope)
+        /// An operator wants it to rest, or to go on; going on also wakes one that is disabled or waits.
+        case pause
+        case resume
     }
 
     enum Action: Sendable, Equatable {
@@ -49,6 +52,10 @@ struct EndpointStateMachine: Sendable {
         var part: Part
         var status: Int
         var reason: String
+        /// The beginning of what the endpoint said.
+        var response: [UInt8] = []
+        /// Some of it was taken.
+        var isPartial = false
     }
 
     /// What an operator may want to read in the journal.
@@ -59,6 +66,7 @@ struct EndpointStateMachine: Sendable {
         case disabled(String)
         case dropped(samples: Int, DropReason)
         case storeFailing
+        case simplified(from: WireForm, to: WireForm, because: String)
     }
 
     /// Why samples are not sent although they were selected. The raw value is the label of a metric.
@@ -69,7 +77,7 @@ struct EndpointStateMachine: Sendable {
     enum Step: Sendable, Equatable { case open, fetch, send, advance }
 
     enum State: Sendable, Equatable {
-        case created, opening, idle, fetching, sending, advancing, disabled, stopped
+        case created, opening, idle, fetching, sending, advancing, paused, disabled, stopped
         /// Until the timer of that token.
         case waiting(Step, token: Int, untilMs: Int64)
     }
@@ -101,6 +109,8 @@ struct EndpointStateMachine: Sendable {
 
     let configuration: EndpointConfiguration
     private let encoding: any EndpointEncoding
+    /// How bodies are written: becomes simpler when the endpoint does not understand it, and stays so.
+    private(set) var form: WireForm
     private(set) var state: State = .created
     private(set) var account = EndpointAccount()
     /// The cursor as it is in the store.
@@ -128,18 +138,23 @@ struct EndpointStateMachine: Sendable {
     private var isStoreFailing = false
     private var hasRefreshedCredentials = false
     private var draining: DrainScope?
+    private(set) var isPaused = false
 
     init(_ configuration: EndpointConfiguration, seed: UInt64) {
         self.configuration = configuration
         encoding = configuration.encoding
+        form = encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
         storeBackoff = Backoff(BackoffLimits(baseMs: 100, capMs: 10_000), seed: ~seed)
     }
 
+    /// What was to be sent last, and has no answer yet.
+    var partOnItsWay: Part? { state == .sending ? delivery?.pieces.last : nil }
+
     /// The bytes of a part that is on its way, the same each time; `nil` for any other.
     func body(of part: Part) -> [UInt8]? {
         guard let progress, progress.window.sequence == part.sequence else { return nil }
-        return progress.body(of: part)
+        return progress.body(of: part, form: form)
     }
 
     /// Takes an event. What does not fit the state (a stale timer, a reply after the stop) changes nothing.
@@ -158,6 +173,10 @@ struct EndpointStateMachine: Sendable {
         case (.timer(let rung), .waiting(let step, let token, _)) where rung == token:
             resume(step, nowMs, &actions)
         case (.drain(let scope), _): drain(scope, nowMs, &actions)
+        case (.pause, _):
+            isPaused = true
+            if state == .idle { state = .paused }
+        case (.resume, _): goOn(nowMs, &actions)
         default: break
         }
         return actions
@@ -183,6 +202,10 @@ extension EndpointStateMachine {
 
     private mutating func fetch(_ nowMs: Int64, _ actions: inout [Action]) {
         if draining != nil, draining != .pending { return stop(nowMs, &actions) }
+        if isPaused, draining == nil {
+            state = .paused
+            return
+        }
         state = .fetching
         newestAtFetch = newestSequence
         actions.append(.fetch(after: reached, limit: Limits.fetchedWindows))
@@ -207,6 +230,7 @@ extension EndpointStateMachine {
         guard done, let advance else { return storeFailed(.advance, nowMs, &actions) }
         storeAnswered()
         account.settle(advance)
+        if advance.parts > 0 { account.lastDeliveredMs = nowMs }
         position = advance.to
         reached = max(reached, advance.to)
         movedMs = nowMs
@@ -241,6 +265,10 @@ extension EndpointStateMachine {
     /// Nothing is on its way: take the next part, or look for more.
     private mutating func proceed(_ nowMs: Int64, _ actions: inout [Action]) {
         if draining == .inFlight { return stop(nowMs, &actions) }
+        if isPaused, draining == nil {
+            state = .paused
+            return
+        }
         while true {
             if progress == nil, !begin(nowMs, &actions) { return fetch(nowMs, &actions) }
             if let part = progress?.nextPart() {
@@ -276,7 +304,7 @@ extension EndpointStateMachine {
 
     private func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> DropReason? {
         if window.summary.revision > 0, !configuration.sendsRevisions { return .revision }
-        if configuration.kind == .remoteWrite, !configuration.allowFuture,
+        if configuration.kind.refusesFuture, !configuration.allowFuture,
             window.summary.endMs > nowMs + Limits.futureMs
         {
             return .future
@@ -321,9 +349,16 @@ extension EndpointStateMachine {
 
     private mutating func attempted(_ outcome: AttemptOutcome, _ nowMs: Int64, _ actions: inout [Action]) {
         guard let piece = delivery?.pieces.last else { return }
-        let verdict =
-            credentialsMayBeStale(outcome) ? .retry : RetryPolicy.verdict(outcome, kind: configuration.kind)
+        let verdict = credentialsMayBeStale(outcome) ? .retry : encoding.verdict(outcome, form: form)
         if verdict == .retry { return retry(outcome, nowMs, &actions) }
+        if verdict == .renegotiate || isUnknownVersion(outcome, verdict),
+            let simpler = encoding.simpler(than: form, after: outcome)
+        {
+            actions.append(.report(.simplified(from: form, to: simpler, because: outcome.text)))
+            account.fallbacks += 1
+            form = simpler
+            return send(&actions)
+        }
         if verdict == .disable {
             account.failed(outcome.text, nowMs)
             actions.append(.report(.disabled(outcome.text)))
@@ -335,15 +370,25 @@ extension EndpointStateMachine {
         delivery?.pieces.removeLast()
         switch verdict {
         case .delivered: delivery?.accepted += piece.samples
+        case .partial:
+            delivery?.accepted += piece.samples
+            refuse(piece, outcome, nowMs, mayCut: false, isPartial: true)
         case .bisect: refuse(piece, outcome, nowMs, mayCut: true)
         default: refuse(piece, outcome, nowMs, mayCut: false)
         }
         delivery?.pieces.isEmpty ?? true ? finish(&actions) : send(&actions)
     }
 
+    /// A receiver that knows only an older version may call the very first request malformed.
+    private func isUnknownVersion(_ outcome: AttemptOutcome, _ verdict: Verdict) -> Bool {
+        guard case .response(400, _, _, let details) = outcome, !details.saysWritten else { return false }
+        return form.version > 1 && verdict == .bisect && account.samples == 0 && delivery?.accepted == 0
+            && delivery?.refusals == 0
+    }
+
     /// A token that was replaced in its file looks like a refusal, once.
     private mutating func credentialsMayBeStale(_ outcome: AttemptOutcome) -> Bool {
-        guard configuration.bearerTokenFile != nil, [401, 403].contains(outcome.status),
+        guard !configuration.secrets.isEmpty, [401, 403].contains(outcome.status),
             !hasRefreshedCredentials
         else { return false }
         hasRefreshedCredentials = true
@@ -358,7 +403,7 @@ extension EndpointStateMachine {
         // What is pending is safe in the store; whoever is down now gets it after the next start.
         if draining != nil { return stopNow(&actions) }
         var delay = sendBackoff.nextMs()
-        if case .response(_, let after?, _) = outcome {
+        if case .response(_, let after?, _, _) = outcome {
             delay = max(delay, min(after, configuration.backoff.retryAfterMaxMs))
         }
         wait(.send, delay, nowMs, &actions)
@@ -373,7 +418,9 @@ extension EndpointStateMachine {
         }
     }
 
-    private mutating func refuse(_ piece: Part, _ outcome: AttemptOutcome, _ nowMs: Int64, mayCut: Bool) {
+    private mutating func refuse(
+        _ piece: Part, _ outcome: AttemptOutcome, _ nowMs: Int64, mayCut: Bool, isPartial: Bool = false
+    ) {
         guard var delivery else { return }
         account.failed(outcome.text, nowMs)
         delivery.refusals += 1
@@ -382,7 +429,11 @@ extension EndpointStateMachine {
         if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
             delivery.pieces += [second, first]
         } else {
-            delivery.dead.append(Refusal(part: piece, status: outcome.status, reason: outcome.text))
+            delivery.dead.append(
+                Refusal(
+                    part: piece, status: outcome.status, reason: outcome.text,
+                    response: outcome.responseBody, isPartial: isPartial)
+            )
         }
         self.delivery = delivery
     }
@@ -420,10 +471,22 @@ extension EndpointStateMachine {
         actions.append(.wake(afterMs: delayMs, token: token))
     }
 
+    /// An operator says so: at once, whatever it waited for.
+    private mutating func goOn(_ nowMs: Int64, _ actions: inout [Action]) {
+        isPaused = false
+        switch state {
+        case .paused where delivery == nil: proceed(nowMs, &actions)
+        case .paused, .disabled: send(&actions)
+        case .waiting(let step, _, _): resume(step, nowMs, &actions)
+        default: break
+        }
+    }
+
     private mutating func resume(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
         switch step {
         case .open: actions += open()
         case .fetch: fetch(nowMs, &actions)
+        case .send where isPaused: state = .paused
         case .send: send(&actions)
         case .advance: if let advance { move(advance, &actions) }
         }
@@ -435,7 +498,7 @@ extension EndpointStateMachine {
         case .sending, .advancing: break
         case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
         case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
-        case .created, .waiting, .disabled: stopNow(&actions)
+        case .created, .waiting, .disabled, .paused: stopNow(&actions)
         case .stopped: break
         }
     }

@@ -12,6 +12,8 @@ public struct EndpointStatus: Sendable, Hashable {
         case sending
         /// The last attempt failed; the next has its time.
         case retrying
+        /// An operator has paused it.
+        case paused
         /// It said that it wants nothing any more (410), until its configuration changes or the service starts anew.
         case disabled
         case stopped
@@ -50,9 +52,19 @@ public struct EndpointStatus: Sendable, Hashable {
     public var lastErrorMs: Int64?
     /// Unix milliseconds; while `retrying`.
     public var nextRetryMs: Int64?
+    /// Unix milliseconds.
+    public var lastDeliveredMs: Int64?
+    /// A request is on its way.
+    public var isSending: Bool
+    /// Duration of the last request.
+    public var lastSeconds: Double?
+    /// Version and compression, as `2.0 snappy`; empty for files.
+    public var form: String
+    /// How often a simpler one was taken.
+    public var fallbacks: Int
 }
 
-/// What came of `Reporter.test`.
+/// What came of `Reporter.test` or `Reporter.resend`.
 public struct EndpointTestResult: Sendable, Hashable {
     public var endpoint: String
     public var succeeded: Bool
@@ -61,6 +73,8 @@ public struct EndpointTestResult: Sendable, Hashable {
     public var seconds: Double
     /// A sentence for people.
     public var message: String
+    /// The beginning of the response's body.
+    public var response: [UInt8]
 }
 
 extension EndpointStateMachine {
@@ -72,7 +86,9 @@ extension EndpointStateMachine {
             deadLetters: account.deadLetters, retries: account.retries,
             dropped: Dictionary(uniqueKeysWithValues: account.dropped.map { ($0.rawValue, $1) }),
             failuresInARow: account.failuresInARow, lastError: account.lastError,
-            lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs
+            lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs,
+            lastDeliveredMs: account.lastDeliveredMs, isSending: state == .sending, lastSeconds: nil,
+            form: configuration.kind.isRequesting ? form.description : "", fallbacks: account.fallbacks
         )
     }
 
@@ -85,6 +101,7 @@ extension EndpointStateMachine {
         case .idle, .fetching: .idle
         case .sending, .advancing: .sending
         case .waiting: .retrying
+        case .paused: .paused
         case .disabled: .disabled
         case .stopped: .stopped
         }

@@ -26,22 +26,9 @@ extension EndpointConfiguration {
     /// What is wrong with it, in plain sentences; empty when it can be used.
     public var problems: [String] {
         var found = namesProblems() + limitsProblems()
-        switch kind {
-        case .file:
-            if path.isEmpty { found.append("path is missing: where are the lines to be written?") }
-            if path.utf8.contains(0) { found.append("path holds a zero byte") }
-        case .webhook, .remoteWrite:
-            if url.isEmpty {
-                found.append("url is missing: where are summaries to be sent?")
-            } else if DestinationURL(url) == nil {
-                found.append("url is not an http or https URL with a host")
-            }
-        }
+        found += destinationProblems() + secretsProblems() + kindProblems() + labels.problems
         for (header, value) in headers.sorted(by: { $0.key < $1.key }) {
             if let problem = Self.problem(header: header, value: value, kind: kind) { found.append(problem) }
-        }
-        if bearerTokenFile != nil, headers.keys.contains(where: { $0.lowercased() == "authorization" }) {
-            found.append("bearer_token_file and a header Authorization exclude each other")
         }
         return found
     }
@@ -51,10 +38,80 @@ extension EndpointConfiguration {
         let name = header.lowercased()
         let common: Set<String> = [
             "content-type", "content-encoding", "content-length", "transfer-encoding", "connection", "host",
-            "expect", "user-agent", "idempotency-key",
+            "expect", "user-agent", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature",
         ]
         if common.contains(name) { return true }
         return kind == .webhook ? name.hasPrefix("ce-") : name.hasPrefix("x-prometheus-remote-write-")
+    }
+
+    private func destinationProblems() -> [String] {
+        if kind.isRequesting {
+            if url.isEmpty { return ["url is missing: where are summaries to be sent?"] }
+            return DestinationURL(url) == nil ? ["url is not an http or https URL with a host"] : []
+        }
+        guard kind == .file else { return [] }
+        if path.isEmpty { return ["path is missing: where are the lines to be written?"] }
+        return path.utf8.contains(0) ? ["path holds a zero byte"] : []
+    }
+
+    private func secretsProblems() -> [String] {
+        var found: [String] = []
+        let authorizing = [
+            secrets.tokenFile != nil, secrets.basicUser != nil || secrets.basicPasswordFile != nil,
+            (Array(headers.keys) + secrets.headerFiles.keys).contains { $0.lowercased() == "authorization" },
+        ]
+        if authorizing.count(where: \.self) > 1 {
+            found.append("a token, basic authentication and a header Authorization exclude each other")
+        }
+        if (secrets.basicUser == nil) != (secrets.basicPasswordFile == nil) {
+            found.append("basic authentication needs a user and a password file")
+        }
+        if let user = secrets.basicUser,
+            user.isEmpty || user.utf8.contains(where: { $0 < 0x20 || $0 == 0x3A })
+        {
+            found.append("the user of basic authentication may hold neither a colon nor control characters")
+        }
+        if (tls.certificateFile == nil) != (tls.keyFile == nil) {
+            found.append("a client certificate needs its key, and a key its certificate")
+        }
+        if secrets.signingKeyFile != nil, kind != .webhook { found.append("only webhooks are signed") }
+        for name in secrets.headerFiles.keys.sorted() {
+            if let problem = Self.problem(header: name, value: "", kind: kind) { found.append(problem) }
+        }
+        let files = secrets.files + [tls.caFile, tls.certificateFile, tls.keyFile].compactMap(\.self)
+        for file in files where file.hasPrefix(CredentialPath.prefix) && !CredentialPath.isName(file) {
+            found.append("`\(file)` names no credential")
+        }
+        return found
+    }
+
+    private func kindProblems() -> [String] {
+        var found: [String] = []
+        if !(1...2).contains(protocolVersion) || protocolVersion == 2 && kind != .remoteWrite {
+            found.append("version is 1.0 or 2.0, and of remote_write only")
+        }
+        let allowed: [Compression] =
+            switch kind {
+            case .remoteWrite: [.snappy, .zstd, .gzip]
+            case .otlp, .influx, .webhook: [.none, .gzip]
+            case .file, .stdout: []
+            }
+        if let compression, !allowed.contains(compression) {
+            found.append("\(kind.rawValue) is not compressed with \(compression.rawValue)")
+        }
+        if hasHistograms, kind != .otlp, kind != .remoteWrite || protocolVersion != 2 {
+            found.append("histograms need otlp or remote_write 2.0")
+        }
+        if let rotateBytes,
+            !(65_536...1_099_511_627_776).contains(rotateBytes) || !(0...1_000).contains(rotateFiles)
+        {
+            found.append("files are rotated at 64 KiB to 1 TiB, and at most 1000 are kept")
+        }
+        if let origin = handshakeOrigin, origin.isEmpty || !origin.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        {
+            found.append("the origin of the handshake must be a name without spaces")
+        }
+        return found
     }
 
     private func namesProblems() -> [String] {

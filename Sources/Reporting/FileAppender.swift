@@ -5,6 +5,27 @@ import QueueIsolation
     import Glibc
 #endif
 
+/// Where a `file` or `stdout` endpoint writes, and how.
+enum LineTarget: Sendable, Hashable {
+    case stdout
+    case file(path: String, sync: Bool = false, rotation: Rotation? = nil)
+
+    /// A file that is larger than so many bytes becomes `PATH.1`, and so on.
+    struct Rotation: Sendable, Hashable {
+        var bytes: Int64
+        /// Older files that are kept.
+        var files: Int
+    }
+}
+
+extension EndpointConfiguration {
+    var target: LineTarget {
+        if kind == .stdout { return .stdout }
+        let rotation = rotateBytes.map { LineTarget.Rotation(bytes: $0, files: rotateFiles) }
+        return .file(path: path, sync: fsync, rotation: rotation)
+    }
+}
+
 /// Appends lines to files, each id once; on a queue with a thread of its own, because writing may block.
 ///
 /// A line goes out with one `write`, and what is left of a line that did not fit is cut off again, so that a file ends
@@ -24,7 +45,9 @@ actor FileAppender {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private let folders: [String]
+    private let credentialsFolder: String?
     private var files: [String: OpenFile] = [:]
+    private var standardOutput = StandardOutput()
 
     struct OpenFile {
         var descriptor: Int32
@@ -40,15 +63,22 @@ actor FileAppender {
     }
 
     /// - Parameter folders: files may be inside of these and nowhere else.
-    init(folders: [String]) { self.folders = folders }
+    init(folders: [String], credentialsFolder: String? = nil) {
+        self.folders = folders
+        self.credentialsFolder = credentialsFolder
+    }
 
     /// Writes a line unless one with that id is there already. Must run on the queue.
-    func append(_ line: [UInt8], id: String, to path: String, sync: Bool) -> AttemptOutcome {
+    func append(_ line: [UInt8], id: String, to target: LineTarget) -> AttemptOutcome {
+        guard case .file(let path, let sync, let rotation) = target else {
+            return standardOutput.write(line, id: id)
+        }
         do throws(Problem) {
             let path = try resolve(path)
             try openIfNeeded(path)
+            guard files[path]?.known.contains(id) == false else { return .written }
+            if let rotation { try rotate(path, rotation, adding: line.count) }
             guard var file = files[path] else { throw Problem(text: "\(path) is not open") }
-            if file.known.contains(id) { return .written }
             try write(line, to: file.descriptor, path: path, sync: sync)
             file.remember(id)
             files[path] = file
@@ -59,7 +89,8 @@ actor FileAppender {
     }
 
     /// Opens the file as for writing, and writes nothing.
-    func check(_ path: String) -> AttemptOutcome {
+    func check(_ target: LineTarget) -> AttemptOutcome {
+        guard case .file(let path, _, _) = target else { return .written }
         do throws(Problem) {
             try openIfNeeded(try resolve(path))
             return .written
@@ -69,8 +100,10 @@ actor FileAppender {
     }
 
     /// Closes the file of an endpoint that is gone.
-    func close(_ path: String) {
-        guard let path = try? resolve(path), let file = files.removeValue(forKey: path) else { return }
+    func close(_ target: LineTarget) {
+        guard case .file(let path, _, _) = target, let path = try? resolve(path),
+            let file = files.removeValue(forKey: path)
+        else { return }
         _ = Glibc.close(file.descriptor)
     }
 
@@ -79,20 +112,67 @@ actor FileAppender {
         files = [:]
     }
 
-    /// The first line of a small file, for tokens.
-    func token(_ path: String) -> Result<String, Problem> {
+    /// All secrets of an endpoint.
+    func secrets(_ places: EndpointSecrets, _ kind: EndpointKind) -> Result<Secrets, Problem> {
+        do throws(Problem) {
+            return .success(
+                try Secrets(places, kind: kind) { path throws(Problem) in try secret(path) })
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// The one line of a small file.
+    private func secret(_ place: String) throws(Problem) -> String {
+        guard let path = CredentialPath.resolve(place, in: credentialsFolder) else {
+            throw Problem(
+                text: "there is no \(place): systemd passed no credentials; see LoadCredential= of the unit")
+        }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return .failure(Self.problem("cannot read \(path)")) }
+        guard descriptor >= 0 else { throw Self.problem("cannot read \(place)") }
         defer { _ = Glibc.close(descriptor) }
         guard let bytes = Self.read(descriptor, from: 0, count: Limits.tokenBytes) else {
-            return .failure(Self.problem("cannot read \(path)"))
+            throw Self.problem("cannot read \(place)")
         }
-        let token = bytes.filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x20 }
-        guard !token.isEmpty, token.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            return .failure(
-                Problem(text: "\(path) holds no token: one line of printable characters is expected"))
+        let text = bytes.drop { Self.isBlank($0) }.reversed().drop { Self.isBlank($0) }.reversed()
+        guard !text.isEmpty, text.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
+            throw Problem(text: "\(place) holds no secret: one line of printable characters is expected")
         }
-        return .success(String(decoding: token, as: UTF8.self))
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x0A || byte == 0x0D || byte == 0x20 }
+}
+
+// MARK: Rotation
+
+extension FileAppender {
+    /// Makes room for a line: the file gets the number 1, older ones the next. What it remembers of ids goes on.
+    private func rotate(_ path: String, _ rotation: LineTarget.Rotation, adding bytes: Int) throws(Problem) {
+        guard let file = files[path] else { return }
+        let size = Int64(lseek(file.descriptor, 0, SEEK_END))
+        guard size > 0, size + Int64(bytes) > rotation.bytes else { return }
+        if rotation.files == 0 {
+            guard unlink(path) == 0 else { throw Self.problem("cannot remove \(path)") }
+        } else {
+            _ = unlink("\(path).\(rotation.files)")
+            for number in stride(from: rotation.files - 1, to: 0, by: -1) {
+                _ = rename("\(path).\(number)", "\(path).\(number + 1)")
+            }
+            guard rename(path, path + ".1") == 0 else { throw Self.problem("cannot rename \(path)") }
+        }
+        try openIfNeeded(path)
+    }
+
+    /// Ids at the end of the file that was rotated last: the process may have died before anything came into the new one.
+    private static func idsBefore(_ path: String) -> [String] {
+        let descriptor = open(path + ".1", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return [] }
+        defer { _ = Glibc.close(descriptor) }
+        let size = Int(lseek(descriptor, 0, SEEK_END))
+        let start = max(0, size - Limits.tailBytes)
+        guard let tail = read(descriptor, from: start, count: max(0, size - start)) else { return [] }
+        return ids(in: tail[...])
     }
 }
 
@@ -143,7 +223,8 @@ extension FileAppender {
             }
             let found = try Self.recover(descriptor, size: Int(now.st_size), path: path)
             // What went into the file before it was moved away counts, too.
-            let ids = ((files[path]?.ids ?? []) + found).suffix(Limits.rememberedIDs)
+            let older = files[path]?.ids ?? Self.idsBefore(path)
+            let ids = (older + found).suffix(Limits.rememberedIDs)
             files[path] = OpenFile(
                 descriptor: descriptor, device: now.st_dev, inode: now.st_ino, ids: Array(ids),
                 known: Set(ids)

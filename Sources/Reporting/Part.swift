@@ -14,7 +14,10 @@ protocol WindowGrid: Sendable {
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int)
 
     /// The body of a request that carries those rows.
-    func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8]
+    func body(_ rows: Range<Int>, id: String, part: Int, form: WireForm) -> [UInt8]
+
+    /// The form that was meant for it.
+    var form: WireForm { get }
 }
 
 extension WindowGrid {
@@ -71,8 +74,10 @@ struct Part: Sendable, Equatable {
     /// It was cut off a refused part.
     var isPiece = false
 
-    static func id(of summary: WindowSummary, part: Int) -> String {
-        "\(summary.stream.name)/\(summary.resolutionMs)/\(summary.startMs)/\(summary.revision)/\(part)"
+    static func id(of summary: WindowSummary, part: Int) -> String { id(of: summary) + "/\(part)" }
+
+    static func id(of summary: WindowSummary) -> String {
+        "\(summary.stream.name)/\(summary.resolutionMs)/\(summary.startMs)/\(summary.revision)"
     }
 }
 
@@ -132,7 +137,9 @@ struct WindowProgress: Sendable {
         )
     }
 
-    func body(of part: Part) -> [UInt8] { grid.body(part.rows, id: part.id, part: part.index) }
+    func body(of part: Part, form: WireForm) -> [UInt8] {
+        grid.body(part.rows, id: part.id, part: part.index, form: form)
+    }
 
     private func piece(of part: Part, rows: Range<Int>) -> Part {
         var piece = part

@@ -1,66 +1,140 @@
 import Dispatch
 import Logging
 import QueueIsolation
+public import Store
 import Telemetry
 
 // How a part leaves the process.
 
 extension Reporter {
-    /// A token that was read longer ago than this is read again before it is used.
-    private static var tokenAgeMaxMs: Int64 { 60_000 }
+    /// Secrets that were read longer ago than this are read again before they are used.
+    private static var secretsAgeMaxMs: Int64 { 10_000 }
 
     func send(_ part: Part, _ name: String) {
         guard let endpoint = endpoints[name], let body = endpoint.machine.body(of: part) else { return }
-        if endpoint.configuration.kind == .file { return write(body, part, endpoint) }
-        withToken(endpoint) { reporter, token in
+        let generation = endpoint.generation
+        if !endpoint.configuration.kind.isRequesting { return write(body, part, endpoint) }
+        let pauseMs = endpoint.mayAskMs - clock.nowMs()
+        guard pauseMs <= 0 else {
+            // The receiver said how many requests a minute it takes.
+            executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(pauseMs))) {
+                @Sendable [weak self] in
+                self?.onQueue { reporter in
+                    guard reporter.endpoints[name]?.generation == generation else { return }
+                    reporter.send(part, name)
+                }
+            }
+            return
+        }
+        withSecrets(endpoint) { reporter, secrets in
             guard let endpoint = reporter.endpoints[name] else { return }
-            let request = Reporter.request(
-                endpoint.configuration, headers: endpoint.encoding.headers(for: part), body: body,
-                token: token
-            )
-            let generation = endpoint.generation
+            guard endpoint.isWelcome else { return reporter.shakeHands(name, secrets) }
+            reporter.endpoints[name]?.asked(atMs: reporter.clock.nowMs())
+            let headers = endpoint.encoding.headers(for: part, form: endpoint.machine.form)
+            let request = reporter.request(
+                endpoint.configuration, secrets, headers: headers, body: body, id: part.id)
             reporter.endpoints[name]?.transfer = reporter.start(request) { [weak reporter] result in
                 reporter?.onQueue { $0.finished(result, name, generation) }
             }
         }
     }
 
-    /// Tries an endpoint without touching its cursor: a webhook gets an event of type `colossus.test`, remote write an
-    /// empty request, a file is opened.
+    /// Asks whether events are welcome, before the first one; then the part goes out.
+    private func shakeHands(_ name: String, _ secrets: Secrets) {
+        guard let endpoint = endpoints[name], let origin = endpoint.configuration.handshakeOrigin else {
+            return
+        }
+        let generation = endpoint.generation
+        var request = request(
+            endpoint.configuration, secrets, headers: [HTTPHeader("WebHook-Request-Origin", origin)],
+            body: [],
+            id: nil)
+        request.method = .options
+        endpoints[name]?.transfer = start(request) { [weak self] result in
+            self?.onQueue { reporter in
+                guard reporter.endpoints[name]?.generation == generation else { return }
+                reporter.endpoints[name]?.transfer = nil
+                reporter.welcomed(result, origin, name)
+            }
+        }
+    }
+
+    private func welcomed(_ result: HTTPResult, _ origin: String, _ name: String) {
+        guard case .response(let status, _, _, let details) = result.outcome, (200..<300).contains(status)
+        else {
+            if case .response(let status, let after, let reason, _) = result.outcome {
+                // No refusal of what is in the part: later again.
+                let text = "the handshake was answered with \(status)\(reason.isEmpty ? "" : ": " + reason)"
+                let outcome =
+                    status == 429 || status >= 500
+                    ? AttemptOutcome.response(status: status, retryAfterMs: after, reason: text)
+                    : .failed(.handshake, reason: text)
+                return handle(.attempted(outcome), name)
+            }
+            return handle(.attempted(result.outcome), name)
+        }
+        guard let allowed = details.allowedOrigin, allowed == "*" || allowed == origin else {
+            let said = details.allowedOrigin.map { "it allows \($0)" } ?? "it does not allow any origin"
+            return handle(.attempted(.failed(.handshake, reason: "events are not welcome: \(said)")), name)
+        }
+        endpoints[name]?.welcomed(ratePerMinute: details.allowedRate)
+        // The part that waits goes out now.
+        if case .sending = endpoints[name]?.machine.state, let part = endpoints[name]?.machine.partOnItsWay {
+            send(part, name)
+        }
+    }
+
+    /// Tries an endpoint without touching its cursor: a webhook gets an event of type `colossus.test`, databases an empty
+    /// request, a file is opened.
     ///
     /// - Returns: `nil` when there is no endpoint of that name.
     public func test(_ name: String) async -> EndpointTestResult? {
         guard let endpoint = endpoints[name] else { return nil }
         let configuration = endpoint.configuration
         let result: HTTPResult
-        switch endpoint.encoding {
-        case let webhook as WebhookEndpoint:
-            result = await attempt(endpoint, webhook.testRequest(nowMs: clock.nowMs()))
-        case let remoteWrite as RemoteWriteEndpoint:
-            result = await attempt(endpoint, remoteWrite.testRequest)
-        default:
-            result = HTTPResult(outcome: await files.check(configuration.path), seconds: 0)
+        if let test = endpoint.encoding.testRequest(nowMs: clock.nowMs()) {
+            result = await attempt(endpoint, test, id: "test/\(clock.nowMs())")
+        } else {
+            result = HTTPResult(outcome: await files.check(configuration.target), seconds: 0)
         }
+        return Self.describe(result, configuration)
+    }
+
+    /// Sends a dead letter again, as it was, beside what the endpoint gets in order. Nothing is tried twice.
+    ///
+    /// - Returns: `nil` when there is no endpoint of that name that takes requests.
+    public func resend(_ letter: DeadLetter) async -> EndpointTestResult? {
+        guard let endpoint = endpoints[letter.endpoint], endpoint.configuration.kind.isRequesting else {
+            return nil
+        }
+        let headers = letter.headers.map { HTTPHeader($0.name, $0.value) }
+        let result = await attempt(endpoint, (headers, letter.body), id: letter.id)
+        return Self.describe(result, endpoint.configuration)
+    }
+
+    private static func describe(
+        _ result: HTTPResult, _ configuration: EndpointConfiguration
+    ) -> EndpointTestResult {
         let succeeded = RetryPolicy.verdict(result.outcome, kind: configuration.kind) == .delivered
         return EndpointTestResult(
-            endpoint: name, succeeded: succeeded, status: result.outcome.status, seconds: result.seconds,
-            message: "\(configuration.destination): \(succeeded ? "ok" : result.outcome.text)"
+            endpoint: configuration.name, succeeded: succeeded, status: result.outcome.status,
+            seconds: result.seconds,
+            message: "\(configuration.destination): \(succeeded ? "ok" : result.outcome.text)",
+            response: result.outcome.responseBody
         )
     }
 
-    private func attempt(_ endpoint: Endpoint, _ test: (headers: [HTTPHeader], body: [UInt8])) async
-        -> HTTPResult
-    {
+    private func attempt(
+        _ endpoint: Endpoint, _ test: (headers: [HTTPHeader], body: [UInt8]), id: String
+    ) async -> HTTPResult {
         let configuration = endpoint.configuration
-        var token: String?
-        if let path = configuration.bearerTokenFile {
-            switch await files.token(path) {
-            case .success(let read): token = read
-            case .failure(let problem):
-                return HTTPResult(outcome: .failed(.credentials, reason: problem.text), seconds: 0)
-            }
+        let secrets: Secrets
+        switch await files.secrets(configuration.secrets, configuration.kind) {
+        case .success(let read): secrets = read
+        case .failure(let problem):
+            return HTTPResult(outcome: .failed(.credentials, reason: problem.text), seconds: 0)
         }
-        let request = Self.request(configuration, headers: test.headers, body: test.body, token: token)
+        let request = request(configuration, secrets, headers: test.headers, body: test.body, id: id)
         return await withCheckedContinuation { continuation in
             _ = start(request) { continuation.resume(returning: $0) }
         }
@@ -75,43 +149,45 @@ extension Reporter {
     }
 
     private func finished(_ result: HTTPResult, _ name: String, _ generation: Int) {
-        guard endpoints[name]?.generation == generation else { return }
+        guard let endpoint = endpoints[name], endpoint.generation == generation else { return }
         endpoints[name]?.transfer = nil
         endpoints[name]?.meters.took(seconds: result.seconds)
-        // What was refused or failed may have had an old token.
-        if RetryPolicy.verdict(result.outcome, kind: .webhook) != .delivered { endpoints[name]?.token = nil }
+        endpoints[name]?.lastSeconds = result.seconds
+        // What was refused or failed may have had old secrets.
+        if endpoint.encoding.verdict(result.outcome, form: endpoint.machine.form) != .delivered {
+            endpoints[name]?.known = nil
+        }
         handle(.attempted(result.outcome), name)
     }
 
     private func write(_ line: [UInt8], _ part: Part, _ endpoint: Endpoint) {
-        let path = endpoint.configuration.path
-        let sync = endpoint.configuration.fsync
+        let configuration = endpoint.configuration
         let generation = endpoint.generation
         files.executor.queue.async { @Sendable [files, weak self] in
-            let outcome = files.assumeIsolated { $0.append(line, id: part.id, to: path, sync: sync) }
-            self?.reply(.attempted(outcome), endpoint.configuration.name, generation)
+            let outcome = files.assumeIsolated { $0.append(line, id: part.id, to: configuration.target) }
+            self?.reply(.attempted(outcome), configuration.name, generation)
         }
     }
 
-    /// Goes on with the endpoint's token, which may have to be read first.
-    private func withToken(
-        _ endpoint: Endpoint, _ body: @escaping @Sendable (isolated Reporter, String?) -> Void
+    /// Goes on with the endpoint's secrets, which may have to be read first.
+    private func withSecrets(
+        _ endpoint: Endpoint, _ body: @escaping @Sendable (isolated Reporter, Secrets) -> Void
     ) {
-        guard let path = endpoint.configuration.bearerTokenFile else { return body(self, nil) }
-        if let token = endpoint.token, clock.nowMs() - endpoint.tokenReadMs < Self.tokenAgeMaxMs {
-            return body(self, token)
+        let places = endpoint.configuration.secrets
+        guard !places.isEmpty else { return body(self, Secrets()) }
+        if let known = endpoint.known, clock.nowMs() - known.readMs < Self.secretsAgeMaxMs {
+            return body(self, known.secrets)
         }
         let name = endpoint.configuration.name
-        let generation = endpoint.generation
+        let (generation, kind) = (endpoint.generation, endpoint.configuration.kind)
         files.executor.queue.async { @Sendable [files, weak self] in
-            let read = files.assumeIsolated { $0.token(path) }
+            let read = files.assumeIsolated { $0.secrets(places, kind) }
             self?.onQueue { reporter in
                 guard reporter.endpoints[name]?.generation == generation else { return }
                 switch read {
-                case .success(let token):
-                    reporter.endpoints[name]?.token = token
-                    reporter.endpoints[name]?.tokenReadMs = reporter.clock.nowMs()
-                    body(reporter, token)
+                case .success(let secrets):
+                    reporter.endpoints[name]?.known = (secrets, reporter.clock.nowMs())
+                    body(reporter, secrets)
                 case .failure(let problem):
                     reporter.handle(.attempted(.failed(.credentials, reason: problem.text)), name)
                 }
@@ -119,49 +195,30 @@ extension Reporter {
         }
     }
 
-    private static func request(
-        _ configuration: EndpointConfiguration, headers: [HTTPHeader], body: [UInt8], token: String?
+    private func request(
+        _ configuration: EndpointConfiguration, _ secrets: Secrets, headers: [HTTPHeader], body: [UInt8],
+        id: String?
     ) -> HTTPRequest {
         var all =
             headers + configuration.headers.sorted { $0.key < $1.key }.map { HTTPHeader($0.key, $0.value) }
-        if let token { all.append(HTTPHeader("Authorization", "Bearer " + token)) }
+        all += secrets.headers
+        if let id { all += secrets.signature(id: id, body: body, nowMs: clock.nowMs()) }
         return HTTPRequest(
-            url: configuration.url, headers: all, body: body,
+            url: configuration.requestURL, headers: all, body: body,
             connectTimeoutMs: configuration.connectTimeoutMs, timeoutMs: configuration.timeoutMs,
-            caFile: configuration.caFile
+            tls: tls(configuration.tls)
         )
     }
-}
 
-// What an operator reads about it.
-
-extension Reporter {
-    func log(_ notice: EndpointStateMachine.Notice, _ name: String) {
-        let endpoint: Logger.Metadata = ["endpoint": "\(name)"]
-        switch notice {
-        case .failing(let reason):
-            logger.warning(
-                "endpoint does not work; summaries wait in the store",
-                metadata: endpoint.merging(["reason": "\(reason)"]) { $1 })
-        case .recovered(let attempts):
-            logger.notice(
-                "endpoint works again", metadata: endpoint.merging(["failed_attempts": "\(attempts)"]) { $1 })
-        case .refused(let samples, let reason):
-            logger.error(
-                "endpoint refused samples for good; they are kept as dead letters",
-                metadata: endpoint.merging([
-                    "event": "endpoint_refused", "samples": "\(samples)", "reason": "\(reason)",
-                ]) { $1 })
-        case .disabled(let reason):
-            logger.error(
-                "endpoint wants nothing any more and is disabled",
-                metadata: endpoint.merging(["reason": "\(reason)"]) { $1 })
-        case .dropped(let samples, let reason):
-            logger.warning(
-                "samples are not sent",
-                metadata: endpoint.merging(["samples": "\(samples)", "reason": "\(reason.rawValue)"]) { $1 })
-        case .storeFailing:
-            logger.warning("the store does not answer; the endpoint waits", metadata: endpoint)
+    /// A credential that nobody passed stays a path that cannot be opened, so that the error names it.
+    private func tls(_ tls: EndpointTLS) -> EndpointTLS {
+        var resolved = tls
+        func resolve(_ path: String?) -> String? {
+            path.map { CredentialPath.resolve($0, in: credentialsFolder) ?? $0 }
         }
+        resolved.caFile = resolve(tls.caFile)
+        resolved.certificateFile = resolve(tls.certificateFile)
+        resolved.keyFile = resolve(tls.keyFile)
+        return resolved
     }
 }

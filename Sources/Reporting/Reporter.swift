@@ -28,6 +28,7 @@ public actor Reporter {
     let transfers: CurlMulti?
     private let metrics: Metrics
     private let seed: UInt64
+    let credentialsFolder: String?
 
     /// One endpoint and what belongs to it.
     struct Endpoint {
@@ -38,8 +39,34 @@ public actor Reporter {
         let meters: EndpointMeters
         var machine: EndpointStateMachine
         var transfer: Int?
-        var token: String?
-        var tokenReadMs: Int64 = 0
+        /// Secrets, and when they were read.
+        var known: (secrets: Secrets, readMs: Int64)?
+        /// Duration of the last request.
+        var lastSeconds: Double?
+        /// A webhook has said that it wants events, or need not be asked.
+        private(set) var isWelcome: Bool
+        private var pauseMs: Int64 = 0
+        /// No request before this.
+        private(set) var mayAskMs: Int64 = 0
+
+        init(
+            generation: Int, configuration: EndpointConfiguration, meters: EndpointMeters,
+            machine: EndpointStateMachine
+        ) {
+            self.generation = generation
+            self.configuration = configuration
+            encoding = configuration.encoding
+            self.meters = meters
+            self.machine = machine
+            isWelcome = configuration.handshakeOrigin == nil
+        }
+
+        mutating func welcomed(ratePerMinute: Int?) {
+            isWelcome = true
+            pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
+        }
+
+        mutating func asked(atMs: Int64) { mayAskMs = atMs + pauseMs }
     }
 
     var endpoints: [String: Endpoint] = [:]
@@ -50,17 +77,19 @@ public actor Reporter {
 
     /// - Parameters:
     ///   - seed: of the jitter.
+    ///   - credentialsFolder: systemd's `$CREDENTIALS_DIRECTORY`; `nil` where there is none.
     ///   - fileFolders: `file` endpoints may write inside of these and nowhere else; relative paths start in the first.
     public init(
         store: any DeliveryStore, clock: WallClock, metrics: Metrics, logger: Logger, seed: UInt64,
-        fileFolders: [String] = []
+        fileFolders: [String] = [], credentialsFolder: String? = nil
     ) {
         self.store = store
         self.clock = clock
         self.metrics = metrics
         self.logger = logger
         self.seed = seed
-        files = FileAppender(folders: fileFolders)
+        self.credentialsFolder = credentialsFolder
+        files = FileAppender(folders: fileFolders, credentialsFolder: credentialsFolder)
         transfers = CurlMulti(executor: executor, clock: clock)
         store.onCommit { [weak self] newest in
             self?.onQueue { $0.committed(newest) }
@@ -84,20 +113,24 @@ public actor Reporter {
         guard problems.isEmpty else { throw EndpointConfigurationError(problems: problems) }
         guard !isDraining else { return }
         let wanted = Set(configurations.map(\.name))
-        for name in endpoints.keys.sorted() where !wanted.contains(name) {
-            remove(name)
-            metrics.remove(label: "endpoint", value: name)
-        }
+        for name in endpoints.keys.sorted() where !wanted.contains(Self.owner(of: name)) { forget(name) }
         for configuration in configurations
         where endpoints[configuration.name]?.configuration != configuration {
+            if let lane = endpoints[configuration.name + Self.replayMark] { forget(lane.configuration.name) }
+            // Who rests goes on resting.
+            let isPaused = endpoints[configuration.name]?.machine.isPaused ?? false
             remove(configuration.name)
-            start(configuration)
+            start(configuration, isPaused: isPaused)
         }
     }
 
     /// How all endpoints are doing, by name.
     public func status() -> [EndpointStatus] {
-        endpoints.values.map(\.machine.status).sorted { $0.name < $1.name }
+        endpoints.values.map { endpoint in
+            var status = endpoint.machine.status
+            status.lastSeconds = endpoint.lastSeconds
+            return status
+        }.sorted { $0.name < $1.name }
     }
 
     /// Finishes what is on its way (`.inFlight`), or everything the store holds for endpoints that are up (`.pending`),
@@ -119,29 +152,36 @@ public actor Reporter {
 
     // MARK: Endpoints come and go
 
-    private func start(_ configuration: EndpointConfiguration) {
+    func start(_ configuration: EndpointConfiguration, isPaused: Bool = false) {
         lastGeneration += 1
         let name = configuration.name
         // Each endpoint has jitter of its own, the same in each run with this seed.
         let own = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         endpoints[name] = Endpoint(
-            generation: lastGeneration, configuration: configuration, encoding: configuration.encoding,
+            generation: lastGeneration, configuration: configuration,
             meters: EndpointMeters(metrics, endpoint: name),
             machine: EndpointStateMachine(configuration, seed: own)
         )
         logger.info(
             "endpoint started",
             metadata: ["endpoint": "\(name)", "destination": "\(configuration.destination)"])
+        if isPaused { handle(.pause, name) }
         handle(.committed(newestSequence), name)
         handle(.start, name)
+    }
+
+    /// Stops it, and takes it out of the metrics.
+    func forget(_ name: String) {
+        remove(name)
+        metrics.remove(label: "endpoint", value: name)
     }
 
     private func remove(_ name: String) {
         guard let old = endpoints.removeValue(forKey: name) else { return }
         if let transfer = old.transfer { transfers?.assumeIsolated { $0.cancel(transfer) } }
-        if old.configuration.kind == .file {
-            let path = old.configuration.path
-            files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(path) } }
+        if !old.configuration.kind.isRequesting {
+            let target = old.configuration.target
+            files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(target) } }
         }
         logger.info("endpoint stopped", metadata: ["endpoint": "\(name)"])
     }
@@ -176,6 +216,7 @@ public actor Reporter {
         )
         endpoints[name] = endpoint
         for action in actions { perform(action, name, endpoint.generation) }
+        endReplay(name)
     }
 
     private func perform(_ action: EndpointStateMachine.Action, _ name: String, _ generation: Int) {
@@ -206,11 +247,17 @@ public actor Reporter {
     }
 
     private func record(_ advance: EndpointStateMachine.Advance, _ name: String, _ generation: Int) {
-        guard let machine = endpoints[name]?.machine else { return }
+        guard let endpoint = endpoints[name] else { return }
         let dead = advance.dead.map { refusal in
             DeadLetter(
-                endpoint: name, id: refusal.part.id, sequence: refusal.part.sequence, status: refusal.status,
-                reason: refusal.reason, body: machine.body(of: refusal.part) ?? [], timeMs: clock.nowMs()
+                endpoint: Self.owner(of: name), id: refusal.part.id, sequence: refusal.part.sequence,
+                status: refusal.status,
+                reason: refusal.reason, body: endpoint.machine.body(of: refusal.part) ?? [],
+                timeMs: clock.nowMs(), response: refusal.response,
+                headers: endpoint.encoding.headers(for: refusal.part, form: endpoint.machine.form).map {
+                    .init($0.name, $0.value)
+                },
+                samples: refusal.part.samples, isReplayable: !refusal.isPartial
             )
         }
         store.advance(

@@ -7,8 +7,11 @@ struct SelectedWindow: Sendable {
     let window: StoredWindow
     let levels: [SelectedLevel]
 
-    init(_ window: StoredWindow, selection: DeliverySelection) {
+    private let labels: LabelChanges
+
+    init(_ window: StoredWindow, selection: DeliverySelection, labels: LabelChanges = LabelChanges()) {
         self.window = window
+        self.labels = labels
         levels = window.summary.levels
             .filter { selection.levels.isEmpty || selection.levels.contains($0.level) }
             .sorted { $0.level < $1.level }
@@ -36,14 +39,14 @@ struct SelectedWindow: Sendable {
             place = names
         }
         place.append(("site", topology.site))
-        return place
+        return labels.isEmpty ? place : labels.applied(to: place)
     }
 
     /// The most bytes that the names of one place of a level can have: a bound that costs nothing a row.
     func placeBytesMax(_ level: Level) -> Int {
         func longest(_ names: [String]) -> Int { names.reduce(0) { max($0, $1.utf8.count) } }
         let topology = window.topology
-        var bytes = topology.site.utf8.count
+        var bytes = topology.site.utf8.count + labels.bytesMax
         if level == .job { return bytes + longest(levels.first { $0.level == .job }?.jobs ?? []) }
         if level <= .hall { bytes += longest(topology.hallNames) }
         if level <= .array { bytes += longest(topology.arrayNames) }
@@ -110,9 +113,8 @@ enum GPUStatistic: String, CaseIterable, Sendable {
     }
 }
 
-/// The statistics of a field, in the order in which they are reported.
-enum FieldStatistic: String, CaseIterable, Sendable {
-    case avg, min, max, count, sum, p50, p90, p99
+extension FieldStatistic {
+    var isQuantile: Bool { self == .p50 || self == .p90 || self == .p99 }
 
     /// `nil` where nothing was heard, or where the level keeps no quantiles.
     func value(_ column: FieldColumn, _ entity: Int) -> Double? {

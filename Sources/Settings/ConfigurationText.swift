@@ -78,23 +78,59 @@ simulations: []
 #     seed: 1 # default: the scenario's own
 #     autostart: true # with the daemon
 
-# Where summaries are pushed. See conf.d.example for more.
+# Where summaries are pushed. See conf.d.example for more. Each endpoint has a position of its own in the history: one that
+# was down gets everything, in order, when it is back. What it refuses for good is kept: `colossusctl deadletter`.
 endpoints: []
 # endpoints:
 #   - name: archive # unique; the position in the history belongs to this name
-#     kind: file # webhook, remote_write or file
+#     kind: file # webhook, remote_write, otlp, influx, file or stdout
 #     path: summaries.jsonl # file only; in the state directory, where relative paths start
-#     url: http://127.0.0.1:8428/api/v1/write # webhook and remote_write only
+#     url: http://127.0.0.1:8428/api/v1/write # all but file and stdout; redirections are not followed
+#     # What it gets:
 #     streams: measured # or simulated, all, or a list as [measured, sim/colossus]
 #     levels: [] # of node, rack, array, hall, site, job; empty: all
 #     resolutions: [] # of the windows, as [10s, 1m]; empty: all
 #     fields: [] # as [DCGM_FI_DEV_GPU_UTIL]; empty: all
+#     statistics: [] # of fields: avg, min, max, count, sum, p50, p90, p99; empty: all
+#     gpu_counts: true # GPUs expected, reporting, silent, in a job, faulted
+#     labels:
+#       add: {cluster: colossus-1} # to everything; no default
+#       rename: {node: instance} # our labels: site, hall, array, rack, node, job, colossus_stream, resolution
 #     from_beginning: false # a new endpoint gets the history too
 #     allow_future: false # push windows that end after the clock: only to receivers that are known to take them
-#     timeout: 30s # these four: webhook and remote_write only
+#     batch: {samples: 5000, bytes: 1MiB} # of one request, before compression
+#     # file only:
+#     rotate: {bytes: 100MB, files: 5} # a full file becomes PATH.1, and so on; not by default
+#     fsync: false # each line is on the disk before it counts as delivered
+#     # remote_write only:
+#     version: "1.0" # or "2.0", with units and help texts; falls back to 1.0 where the receiver does not know it
+#     # remote_write 2.0 (native histograms, false) and otlp (exponential histograms, true): distributions
+#     # `level:field:distribution`, of windows of a minute and more and of levels from the array up
+#     histograms: true
+#     # otlp only:
+#     encoding: protobuf # or json
+#     # influx only; precision=ms is added to the url, too:
+#     org: research
+#     bucket: gpus
+#     # webhook only:
+#     format: binary # CloudEvents: binary, structured, or batch (an event a row)
+#     signing_key_file: credential:webhook-key # adds the headers of Standard Webhooks (HMAC-SHA256)
+#     handshake_origin: colossus.example # asks with OPTIONS first whether events are welcome; no default
+#     # All but file and stdout:
+#     timeout: 30s # of a request, to the last byte of the response
+#     compression: snappy # or zstd, gzip (remote_write); gzip or none (otlp, influx: gzip; webhook: none). 415: simpler
 #     retry: {min: 1s, max: 1m}
 #     headers: {X-Scope-OrgID: colossus} # no secrets
-#     bearer_token_file: /etc/colossusd/token # read for each request
+#     # Secrets are in files, which are read again every 10 s and after a refusal; credential:NAME is a credential of
+#     # systemd (LoadCredential= of the unit). They are shown nowhere.
+#     bearer_token_file: /etc/colossusd/token # of influx: Authorization: Token
+#     basic: {user: colossus, password_file: credential:password}
+#     header_files: {X-Api-Key: credential:api-key}
+#     tls: # the peer is always verified
+#       ca_file: /etc/colossusd/ca.pem # instead of the system's certificates
+#       cert_file: /etc/colossusd/client.pem # a client certificate, and its key
+#       key_file: credential:client-key
+#       min_version: "1.2" # or "1.3"
 
 log:
   level: info # trace, debug, info, notice, warning, error, critical

@@ -13,6 +13,37 @@ extension DaemonSettings {
         public var resolutionsMs: [Int64] = []
         /// Empty means all.
         public var fields: [FieldIndex] = []
+        /// Of fields; empty means all.
+        public var statistics: [FieldStatistic] = []
+        /// GPUs expected, reporting, silent, in a job and faulted, too.
+        public var gpuCounts = true
+        /// Distributions, where sketches are kept; `nil` is the kind's own.
+        public var histograms: Bool?
+        /// Labels that are added, with their values.
+        public var labelsAdded: [String: String] = [:]
+        /// Our labels that are written under other names.
+        public var labelsRenamed: [String: String] = [:]
+        /// `remote_write`: 1 or 2.
+        public var version = 1
+        /// `none`, `gzip`, `snappy` or `zstd`; `nil` is the kind's own.
+        public var compression: Compression?
+        /// `otlp`: JSON instead of protobuf.
+        public var isJSON = false
+        /// `webhook`.
+        public var format = WebhookFormat.binary
+        /// `webhook`: ask first whether events are welcome, in this name.
+        public var handshakeOrigin: String?
+        /// `influx`.
+        public var org = ""
+        public var bucket = ""
+        /// `file`: rotate at so many bytes.
+        public var rotateBytes: Int64?
+        public var rotateFiles = 5
+        /// `file`: each line is on the disk before it counts.
+        public var fsync = false
+        /// Numbers and bytes of a request.
+        public var batchSamples = 5_000
+        public var batchBytes: Int64 = 1 << 20
         /// Milliseconds that one request may take.
         public var timeoutMs: Int64 = 30_000
         /// Milliseconds before the first retry; later ones wait longer, with jitter.
@@ -21,8 +52,16 @@ extension DaemonSettings {
         public var retryMaxMs: Int64 = 60_000
         /// Further request headers, in the order of the file; never secrets.
         public var headers: [Header] = []
-        /// A file that holds a bearer token. It is read for each request, so that it can be rotated.
+        /// A file that holds a bearer token. It is read again when it may have changed. As everywhere below,
+        /// `credential:NAME` is a credential of systemd.
         public var bearerTokenFile: String?
+        public var basicUser: String?
+        public var basicPasswordFile: String?
+        /// Headers whose values are in files.
+        public var headerFiles: [String: String] = [:]
+        /// `webhook`: the key of the signature.
+        public var signingKeyFile: String?
+        public var tls = TLS()
         /// A new endpoint gets the whole history instead of what closes from now on.
         public var fromBeginning = false
         /// Push windows that end after the wall clock. One sample two hours ahead makes a Prometheus refuse
@@ -33,6 +72,16 @@ extension DaemonSettings {
             self.name = name
             self.destination = destination
         }
+    }
+
+    /// How both sides of a connection prove who they are.
+    public struct TLS: Sendable, Equatable {
+        public var caFile: String?
+        public var certificateFile: String?
+        public var keyFile: String?
+        public var isTLS13 = false
+
+        public init() {}
     }
 
     public struct Header: Sendable, Hashable {
@@ -47,33 +96,60 @@ extension DaemonSettings {
 }
 
 extension DaemonSettings.Endpoint {
+    public enum Compression: String, CaseIterable, Sendable { case none, gzip, snappy, zstd }
+    public enum WebhookFormat: String, CaseIterable, Sendable { case binary, structured, batch }
+
     public enum Kind: String, CaseIterable, Sendable {
         case webhook
         case remoteWrite = "remote_write"
-        case file
+        case otlp, influx, file, stdout
+
+        public var isRequesting: Bool { self != .file && self != .stdout }
     }
 
     public enum Destination: Sendable, Hashable {
         /// JSON, one request a part of a window.
         case webhook(url: String)
-        /// Prometheus remote write 1.0.
+        /// Prometheus remote write.
         case remoteWrite(url: String)
+        /// OpenTelemetry over HTTP.
+        case otlp(url: String)
+        /// InfluxDB line protocol.
+        case influx(url: String)
         /// JSON lines in a file of the state directory; a relative path starts from there.
         case file(path: String)
+        /// JSON lines on standard output.
+        case stdout
+
+        init(_ kind: Kind, _ target: String) {
+            self =
+                switch kind {
+                case .webhook: .webhook(url: target)
+                case .remoteWrite: .remoteWrite(url: target)
+                case .otlp: .otlp(url: target)
+                case .influx: .influx(url: target)
+                case .file: .file(path: target)
+                case .stdout: .stdout
+                }
+        }
 
         public var kind: Kind {
             switch self {
             case .webhook: .webhook
             case .remoteWrite: .remoteWrite
+            case .otlp: .otlp
+            case .influx: .influx
             case .file: .file
+            case .stdout: .stdout
             }
         }
 
         /// The URL or the path.
         public var target: String {
             switch self {
-            case .webhook(let url), .remoteWrite(let url): url
+            case .webhook(let url), .remoteWrite(let url), .otlp(let url), .influx(let url): url
             case .file(let path): path
+            case .stdout: ""
             }
         }
     }

@@ -75,11 +75,27 @@ enum SettingsChecks {
                         expected: "some of: \(known)"))
             }
         }
-        if let file = endpoint.bearerTokenFile, let problem = SettingsFiles.problem(file) {
-            errors.append(
-                place(".bearer_token_file").error(
-                    "\(file) cannot be read: \(problem)", expected: "a file that holds a token"))
+        for (key, file) in secretFiles(endpoint) {
+            guard let problem = SettingsFiles.problem(file) else { continue }
+            let expected =
+                key == "bearer_token_file" ? "a file that holds a token" : "a file that can be read"
+            errors.append(place("." + key).error("\(file) cannot be read: \(problem)", expected: expected))
         }
         return errors
+    }
+
+    /// Credentials of systemd are not there when a configuration is checked from outside of the service.
+    private static func secretFiles(_ endpoint: DaemonSettings.Endpoint) -> [(key: String, file: String)] {
+        let tls = endpoint.tls
+        var files: [(String, String?)] = [
+            ("bearer_token_file", endpoint.bearerTokenFile), ("basic", endpoint.basicPasswordFile),
+            ("signing_key_file", endpoint.signingKeyFile), ("tls", tls.caFile), ("tls", tls.certificateFile),
+            ("tls", tls.keyFile),
+        ]
+        files += endpoint.headerFiles.sorted { $0.key < $1.key }.map { ("header_files", $0.value) }
+        return files.compactMap { entry in
+            guard let file = entry.1, !file.hasPrefix("credential:") else { return nil }
+            return (entry.0, file)
+        }
     }
 }

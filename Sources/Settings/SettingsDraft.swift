@@ -28,7 +28,7 @@ final class SettingsDraft {
     }
 
     func path(_ text: String) -> String {
-        text.hasPrefix("/") || folder.isEmpty ? text : folder + "/" + text
+        text.hasPrefix("/") || text.hasPrefix("credential:") || folder.isEmpty ? text : folder + "/" + text
     }
 
     private func note(_ name: String, _ m: YAMLMapping, _ key: String) {

@@ -44,15 +44,20 @@ public struct DeliverySelection: Sendable, Hashable {
     /// Milliseconds.
     public var resolutions: Set<Int64>
     public var fields: Set<FieldIndex>
+    /// Sketches come along where they are kept as history; they are large.
+    public var sketches: Bool
+    /// Only windows that start then, Unix milliseconds; `nil` is always.
+    public var startsMs: Range<Int64>?
 
     public init(
         streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],
-        fields: Set<FieldIndex> = []
+        fields: Set<FieldIndex> = [], sketches: Bool = false
     ) {
         self.streams = streams
         self.levels = levels
         self.resolutions = resolutions
         self.fields = fields
+        self.sketches = sketches
     }
 }
 
@@ -68,31 +73,6 @@ public struct StoredWindow: Sendable {
         self.sequence = sequence
         self.summary = summary
         self.topology = topology
-    }
-}
-
-/// What an endpoint refused for good.
-public struct DeadLetter: Sendable, Hashable {
-    public var endpoint: String
-    /// The idempotency id of the part.
-    public var id: String
-    public var sequence: Int64
-    public var status: Int
-    public var reason: String
-    public var body: [UInt8]
-    public var timeMs: Int64
-
-    public init(
-        endpoint: String, id: String, sequence: Int64, status: Int, reason: String, body: [UInt8],
-        timeMs: Int64
-    ) {
-        self.endpoint = endpoint
-        self.id = id
-        self.sequence = sequence
-        self.status = status
-        self.reason = reason
-        self.body = body
-        self.timeMs = timeMs
     }
 }
 

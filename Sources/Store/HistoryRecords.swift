@@ -84,6 +84,8 @@ public struct EndpointRecord: Sendable, Equatable {
     public var pending: Int64
     /// When the oldest of them was committed; wall clock, Unix milliseconds.
     public var oldestPendingMs: Int64?
+    /// An operator has paused it.
+    public var isPaused: Bool
 }
 
 /// Which summaries of entities to read.

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import GRDB
 import Telemetry
 
@@ -59,11 +58,17 @@ extension HistoryStore {
             let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
             condition += " AND +resolution_ms IN (\(resolutions))"
         }
+        if let range = selection.startsMs {
+            condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
+        }
         let heads = try reader.heads(
             condition + " ORDER BY sequence LIMIT ?", [position.sequence, limit])
         var found: [StoredWindow] = []
         for head in heads {
-            found.append(try reader.window(head, levels: selection.levels, fields: selection.fields))
+            found.append(
+                try reader.window(
+                    head, levels: selection.levels, fields: selection.fields,
+                    sketches: selection.sketches ? .history : .none))
         }
         let last = heads.last?.sequence ?? 0
         let scannedThrough = heads.count == limit ? last : max(newest, position.sequence)
@@ -76,6 +81,23 @@ extension HistoryStore {
                 return nil
             }
             return row["id"]
+        }
+    }
+}
+
+extension HistoryStore {
+    /// Lets an endpoint rest, also after a restart, or go on.
+    public func setPaused(endpoint: String, _ isPaused: Bool) async throws {
+        try await write(.cursor) { db in
+            try db.execute(
+                sql: "UPDATE endpoints SET paused = ? WHERE name = ?", arguments: [isPaused, endpoint])
+        }
+    }
+
+    /// Removes a cursor, so that an endpoint of that name begins anew.
+    public func removeCursor(endpoint: String) async throws {
+        try await write(.cursor) { db in
+            try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [endpoint])
         }
     }
 }
@@ -130,50 +152,5 @@ extension StoreWriter {
         }
         if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
         return cut != nil
-    }
-}
-
-/// Dead letters, packed before the transaction.
-struct DeadLetterRows: Sendable {
-    private let rows: [(letter: DeadLetter, body: Data)]
-    private let limit: Int
-
-    init(letters: [DeadLetter], limits: StoreLimits, zstd: borrowing Zstd) {
-        limit = limits.deadLettersMax
-        var rows: [(letter: DeadLetter, body: Data)] = []
-        for letter in letters {
-            // Without memory for zstd the letter is kept without its body.
-            let body = (try? zstd.compress(Array(letter.body.prefix(limits.deadLetterBytesMax)))) ?? []
-            rows.append((letter, Data(body)))
-        }
-        self.rows = rows
-    }
-
-    /// Returns how many are new, and how many old ones had to go.
-    func insert(_ db: Database) throws -> (new: Int, cut: Int) {
-        var new = 0
-        var cut = 0
-        for (letter, body) in rows {
-            try db.execute(
-                sql: """
-                    INSERT OR IGNORE INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    letter.endpoint, letter.id, letter.sequence, letter.status, letter.reason, letter.timeMs,
-                    body,
-                ])
-            new += db.changesCount
-        }
-        for endpoint in Set(rows.map(\.letter.endpoint)) {
-            try db.execute(
-                sql: """
-                    DELETE FROM dead_letters WHERE endpoint = ?1 AND number <= (SELECT number FROM dead_letters
-                        WHERE endpoint = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
-                    """,
-                arguments: [endpoint, limit])
-            cut += db.changesCount
-        }
-        return (new, cut)
     }
 }

@@ -173,25 +173,6 @@ extension HistoryStore {
         }
     }
 
-    /// What an endpoint refused for good, oldest first.
-    public func deadLetters(endpoint: String, afterNumber: Int64 = 0, limit: Int = 100) async throws -> [(
-        number: Int64, letter: DeadLetter
-    )] {
-        try await read { reader in
-            try Row.fetchAll(
-                reader.db,
-                sql: "SELECT * FROM dead_letters WHERE endpoint = ? AND number > ? ORDER BY number LIMIT ?",
-                arguments: [endpoint, afterNumber, max(0, limit)]
-            ).map { row in
-                let letter = DeadLetter(
-                    endpoint: row["endpoint"], id: row["id"], sequence: row["sequence"],
-                    status: row["status"], reason: row["reason"], body: try reader.blob(row, "body"),
-                    timeMs: row["time_ms"])
-                return (row["number"], letter)
-            }
-        }
-    }
-
     /// Size of the history's files.
     public var sizeBytes: Int64 { StateDirectory.bytes(writer.path) }
 
@@ -243,6 +224,7 @@ extension HistoryStore {
         return EndpointRecord(
             endpoint: row["name"], position: position, deliveredParts: row["delivered_parts"],
             deliveredSamples: row["delivered_samples"], dead: row["dead"], coarsened: row["coarsened"],
-            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1])
+            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1],
+            isPaused: row["paused"])
     }
 }

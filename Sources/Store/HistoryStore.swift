@@ -97,6 +97,19 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
         }
     }
 
+    /// The same for a write that counts something.
+    func writeCounted(
+        _ work: @escaping @Sendable (isolated StoreWriter) -> Int?
+    ) async throws(StoreError) -> Int {
+        let count = await withCheckedContinuation { continuation in
+            onWriter { continuation.resume(returning: work($0)) }
+        }
+        guard let count else {
+            throw StoreError(.database, "the store could not write", advice: "the log says why; try again")
+        }
+        return count
+    }
+
     func write(_ work: StoreWork, _ body: @escaping @Sendable (Database) throws -> Void)
         async throws(StoreError)
     {

@@ -25,6 +25,17 @@ enum Schema {
             try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_cut INTEGER")
             try db.execute(sql: "ALTER TABLE streams ADD COLUMN log_keep INTEGER")
         }
+        migrator.registerMigration("v5 dead letters") { db in
+            // What the endpoint said, and what is needed to send the body again.
+            for column in [
+                "response BLOB NOT NULL DEFAULT x''", "headers TEXT NOT NULL DEFAULT ''",
+                "samples INTEGER NOT NULL DEFAULT 0", "body_bytes INTEGER NOT NULL DEFAULT 0",
+                "is_whole INTEGER NOT NULL DEFAULT 0", "attempts INTEGER NOT NULL DEFAULT 1",
+            ] {
+                try db.execute(sql: "ALTER TABLE dead_letters ADD COLUMN \(column)")
+            }
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN paused INTEGER NOT NULL DEFAULT 0")
+        }
         return migrator
     }
 

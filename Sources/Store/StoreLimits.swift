@@ -24,8 +24,10 @@ public struct StoreLimits: Sendable, Equatable {
     public var undeliveredKeepMs: Int64
     /// Dead letters of one endpoint; the oldest go first.
     public var deadLettersMax: Int
-    /// Bytes of the body that is kept with a dead letter; the rest is cut off.
+    /// Bytes of the body that is kept with a dead letter. What is longer is cut off and cannot be sent again.
     public var deadLetterBytesMax: Int
+    /// Bytes of the bodies of one endpoint's dead letters; the oldest go first.
+    public var deadLettersBytesMax: Int64
     /// Cursors of endpoints that nobody opens any more.
     public var cursorsKeepMs: Int64
     /// Resolutions of a stream that has not said which it has (`HistoryStore.openRollups`), ascending.
@@ -43,7 +45,8 @@ public struct StoreLimits: Sendable, Equatable {
         bytesMax = 10_000_000_000
         undeliveredKeepMs = day
         deadLettersMax = 10_000
-        deadLetterBytesMax = 1 << 20
+        deadLetterBytesMax = 32 << 20
+        deadLettersBytesMax = 256 << 20
         cursorsKeepMs = 7 * day
         ladder = [10_000, 60_000, 600_000, hour, day]
     }

@@ -54,6 +54,9 @@ struct GlobalOptions: ParsableArguments {
 /// A moment: RFC 3339, a bare date (its end), or how long ago (`-1h`).
 struct TimeArgument: ExpressibleByArgument {
     let time: UTCTime
+    var defaultValueDescription: String { "now" }
+
+    init(now: Void) { time = Terminal.now }
 
     init?(argument: String) {
         if argument.hasPrefix("-"), let ago = DurationText.milliseconds(String(argument.dropFirst())) {

@@ -68,8 +68,8 @@ struct Colossusctl: ParsableCommand {
         version: ProgramVersion.text,
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
-            EventsCommand.self,
-            SimulateCommand.self, EndpointsCommand.self, ConfigCommand.self, ReloadCommand.self,
+            EventsCommand.self, SimulateCommand.self, EndpointsCommand.self, DeadLetterCommand.self,
+            ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,
         ])

@@ -9,18 +9,104 @@ extension Daemon {
     func endpoints() async throws -> [ControlAPI.EndpointStatus] {
         let parts = try running()
         let accounts = try await parts.store.endpointRecords()
+        let nowMs = clock.nowMs()
         return await parts.reporter.status().map { status in
-            ControlAPI.EndpointStatus(status, accounts.first { $0.endpoint == status.name })
+            ControlAPI.EndpointStatus(status, accounts.first { $0.endpoint == status.name }, nowMs: nowMs)
         }
     }
 
-    func testEndpoint(name: String) async throws -> EndpointTestReply {
-        guard let result = try await running().reporter.test(name) else {
-            let names = settings.endpoints.map(\.name).joined(separator: ", ")
-            throw ControlError(
-                .notFound, "There is no endpoint \(name).",
-                hint: names.isEmpty ? "The configuration has none." : "There are: \(names).")
+    /// Every two seconds, for `/metrics`: what only the store knows.
+    func measureEndpoints() async {
+        guard let endpoints = try? await endpoints() else { return }
+        await forgetReplays(except: Set(endpoints.map(\.name)))
+        for endpoint in endpoints where !endpoint.name.contains("#") {
+            metrics.gauge(
+                "colossus_report_oldest_pending_seconds",
+                "Age of the oldest window that the endpoint has not got, in seconds.",
+                ["endpoint": endpoint.name]
+            ).set(endpoint.oldestPendingSeconds ?? 0)
+            metrics.gauge(
+                "colossus_report_undelivered_windows",
+                "Windows that the endpoint wants and has not got.", ["endpoint": endpoint.name]
+            ).set(Double(endpoint.pending))
         }
+    }
+
+    /// The cursor of a replay that is over would hold windows in the store.
+    private func forgetReplays(except names: Set<String>) async {
+        guard let store = parts?.store, let records = try? await store.endpointRecords() else { return }
+        for record in records where record.endpoint.contains("#") && !names.contains(record.endpoint) {
+            try? await store.removeCursor(endpoint: record.endpoint)
+        }
+    }
+
+    /// A request to drain waits for so long; the caller asks again.
+    private static let drainMsMax: Int64 = 15_000
+
+    func changeEndpoint(name: String, _ action: EndpointAction) async throws -> EndpointChangeReply {
+        let parts = try running()
+        guard await parts.reporter.status().contains(where: { $0.name == name }) else { throw unknown(name) }
+        var (isDone, message) = (true, "")
+        switch action {
+        case .pause:
+            try await parts.store.setPaused(endpoint: name, true)
+            _ = await parts.reporter.setPaused(name, true)
+            message = "rests after what is on its way; windows wait in the store"
+        case .resume:
+            try await parts.store.setPaused(endpoint: name, false)
+            _ = await parts.reporter.setPaused(name, false)
+            message = "goes on"
+        case .drain:
+            isDone = try await drain(name, parts)
+            message = isDone ? "has got everything, and rests" : "is still being sent to"
+        case .replay(let replay):
+            try await start(replay, of: name, parts)
+            message = "gets windows from \(replay.from) to \(replay.to) once more, as \(name)#replay"
+        }
+        let now = try await endpoints().first { $0.name == name }
+        guard let now else { throw unknown(name) }
+        return EndpointChangeReply(now, done: isDone, message: message)
+    }
+
+    private func drain(_ name: String, _ parts: DaemonParts) async throws -> Bool {
+        let began = clock.nowMs()
+        _ = await parts.reporter.setPaused(name, false)
+        while clock.nowMs() - began < Self.drainMsMax {
+            let account = try await parts.store.endpointRecords().first { $0.endpoint == name }
+            if account?.pending == 0 {
+                try await parts.store.setPaused(endpoint: name, true)
+                return await parts.reporter.setPaused(name, true)
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return false
+    }
+
+    private func start(_ replay: EndpointReplay, of name: String, _ parts: DaemonParts) async throws {
+        guard replay.from.ms < replay.to.ms else {
+            throw ControlError(
+                .badRequest, "\(replay.from) is not before \(replay.to).", hint: "Say --from and then --to.")
+        }
+        let lane = name + "#replay"
+        guard !name.contains("#"), await !parts.reporter.status().contains(where: { $0.name == lane }) else {
+            throw ControlError(
+                .conflict, "\(name) is replaying already.",
+                hint: "`colossusctl endpoints list` shows \(lane).")
+        }
+        // A cursor that an earlier process left behind would be gone on with.
+        try await parts.store.removeCursor(endpoint: lane)
+        _ = await parts.reporter.replay(name, startingIn: replay.from.ms..<replay.to.ms)
+    }
+
+    private func unknown(_ name: String) -> ControlError {
+        let names = settings.endpoints.map(\.name).joined(separator: ", ")
+        return ControlError(
+            .notFound, "There is no endpoint \(name).",
+            hint: names.isEmpty ? "The configuration has none." : "There are: \(names).")
+    }
+
+    func testEndpoint(name: String) async throws -> EndpointTestReply {
+        guard let result = try await running().reporter.test(name) else { throw unknown(name) }
         return EndpointTestReply(
             name: name, ok: result.succeeded, status: result.status == 0 ? nil : result.status,
             milliseconds: result.seconds * 1_000, message: result.message)
@@ -28,17 +114,20 @@ extension Daemon {
 }
 
 extension ControlAPI.EndpointStatus {
-    init(_ status: Reporting.EndpointStatus, _ account: EndpointRecord?) {
+    init(_ status: Reporting.EndpointStatus, _ account: EndpointRecord?, nowMs: Int64) {
         let state: State =
             switch status.state {
             case .disabled, .stopped: .disabled
             case .retrying: .retrying
+            case .paused: .paused
             case .starting, .idle: .idle
             case .sending: .ok
             }
         self.init(
             name: status.name, kind: status.kind.rawValue, target: status.destination,
-            state: status.failuresInARow > 0 && state != .disabled ? .retrying : state)
+            state: status.failuresInARow > 0 && state != .disabled && state != .paused ? .retrying : state)
+        // Of a replay, the store does not know what it wants.
+        let account = status.name.contains("#") ? nil : account
         pending = Int(account?.pending ?? status.pendingWindows)
         oldestPending = account?.oldestPendingMs.map { UTCTime(ms: $0) }
         delivered = account?.deliveredParts ?? Int64(status.deliveredParts)
@@ -46,5 +135,16 @@ extension ControlAPI.EndpointStatus {
         dead = account?.dead ?? Int64(status.deadLetters)
         lastError = status.failuresInARow > 0 || state == .disabled ? status.lastError : nil
         retryAt = status.nextRetryMs.map { UTCTime(ms: $0) }
+        lastDelivered = status.lastDeliveredMs.map { UTCTime(ms: $0) }
+        retried = Int64(status.retries)
+        var dropped = status.dropped.mapValues(Int64.init)
+        if let account, account.coarsened > 0 { dropped["coarsened"] = account.coarsened }
+        if let account, account.dropped > 0 { dropped["dropped"] = account.dropped }
+        self.dropped = dropped.isEmpty ? nil : dropped
+        inFlight = status.isSending
+        latencySeconds = status.lastSeconds
+        oldestPendingSeconds = account?.oldestPendingMs.map { max(0, Double(nowMs - $0) / 1_000) }
+        circuit = status.circuit.rawValue
+        form = status.form.isEmpty ? nil : status.form
     }
 }

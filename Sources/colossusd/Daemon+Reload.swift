@@ -1,6 +1,7 @@
 import ControlAPI
 import Logging
 import Receivers
+import Reporting
 import Settings
 import SystemdSupport
 
@@ -112,8 +113,9 @@ extension Daemon {
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {
         let path = request.path ?? places.config
         do {
-            _ = try loadSettings(path: path)
-            return ConfigCheckReply(path: path)
+            let settings = try loadSettings(path: path)
+            let endpoints = settings.endpoints.map { EndpointConfiguration($0) }
+            return ConfigCheckReply(path: path, problems: EndpointConfiguration.problems(in: endpoints))
         } catch {
             return ConfigCheckReply(path: path, problems: error.errors.map(\.description))
         }

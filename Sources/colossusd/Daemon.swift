@@ -127,6 +127,7 @@ actor Daemon {
     private func tickSlowly() async {
         guard state == .running else { return }
         measureRates()
+        await measureEndpoints()
         notifier.status(await statusLine())
         threshold.settle(logger)
         await keepEvents()

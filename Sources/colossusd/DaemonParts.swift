@@ -44,7 +44,8 @@ struct DaemonParts: Sendable {
         let store = try openStore(settings, places, clock, metrics)
         let reporter = Reporter(
             store: store, clock: clock, metrics: metrics, logger: Logger(label: "reporter"),
-            seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory])
+            seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory],
+            credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
         let core = AggregationCore(
             shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: store,
             clock: clock, metrics: metrics, limits: AggregationLimits(settings))
@@ -185,6 +186,10 @@ struct DaemonParts: Sendable {
                 limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
         }
         try await reporter.apply(configurations)
+        for record in try await store.endpointRecords() where record.isPaused {
+            let status = await reporter.status().first { $0.name == record.endpoint }
+            if let status, status.state != .paused { _ = await reporter.setPaused(record.endpoint, true) }
+        }
     }
 
     private static func makeIngest(

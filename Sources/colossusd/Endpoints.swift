@@ -6,22 +6,62 @@ import Telemetry
 extension EndpointConfiguration {
     /// What the reporter has to know of an endpoint of the configuration.
     init(_ endpoint: DaemonSettings.Endpoint) {
+        let target = endpoint.destination.target
         switch endpoint.destination {
-        case .webhook(let url): self.init(name: endpoint.name, kind: .webhook, url: url)
-        case .remoteWrite(let url): self.init(name: endpoint.name, kind: .remoteWrite, url: url)
-        case .file(let path): self.init(name: endpoint.name, kind: .file, path: path)
+        case .webhook: self.init(name: endpoint.name, kind: .webhook, url: target)
+        case .remoteWrite: self.init(name: endpoint.name, kind: .remoteWrite, url: target)
+        case .otlp: self.init(name: endpoint.name, kind: .otlp, url: target)
+        case .influx: self.init(name: endpoint.name, kind: .influx, url: target)
+        case .file: self.init(name: endpoint.name, kind: .file, path: target)
+        case .stdout: self.init(name: endpoint.name, kind: .stdout)
         }
-        selection = DeliverySelection(
-            streams: DeliverySelection.Streams(endpoint.streams), levels: Set(endpoint.levels),
-            resolutions: Set(endpoint.resolutionsMs), fields: Set(endpoint.fields))
+        takeSelection(endpoint)
+        takeForm(endpoint)
+        takeSecrets(endpoint)
         timeoutMs = endpoint.timeoutMs
         connectTimeoutMs = min(connectTimeoutMs, endpoint.timeoutMs)
         backoff.baseMs = endpoint.retryMinMs
         backoff.capMs = endpoint.retryMaxMs
-        headers = Dictionary(endpoint.headers.map { ($0.name, $0.value) }) { _, last in last }
-        bearerTokenFile = endpoint.bearerTokenFile
+        batch.samplesMax = endpoint.batchSamples
+        batch.bytesMax = Int(endpoint.batchBytes)
         fromBeginning = endpoint.fromBeginning
         allowFuture = endpoint.allowFuture
+    }
+
+    private mutating func takeSelection(_ endpoint: DaemonSettings.Endpoint) {
+        hasHistograms = endpoint.histograms ?? hasHistograms
+        selection = DeliverySelection(
+            streams: DeliverySelection.Streams(endpoint.streams), levels: Set(endpoint.levels),
+            resolutions: Set(endpoint.resolutionsMs), fields: Set(endpoint.fields), sketches: hasHistograms)
+        statistics = Set(endpoint.statistics)
+        hasGPUCounts = endpoint.gpuCounts
+        labels = LabelChanges(added: endpoint.labelsAdded, renamed: endpoint.labelsRenamed)
+    }
+
+    private mutating func takeForm(_ endpoint: DaemonSettings.Endpoint) {
+        protocolVersion = endpoint.version
+        compression = endpoint.compression.flatMap { Compression(rawValue: $0.rawValue) }
+        payload = endpoint.isJSON ? .json : .protobuf
+        format = WebhookFormat(rawValue: endpoint.format.rawValue) ?? .binary
+        handshakeOrigin = endpoint.handshakeOrigin
+        org = endpoint.org
+        bucket = endpoint.bucket
+        rotateBytes = endpoint.rotateBytes
+        rotateFiles = endpoint.rotateFiles
+        fsync = endpoint.fsync
+    }
+
+    private mutating func takeSecrets(_ endpoint: DaemonSettings.Endpoint) {
+        headers = Dictionary(endpoint.headers.map { ($0.name, $0.value) }) { _, last in last }
+        secrets.tokenFile = endpoint.bearerTokenFile
+        secrets.basicUser = endpoint.basicUser
+        secrets.basicPasswordFile = endpoint.basicPasswordFile
+        secrets.headerFiles = endpoint.headerFiles
+        secrets.signingKeyFile = endpoint.signingKeyFile
+        tls.caFile = endpoint.tls.caFile
+        tls.certificateFile = endpoint.tls.certificateFile
+        tls.keyFile = endpoint.tls.keyFile
+        tls.minimumVersion = endpoint.tls.isTLS13 ? .tls13 : .tls12
     }
 }
 

@@ -3,6 +3,7 @@ import ControlAPI
 import Dispatch
 import Glibc
 import Logging
+import Reporting
 import Settings
 import SystemdSupport
 
@@ -81,7 +82,16 @@ struct Colossusd: ParsableCommand {
 
     private func load() throws -> DaemonSettings {
         do {
-            return try loadSettings(path: config)
+            let settings = try loadSettings(path: config)
+            let problems = EndpointConfiguration.problems(
+                in: settings.endpoints.map { EndpointConfiguration($0) })
+            guard problems.isEmpty else {
+                for problem in problems { StandardError.write("\(config): \(problem)\n") }
+                throw ExitCode(78)
+            }
+            return settings
+        } catch let code as ExitCode {
+            throw code
         } catch {
             StandardError.write("\(error)\n")
             throw ExitCode(78)

@@ -41,6 +41,14 @@ import Testing
             }
             #expect(try await server.ask { try $0.endpoints() }.endpoints.count == 1)
             #expect(try await server.ask { try $0.testEndpoint(name: "file") }.ok)
+            let replay = EndpointReplay(from: UTCTime(ms: 0), to: UTCTime(ms: 60_000))
+            for action in [EndpointAction.pause, .resume, .drain, .replay(replay)] {
+                let reply = try await server.ask { c throws(ControlError) in
+                    try c.changeEndpoint(name: "file", action)
+                }
+                #expect(reply.done && reply.endpoint.name == "file")
+            }
+            try await askForDeadLetters(server)
             let check = try await server.ask { c throws(ControlError) in
                 try c.checkConfiguration(ConfigCheckRequest())
             }
@@ -61,9 +69,34 @@ import Testing
                     "start b 5000 bytes",
                     "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
                     "endpoints",
-                    "test file", "check ", "config", "log-level", "log-level debug store", "reload",
+                    "test file", "pause file", "resume file", "drain file",
+                    "replay file 1970-01-01T00:00:00Z 1970-01-01T00:01:00Z",
+                    "deadletters ?endpoint=a%20b&after=3&limit=100", "deadletter 17",
+                    "replay [17, 18] ", "drop [] file", "check ", "config", "log-level",
+                    "log-level debug store", "reload",
                 ])
         }
+    }
+
+    private func askForDeadLetters(_ server: ServerUnderTest) async throws {
+        var request = DeadLettersRequest()
+        request.endpoint = "a b"
+        request.after = 3
+        let list = request
+        #expect(try await server.ask { try $0.deadLetters(list) }.deadLetters.map(\.number) == [17])
+        #expect(try await server.ask { try $0.deadLetter(number: 17) }.deadLetter.status == 400)
+        var some = DeadLetterSelection()
+        some.numbers = [17, 18]
+        var whole = DeadLetterSelection()
+        whole.endpoint = "file"
+        let (replayed, dropped) = (some, whole)
+        #expect(try await server.ask { try $0.replayDeadLetters(replayed) }.delivered == 2)
+        #expect(try await server.ask { try $0.dropDeadLetters(dropped) }.dropped == 1)
+        // A body that was forgotten does not mean everything.
+        let error = await #expect(throws: ControlError.self) {
+            try await server.ask { try $0.dropDeadLetters(DeadLetterSelection()) }
+        }
+        #expect(error?.code == .badRequest)
     }
 
     @Test("who may only read cannot change anything")

@@ -91,6 +91,44 @@ final class FakeControlPlane: ControlPlane {
         return EndpointTestReply(name: name, ok: true, status: 204, milliseconds: 1, message: "delivered")
     }
 
+    func changeEndpoint(name: String, _ action: EndpointAction) async throws -> EndpointChangeReply {
+        switch action {
+        case .replay(let replay): try note("replay \(name) \(replay.from) \(replay.to)")
+        default: try note("\(action) \(name)")
+        }
+        return EndpointChangeReply(
+            EndpointStatus(name: name, kind: "file", target: "/tmp/x", state: .paused), done: true,
+            message: "done")
+    }
+
+    func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply {
+        try note("deadletters \(request.query.text)")
+        return DeadLettersReply([Self.letter])
+    }
+
+    func deadLetter(number: Int64) async throws -> DeadLetterReply {
+        try note("deadletter \(number)")
+        return DeadLetterReply(Self.letter, headers: [])
+    }
+
+    func replayDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply {
+        try note("replay \(selection.numbers ?? []) \(selection.endpoint ?? "")")
+        var reply = DeadLettersDoneReply()
+        reply.delivered = 2
+        return reply
+    }
+
+    func dropDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply {
+        try note("drop \(selection.numbers ?? []) \(selection.endpoint ?? "")")
+        var reply = DeadLettersDoneReply()
+        reply.dropped = 1
+        return reply
+    }
+
+    private static let letter = DeadLetterRow(
+        number: 17, endpoint: "file", id: "measured/10000/0/0/0", time: UTCTime(ms: 0), status: 400,
+        reason: "HTTP 400")
+
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {
         try note("check \(request.path ?? "")")
         return ConfigCheckReply(path: request.path ?? "own")

@@ -28,7 +28,7 @@ import Testing
         case "timeout": one.timeoutMs = 0
         case "backoff": one.backoff.baseMs = one.backoff.capMs + 1
         case "two secrets":
-            one.bearerTokenFile = "/t"
+            one.secrets.tokenFile = "/t"
             one.headers = ["authorization": "Basic x"]
         default: one.source = "a b"
         }

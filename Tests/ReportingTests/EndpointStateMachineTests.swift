@@ -138,7 +138,7 @@ import Testing
     @Test("with a token file, the first 401 is tried again with a fresh token")
     func freshToken() {
         var configuration = EndpointConfiguration.test(.webhook)
-        configuration.bearerTokenFile = "/token"
+        configuration.secrets.tokenFile = "/token"
         var driver = MachineDriver(configuration, threeWindows()) { _, attempt in
             attempt == 2 ? MachineDriver.status(401) : Self.ok
         }

@@ -27,7 +27,8 @@ import Testing
         let files = FileAppender(folders: [folder.path])
         var outcomes: [AttemptOutcome] = []
         for id in ids {
-            outcomes.append(await files.append(Array(line(id).utf8), id: id, to: path, sync: sync))
+            outcomes.append(
+                await files.append(Array(line(id).utf8), id: id, to: .file(path: path, sync: sync)))
         }
         await files.closeAll()
         return outcomes
@@ -71,11 +72,11 @@ import Testing
         let folder = try Folder()
         let files = FileAppender(folders: [folder.path])
         for id in ["a", "b"] {
-            _ = await files.append(Array(line(id).utf8), id: id, to: "out.jsonl", sync: false)
+            _ = await files.append(Array(line(id).utf8), id: id, to: .file(path: "out.jsonl"))
         }
         try FileManager.default.moveItem(atPath: folder.path + "/out.jsonl", toPath: folder.path + "/out.1")
         for id in ["b", "c"] {
-            _ = await files.append(Array(line(id).utf8), id: id, to: "out.jsonl", sync: false)
+            _ = await files.append(Array(line(id).utf8), id: id, to: .file(path: "out.jsonl"))
         }
         #expect(folder.text("out.1") == line("a") + line("b"))
         #expect(folder.text() == line("c"))
@@ -109,25 +110,107 @@ import Testing
         let files = FileAppender(folders: ["/dev"])
         guard
             case .failed(.file, _) = await files.append(
-                Array(line("a").utf8), id: "a", to: "/dev/full", sync: false)
+                Array(line("a").utf8), id: "a", to: .file(path: "/dev/full"))
         else {
             Issue.record("a device was written to")
             return
         }
     }
 
-    @Test("a token is one line of printable characters")
-    func token() async throws {
+    @Test("a secret is one line of printable characters")
+    func secret() async throws {
         let folder = try Folder()
         let files = FileAppender(folders: [])
         try folder.write("s3cret\n", "token")
         try folder.write("\n", "empty")
         try folder.write("a\u{7}b", "bell")
-        #expect(try await files.token(folder.path + "/token").get() == "s3cret")
+        func header(_ name: String) async throws -> String? {
+            var places = EndpointSecrets()
+            places.tokenFile = folder.path + "/" + name
+            return try await files.secrets(places, .webhook).get().headers.first?.value
+        }
+        #expect(try await header("token") == "Bearer s3cret")
         for name in ["empty", "bell", "missing"] {
-            await #expect(throws: FileAppender.Problem.self) {
-                try await files.token(folder.path + "/" + name).get()
+            await #expect(throws: FileAppender.Problem.self) { _ = try await header(name) }
+        }
+    }
+
+    private func appendRotating(_ ids: [String], _ folder: Folder, files kept: Int) async -> [AttemptOutcome]
+    {
+        let files = FileAppender(folders: [folder.path])
+        let rotation = LineTarget.Rotation(bytes: 130, files: kept)
+        var outcomes: [AttemptOutcome] = []
+        for id in ids {
+            outcomes.append(
+                await files.append(
+                    Array(line(id).utf8), id: id, to: .file(path: "out.jsonl", rotation: rotation)))
+        }
+        await files.closeAll()
+        return outcomes
+    }
+
+    @Test("a file that is full becomes the first of the older ones, and the oldest goes")
+    func rotationBySize() async throws {
+        let folder = try Folder()
+        // Two lines of 57 bytes fit.
+        #expect(line("1").utf8.count * 2 <= 130 && line("1").utf8.count * 3 > 130)
+        let ids = (1...7).map(String.init)
+        #expect(await appendRotating(ids, folder, files: 2).allSatisfy { $0 == .written })
+        #expect(folder.text() == line("7"))
+        #expect(folder.text("out.jsonl.1") == line("5") + line("6"))
+        #expect(folder.text("out.jsonl.2") == line("3") + line("4"))
+        #expect(folder.text("out.jsonl.3").isEmpty)
+    }
+
+    @Test("ids are known over a rotation, also when the process died right behind it")
+    func rotationAndRestart() async throws {
+        let folder = try Folder()
+        _ = await appendRotating(["1", "2"], folder, files: 1)
+        try FileManager.default.moveItem(
+            atPath: folder.path + "/out.jsonl", toPath: folder.path + "/out.jsonl.1")
+        _ = await appendRotating(["1", "2", "3"], folder, files: 1)
+        #expect(folder.text() == line("3") && folder.text("out.jsonl.1") == line("1") + line("2"))
+    }
+
+    @Test("without older files the full one goes")
+    func rotationToNothing() async throws {
+        let folder = try Folder()
+        _ = await appendRotating(["1", "2", "3"], folder, files: 0)
+        #expect(folder.text() == line("3") && folder.text("out.jsonl.1").isEmpty)
+    }
+
+    @Test("standard output: lines whole and once, though the reader stops in the middle of one")
+    func standardOutput() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let reading = ends[0]
+        defer {
+            close(ends[0])
+            close(ends[1])
+        }
+        var output = StandardOutput(descriptor: ends[1])
+        let large = String(repeating: "x", count: 200_000) + "\n"
+        #expect(output.write(Array("first\n".utf8), id: "1") == .written)
+        #expect(output.write(Array("first\n".utf8), id: "1") == .written)
+        // A pipe holds 64 KiB.
+        guard case .failed(.file, _) = output.write(Array(large.utf8), id: "2") else {
+            Issue.record("it was not stuck")
+            return
+        }
+        let all = Locked("")
+        let reader = Thread {
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            while case let count = read(reading, &buffer, buffer.count), count > 0 {
+                all.withLock { $0 += String(decoding: buffer[..<count], as: UTF8.self) }
+                if all.withLock({ $0.hasSuffix("last\n") }) { return }
             }
         }
+        reader.start()
+        var outcome = AttemptOutcome.failed(.file, reason: "")
+        for _ in 0..<100 where outcome != .written { outcome = output.write(Array(large.utf8), id: "2") }
+        #expect(outcome == .written)
+        #expect(output.write(Array("last\n".utf8), id: "3") == .written)
+        while !reader.isFinished { usleep(1_000) }
+        #expect(all.withLock { $0 } == "first\n" + large + "last\n")
     }
 }

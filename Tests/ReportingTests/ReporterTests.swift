@@ -348,7 +348,7 @@ import Testing
         let reporter = reporter(store)
         var endpoint = EndpointConfiguration.test(
             .webhook, url: server.url("/?key=hidden").replacing("http://", with: "http://user:secret@"))
-        endpoint.bearerTokenFile = path
+        endpoint.secrets.tokenFile = path
         endpoint.backoff = BackoffLimits(baseMs: 200, capMs: 200)
         endpoint.headers = ["X-Api-Key": "hidden"]
         try Data("second\n".utf8).write(to: URL(fileURLWithPath: path))

@@ -4,21 +4,20 @@ import Testing
 @testable import Reporting
 
 @Suite struct RetryPolicyTests {
-    @Test(
-        "the table says by kind and status what is tried again",
-        arguments: [
-            (EndpointKind.remoteWrite, 204, Verdict.delivered), (.remoteWrite, 200, .delivered),
-            (.remoteWrite, 500, .retry), (.remoteWrite, 503, .retry), (.remoteWrite, 429, .retry),
-            (.remoteWrite, 400, .bisect), (.remoteWrite, 409, .bisect), (.remoteWrite, 413, .bisect),
-            (.remoteWrite, 422, .bisect), (.remoteWrite, 401, .dead), (.remoteWrite, 404, .dead),
-            (.remoteWrite, 415, .dead), (.remoteWrite, 302, .retry),
-            (.webhook, 200, .delivered), (.webhook, 202, .delivered), (.webhook, 408, .retry),
-            (.webhook, 429, .retry), (.webhook, 502, .retry), (.webhook, 410, .disable),
-            (.webhook, 413, .bisect), (.webhook, 400, .dead), (.webhook, 401, .dead), (.webhook, 301, .retry),
-        ])
-    func table(kind: EndpointKind, status: Int, verdict: Verdict) {
-        let outcome = AttemptOutcome.response(status: status, retryAfterMs: nil, reason: "")
-        #expect(RetryPolicy.verdict(outcome, kind: kind) == verdict)
+    @Test("the table says by kind and status what is tried again: every status", arguments: PolicyRow.all)
+    func table(row: PolicyRow) {
+        for status in row.statuses {
+            let outcome = AttemptOutcome.response(status: status, retryAfterMs: nil, reason: "")
+            #expect(
+                RetryPolicy.verdict(outcome, kind: row.kind) == row.verdict, "\(row.kind.rawValue) \(status)")
+        }
+    }
+
+    @Test("each status of each kind that takes requests has its row here", arguments: EndpointKind.requesting)
+    func complete(kind: EndpointKind) {
+        let rows = PolicyRow.all.filter { $0.kind == kind }
+        #expect(rows.flatMap(\.statuses).sorted() == Array(100...599))
+        #expect(RetryPolicy.rules.allSatisfy { !$0.why.isEmpty })
     }
 
     @Test("whatever has no response is tried again", arguments: EndpointKind.allCases)
@@ -77,7 +76,9 @@ import Testing
         head.headerLine(Array("\r\n".utf8))
         let wantsMore = head.bodyBytes(Array("no\r\n\u{1B}[31mway".utf8))
         #expect(wantsMore)
-        let expected = AttemptOutcome.response(status: 503, retryAfterMs: 7_000, reason: "no   [31mway")
+        let expected = AttemptOutcome.response(
+            status: 503, retryAfterMs: 7_000, reason: "no   [31mway",
+            details: ResponseDetails(body: Array("no\r\n\u{1B}[31mway".utf8)))
         #expect(head.outcome(nowMs: 0) == expected)
     }
 }

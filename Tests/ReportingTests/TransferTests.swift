@@ -14,15 +14,17 @@ import Testing
         let multi: CurlMulti?
         init() { multi = CurlMulti(executor: executor, clock: WallClock { 0 }) }
 
-        func post(_ url: String, body: [UInt8] = [1, 2, 3], caFile: String? = nil, timeoutMs: Int64 = 20_000)
-            async
-            -> AttemptOutcome
-        {
+        func post(
+            _ url: String, body: [UInt8] = [1, 2, 3], caFile: String? = nil, tls: EndpointTLS = EndpointTLS(),
+            timeoutMs: Int64 = 20_000
+        ) async -> AttemptOutcome {
             await withCheckedContinuation { continuation in
                 executor.queue.async { @Sendable [multi] in
+                    var tls = tls
+                    if let caFile { tls.caFile = caFile }
                     let request = HTTPRequest(
                         url: url, headers: [HTTPHeader("X-Empty", "")], body: body, connectTimeoutMs: 10_000,
-                        timeoutMs: timeoutMs, caFile: caFile)
+                        timeoutMs: timeoutMs, tls: tls)
                     _ = multi?.assumeIsolated { multi in
                         multi.start(request) { continuation.resume(returning: $0.outcome) }
                     }

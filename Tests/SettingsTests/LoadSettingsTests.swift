@@ -46,7 +46,9 @@ struct LoadSettingsTests {
         "the commented configuration shows every key",
         arguments: [
             "", "ingest", "ingest.limits", "web", "inventory", "windows", "aggregation", "aggregation.levels",
-            "store", "log", "simulations", "endpoints", "endpoints.retry",
+            "store", "log", "simulations", "endpoints", "endpoints.retry", "endpoints.labels",
+            "endpoints.basic", "endpoints.tls", "endpoints.batch", "remote_write", "otlp", "influx", "file",
+            "file.rotate",
         ])
     func everyKey(section: String) throws {
         let parts = section.split(separator: ".").map(String.init)
@@ -54,6 +56,11 @@ struct LoadSettingsTests {
         switch parts.first {
         case nil: text = "zzzzzz: 1"
         case "simulations": text = "simulations: [{run: a, scenario: a, zzzzzz: 1}]"
+        case "file" where parts.count == 2:
+            text = "endpoints: [{name: a, kind: file, path: a, \(parts[1]): {zzzzzz: 1}}]"
+        case "file": text = "endpoints: [{name: a, kind: file, path: a, zzzzzz: 1}]"
+        case "remote_write", "otlp", "influx":
+            text = "endpoints: [{name: a, kind: \(section), url: http://a, zzzzzz: 1}]"
         case "endpoints" where parts.count == 2:
             text = "endpoints: [{name: a, kind: webhook, url: http://a, \(parts[1]): {zzzzzz: 1}}]"
         case "endpoints": text = "endpoints: [{name: a, kind: webhook, url: http://a, zzzzzz: 1}]"
@@ -83,7 +90,7 @@ struct LoadSettingsTests {
             files["conf.d/" + name] = try String(contentsOfFile: examples + name, encoding: .utf8)
         }
         let settings = try ConfigFolder(files).load()
-        #expect(settings.endpoints.map(\.name) == ["victoriametrics", "capacity-planner"])
+        #expect(settings.endpoints.map(\.name) == ["victoriametrics", "capacity-planner", "collector"])
         #expect(
             settings.endpoints[1].fields.map(\.field.name) == [
                 "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE",

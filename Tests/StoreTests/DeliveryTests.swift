@@ -82,6 +82,29 @@ import Testing
         await store.close()
     }
 
+    @Test("a selection may want the windows of a time only, and a cursor can be removed and paused")
+    func someTime() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var maker = CloseMaker(seed: 1)
+        for step in Int64(0)..<5 { await store.commit(maker.close(at: start + step * 10_000)) }
+        var selection = DeliverySelection(resolutions: [10_000])
+        selection.startsMs = (start + 10_000)..<(start + 30_000)
+        let some = try #require(await store.windows(after: 0, selection))
+        #expect(some.windows.map(\.summary.startMs) == [start + 10_000, start + 20_000])
+        _ = await store.openCursor("a", fromBeginning: true)
+        #expect(await store.advance("a", to: 3))
+        try await store.setPaused(endpoint: "a", true)
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.endpointRecords().map(\.isPaused) == [true])
+        try await store.setPaused(endpoint: "a", false)
+        #expect(try await store.endpointRecords().map(\.isPaused) == [false])
+        try await store.removeCursor(endpoint: "a")
+        #expect(await store.openCursor("a", fromBeginning: true) == .start)
+        await store.close()
+    }
+
     @Test("a cursor moves together with its dead letters, or not at all")
     func deadLetters() async throws {
         let sandbox = try Sandbox()
@@ -95,11 +118,12 @@ import Testing
         fail.withLock { $0 = true }
         #expect(await store.advance("a", to: 1, dead: [letter("1")]) == false)
         fail.withLock { $0 = false }
-        #expect(try await store.deadLetters(endpoint: "a").isEmpty)
+        #expect(try await store.deadLetters(DeadLetterQuery(endpoint: "a")).isEmpty)
         #expect(try await store.endpointRecords().map(\.position) == [.start])
         #expect(await store.advance("a", to: 1, dead: [letter("1"), letter("2")]))
         #expect(await store.advance("a", to: 1, dead: [letter("2")]))
-        #expect(try await store.deadLetters(endpoint: "a").map(\.letter) == [letter("1"), letter("2")])
+        let kept = try await store.deadLetters(DeadLetterQuery(endpoint: "a"), bodies: true)
+        #expect(kept.map(\.letter) == [letter("1"), letter("2")])
         let record = try #require(try await store.endpointRecords().first)
         #expect(record.position.sequence == 1)
         #expect(record.dead == 2)
@@ -137,10 +161,67 @@ import Testing
         _ = await store.openCursor("b", fromBeginning: true)
         _ = await store.advance("b", to: 0, dead: [letter("x", endpoint: "b")])
         _ = await store.advance("a", to: 0, dead: (1...5).map { letter("\($0)") })
-        let kept = try await store.deadLetters(endpoint: "a").map(\.letter)
-        #expect(kept.map(\.id) == ["3", "4", "5"])
-        #expect(kept.map(\.body) == Array(repeating: Array("bo".utf8), count: 3))
-        #expect(try await store.deadLetters(endpoint: "b").count == 1)
+        let kept = try await store.deadLetters(DeadLetterQuery(endpoint: "a"), bodies: true)
+        #expect(kept.map(\.letter.id) == ["3", "4", "5"])
+        #expect(kept.map(\.letter.body) == Array(repeating: Array("bo".utf8), count: 3))
+        #expect(kept.map(\.bodyBytes) == [4, 4, 4])
+        // A body that was cut off cannot be sent again.
+        #expect(kept.allSatisfy { !$0.letter.isReplayable })
+        #expect(try await store.deadLetters(DeadLetterQuery(endpoint: "b")).count == 1)
+        #expect(try await store.deadLetterCounts() == ["a": 3, "b": 1])
+        await store.close()
+    }
+
+    @Test("dead letters are bounded in bytes as well, and the newest stays whatever its size")
+    func deadLettersBytesMax() async throws {
+        let sandbox = try Sandbox()
+        var limits = StoreLimits()
+        limits.deadLettersBytesMax = 9
+        let store = try sandbox.open(limits: limits)
+        _ = await store.openCursor("a", fromBeginning: true)
+        _ = await store.advance("a", to: 0, dead: (1...5).map { letter("\($0)") })
+        #expect(try await store.deadLetters(DeadLetterQuery()).map(\.letter.id) == ["4", "5"])
+        var large = letter("6")
+        large.body = Array(repeating: 7, count: 100)
+        _ = await store.advance("a", to: 0, dead: [large])
+        let kept = try await store.deadLetters(DeadLetterQuery(), bodies: true)
+        #expect(kept.map(\.letter) == [large])
+        await store.close()
+    }
+
+    @Test("a dead letter is found, refused again, delivered after all, or dropped")
+    func workingOff() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        for name in ["a", "b"] { _ = await store.openCursor(name, fromBeginning: true) }
+        var first = letter("1")
+        first.headers = [.init("ce-id", "measured/1: x"), .init("Content-Type", "application/json")]
+        first.response = Array("who?\n\u{0}".utf8)
+        first.samples = 13
+        _ = await store.advance("a", to: 0, dead: [first, letter("2"), letter("3")])
+        _ = await store.advance("b", to: 0, dead: [letter("1", endpoint: "b")])
+        await store.close()
+        store = try sandbox.open()
+        let all = try await store.deadLetters(DeadLetterQuery(), bodies: true)
+        #expect(all.map(\.number) == [1, 2, 3, 4])
+        #expect(all.map(\.letter) == [first, letter("2"), letter("3"), letter("1", endpoint: "b")])
+        #expect(
+            try await store.deadLetters(DeadLetterQuery(afterNumber: 1, limit: 2)).map(\.number) == [2, 3])
+        #expect(try await store.deadLetters(DeadLetterQuery(numbers: [3, 99])).map(\.letter.id) == ["3"])
+        try await store.refusedAgain(
+            deadLetter: 2, status: 422, reason: "still", response: [1, 2], timeMs: 77)
+        let again = try #require(
+            try await store.deadLetters(DeadLetterQuery(numbers: [2]), bodies: true).first)
+        #expect(again.attempts == 2 && again.letter.status == 422 && again.letter.reason == "still")
+        #expect(again.letter.response == [1, 2] && again.letter.timeMs == 77)
+        #expect(again.letter.body == letter("2").body)
+        try await store.delivered(deadLetter: 1)
+        let record = try #require(try await store.endpointRecords().first)
+        #expect(record.dead == 2 && record.deliveredSamples == 23 && record.deliveredParts == 2)
+        #expect(try await store.dropDeadLetters(DeadLetterQuery(endpoint: "a", numbers: [3, 4])) == 1)
+        #expect(try await store.deadLetterCounts() == ["a": 1, "b": 1])
+        #expect(try await store.dropDeadLetters(DeadLetterQuery()) == 2)
+        #expect(try await store.deadLetters(DeadLetterQuery()).isEmpty)
         await store.close()
     }
 

@@ -64,6 +64,35 @@ public struct ControlClient: Sendable {
         try post("/v1/endpoints/" + QueryString.encode(name) + "/test")
     }
 
+    public func changeEndpoint(
+        name: String, _ action: EndpointAction
+    ) throws(ControlError) -> EndpointChangeReply {
+        let path = "/v1/endpoints/" + QueryString.encode(name)
+        switch action {
+        case .pause: return try post(path + "/pause")
+        case .resume: return try post(path + "/resume")
+        case .drain: return try post(path + "/drain")
+        case .replay(let replay): return try post(path + "/replay", replay)
+        }
+    }
+
+    public func deadLetters(_ request: DeadLettersRequest) throws(ControlError) -> DeadLettersReply {
+        try get("/v1/deadletters" + request.query.text)
+    }
+
+    public func deadLetter(number: Int64) throws(ControlError) -> DeadLetterReply {
+        try get("/v1/deadletters/\(number)")
+    }
+
+    /// Sends dead letters again, one after the other, until all were tried or the daemon has had enough.
+    public func replayDeadLetters(
+        _ selection: DeadLetterSelection
+    ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/replay", selection) }
+
+    public func dropDeadLetters(
+        _ selection: DeadLetterSelection
+    ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/drop", selection) }
+
     public func checkConfiguration(_ request: ConfigCheckRequest) throws(ControlError) -> ConfigCheckReply {
         try post("/v1/config/check", request)
     }

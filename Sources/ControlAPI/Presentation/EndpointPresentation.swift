@@ -4,7 +4,7 @@ extension EndpointStatus {
             [
                 .text("name", "ENDPOINT"), .text("kind", "KIND", rank: 2), .text("state", "STATE"),
                 .number("pending", "PENDING"), .number("delivered", "DELIVERED"),
-                .number("dead", "DEAD", rank: 1),
+                .number("dead", "DEAD", rank: 1), .text("oldest", "BEHIND", rank: 2),
                 .text("last_delivered", "LAST DELIVERED (UTC)", rank: 3),
                 .text("target", "TARGET", rank: 4, shrinks: true),
                 .text("last_error", "LAST ERROR", rank: 5, shrinks: true),
@@ -12,8 +12,9 @@ extension EndpointStatus {
             rows: endpoints.map {
                 [
                     .text($0.name), .text($0.kind), .text($0.state.rawValue), .integer($0.pending),
-                    .integer($0.delivered), .integer($0.dead), .optional($0.lastDelivered),
-                    .text($0.target), .text($0.lastError ?? ""),
+                    .integer($0.delivered), .integer($0.dead),
+                    .text($0.oldestPendingSeconds.map { DurationText.rough(seconds: $0.rounded()) } ?? ""),
+                    .optional($0.lastDelivered), .text($0.target), .text($0.lastError ?? ""),
                 ]
             })
     }
@@ -30,19 +31,31 @@ extension EndpointsReply: Presented {
                 .text("name", ""), .text("kind", ""), .text("target", ""), .text("state", ""),
                 .number("pending", ""), .text("oldest_pending", ""), .number("delivered", ""),
                 .number("samples", ""), .number("dead", ""), .text("last_delivered", ""),
-                .text("retry_at", ""), .text("last_error", ""),
+                .text("retry_at", ""), .text("last_error", ""), .number("retried", ""),
+                .number("dropped", ""),
+                .text("in_flight", ""), .number("latency_seconds", ""), .number("oldest_pending_seconds", ""),
+                .text("circuit", ""), .text("form", ""),
             ],
             rows: endpoints.map {
                 [
                     .text($0.name), .text($0.kind), .text($0.target), .text($0.state.rawValue),
                     .integer($0.pending), .optional($0.oldestPending), .integer($0.delivered),
                     .integer($0.samples), .integer($0.dead), .optional($0.lastDelivered),
-                    .optional($0.retryAt), .text($0.lastError ?? ""),
+                    .optional($0.retryAt), .text($0.lastError ?? ""), .integer($0.retried ?? 0),
+                    .integer($0.dropped?.values.reduce(0, +) ?? 0), .flag($0.inFlight ?? false),
+                    .statistic($0.latencySeconds), .statistic($0.oldestPendingSeconds),
+                    .text($0.circuit ?? ""),
+                    .text($0.form ?? ""),
                 ]
             })
     }
 
     public func objects() throws -> [String] { try rowObjects(endpoints) }
+}
+
+extension EndpointChangeReply: Presented {
+    public var blocks: [Block] { [.line("\(endpoint.name)  \(endpoint.state.rawValue)  \(message)")] }
+    public var records: Table { EndpointsReply([endpoint]).records }
 }
 
 extension EndpointTestReply: Presented {

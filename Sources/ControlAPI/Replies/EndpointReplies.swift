@@ -28,14 +28,46 @@ public struct EndpointStatus: Codable, Sendable, Hashable {
     public var lastDelivered: UTCTime?
     public var lastError: String?
     public var retryAt: UTCTime?
+    /// Since it was configured: attempts that failed and were made again.
+    public var retried: Int64?
+    /// Windows or samples that it did not get, by reason: `coarsened` and `dropped` windows, `future` and `revision` samples.
+    public var dropped: [String: Int64]?
+    /// A request is on its way.
+    public var inFlight: Bool?
+    /// Duration of the last request.
+    public var latencySeconds: Double?
+    /// How long the oldest window that it has not got has been there.
+    public var oldestPendingSeconds: Double?
+    /// `closed`, `open` or `half_open`.
+    public var circuit: String?
+    /// Version and compression as they were negotiated.
+    public var form: String?
 
-    public enum State: String, Codable, Sendable, Hashable { case ok, retrying, disabled, idle }
+    public enum State: String, Codable, Sendable, Hashable { case ok, retrying, paused, disabled, idle }
 
     public init(name: String, kind: String, target: String, state: State) {
         self.name = name
         self.kind = kind
         self.target = target
         self.state = state
+    }
+}
+
+/// `colossusctl endpoints pause|resume|drain|replay NAME`.
+public struct EndpointChangeReply: Reply, Hashable {
+    public static let schemaName = "colossus.endpoint_change/v1"
+
+    public var schema: String = Self.schemaName
+    public var endpoint: EndpointStatus
+    /// There is nothing to wait for any more.
+    public var done: Bool
+    /// In a sentence.
+    public var message: String
+
+    public init(_ endpoint: EndpointStatus, done: Bool, message: String) {
+        self.endpoint = endpoint
+        self.done = done
+        self.message = message
     }
 }
 

@@ -2,9 +2,24 @@ import Store
 
 /// What one kind of endpoint makes of a window. Pure: the same window always gives the same bytes.
 protocol EndpointEncoding: Sendable {
+    /// What is tried first.
+    var form: WireForm { get }
     func grid(for window: StoredWindow) -> any WindowGrid
     /// The protocol's own headers; none for files.
-    func headers(for part: Part) -> [HTTPHeader]
+    func headers(for part: Part, form: WireForm) -> [HTTPHeader]
+    /// A harmless request; `nil` for files.
+    func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])?
+    /// What an answer means; the table of `RetryPolicy` unless the protocol says more than a status.
+    func verdict(_ outcome: AttemptOutcome, form: WireForm) -> Verdict
+    /// What to try when a form is not understood; `nil` when nothing is simpler.
+    func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm?
+}
+
+extension EndpointEncoding {
+    var form: WireForm { .plain }
+    func headers(for part: Part, form: WireForm) -> [HTTPHeader] { [] }
+    func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? { nil }
+    func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? { nil }
 }
 
 /// One line of a request's head.
@@ -23,7 +38,14 @@ extension EndpointConfiguration {
         switch kind {
         case .webhook: WebhookEndpoint(configuration: self)
         case .remoteWrite: RemoteWriteEndpoint(configuration: self)
-        case .file: FileEndpoint(configuration: self)
+        case .otlp: OTLPEndpoint(configuration: self)
+        case .influx: InfluxEndpoint(configuration: self)
+        case .file, .stdout: FileEndpoint(configuration: self)
         }
+    }
+
+    /// A window with the levels, fields and labels of this endpoint.
+    func selected(_ window: StoredWindow) -> SelectedWindow {
+        SelectedWindow(window, selection: selection, labels: labels)
     }
 }

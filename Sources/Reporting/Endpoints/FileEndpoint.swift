@@ -1,12 +1,15 @@
 import Store
 
-/// JSON lines in a file: each line is one `colossus.summary/v1` (see `SummaryGrid`), each id is there once.
+/// JSON lines in a file or on standard output: each line is one `colossus.summary/v1` (see `SummaryGrid`); in a file
+/// each id is there once.
 struct FileEndpoint: EndpointEncoding {
     let configuration: EndpointConfiguration
 
     func grid(for window: StoredWindow) -> any WindowGrid {
-        SummaryGrid(window: SelectedWindow(window, selection: configuration.selection), endsWithNewline: true)
+        SummaryGrid(window: configuration.selected(window), configuration, layout: .line)
     }
 
-    func headers(for part: Part) -> [HTTPHeader] { [] }
+    func verdict(_ outcome: AttemptOutcome, form: WireForm) -> Verdict {
+        RetryPolicy.verdict(outcome, kind: configuration.kind)
+    }
 }

@@ -2,36 +2,62 @@ import Store
 import Telemetry
 import WireFormats
 
-/// Prometheus remote write 1.0: series `level:field:statistic`, one sample each, at the window's end.
+/// Prometheus remote write: series `level:field:statistic`, one sample each, at the window's end.
 ///
 /// Names: `rack:DCGM_FI_DEV_POWER_USAGE:avg` (min, max, count, sum; p50, p90, p99 from the rack upwards) and
 /// `rack:colossus_gpus:expected` (reporting, silent, in_job, faulted). Labels: the place of the entity (`node`, `rack`,
 /// `array`, `hall`, `site`; or `job`, `site`), `colossus_stream` for simulated streams, `resolution` when the
-/// endpoint selects more than one.
+/// endpoint selects more than one. In version 2.0 there are units and help texts, and on request native histograms
+/// `rack:DCGM_FI_DEV_POWER_USAGE:distribution`, where sketches are kept.
+///
+/// What is not understood is made simpler, and stays so: another compression than snappy first, then 2.0 (after 415;
+/// after 2xx without any header `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
+/// and after 400 to the very first request).
 struct RemoteWriteEndpoint: EndpointEncoding {
     let configuration: EndpointConfiguration
 
-    func grid(for window: StoredWindow) -> any WindowGrid {
-        SeriesGrid(
-            window: SelectedWindow(window, selection: configuration.selection),
-            hasResolutionLabel: configuration.selection.resolutions.count != 1
-        )
+    var form: WireForm {
+        WireForm(
+            compression: configuration.compression ?? .snappy, version: configuration.protocolVersion)
     }
 
-    func headers(for part: Part) -> [HTTPHeader] {
-        Self.headers + [HTTPHeader("Idempotency-Key", part.id)]
+    func grid(for window: StoredWindow) -> any WindowGrid {
+        SeriesGrid(window: configuration.selected(window), configuration, .remoteWrite)
+    }
+
+    func headers(for part: Part, form: WireForm) -> [HTTPHeader] {
+        Self.headers(form) + [HTTPHeader("Idempotency-Key", part.id)]
     }
 
     /// An empty request: it is answered like any other and stores nothing.
-    var testRequest: (headers: [HTTPHeader], body: [UInt8]) {
-        (Self.headers, SeriesMessage().compressed())
+    func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? {
+        let empty = WireForm(compression: .snappy)
+        return (Self.headers(empty), empty.compression.pack([]))
     }
 
-    private static let headers = [
-        HTTPHeader("Content-Type", RemoteWriteEncoder.contentType),
-        HTTPHeader("Content-Encoding", RemoteWriteEncoder.contentEncoding),
-        HTTPHeader(RemoteWriteEncoder.versionHeader.0, RemoteWriteEncoder.versionHeader.1),
-    ]
+    func verdict(_ outcome: AttemptOutcome, form: WireForm) -> Verdict {
+        if form.version == 2, case .response(200..<300, _, _, let details) = outcome, !details.saysWritten {
+            return .renegotiate
+        }
+        return RetryPolicy.verdict(outcome, kind: .remoteWrite)
+    }
+
+    func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? {
+        if form.compression != .snappy, outcome.status == 415 {
+            return WireForm(compression: .snappy, version: form.version)
+        }
+        return form.version == 2 ? WireForm(compression: form.compression, version: 1) : nil
+    }
+
+    private static func headers(_ form: WireForm) -> [HTTPHeader] {
+        let type = RemoteWriteEncoder.contentType
+        let isNew = form.version == 2
+        return [
+            HTTPHeader("Content-Type", isNew ? type + ";proto=io.prometheus.write.v2.Request" : type),
+            HTTPHeader(
+                RemoteWriteEncoder.versionHeader.0, isNew ? "2.0.0" : RemoteWriteEncoder.versionHeader.1),
+        ] + form.compression.header
+    }
 }
 
 /// `10s`, `1m`, `1h`: as users write resolutions.

@@ -1,27 +1,49 @@
+import Sketches
 import Store
 import Telemetry
 import WireFormats
 
-/// A window as remote write series: for each level and entity the GPU counts, then each field's statistics; a row a
-/// series. A fleet has millions of them every ten seconds, hence the care for what is done once a window, once an
-/// entity and once a series.
+/// A window as series: for each level and entity the GPU counts, then each field's statistics; a row a series. A fleet has
+/// millions of them every ten seconds, hence the care for what is done once a window, once an entity and once a series.
 struct SeriesGrid: WindowGrid {
+    /// What is made of the series.
+    enum Format: Sendable {
+        case remoteWrite, otlp, influx
+
+        /// How many times larger than in remote write a series may be.
+        func bytes(_ inRemoteWrite: Int, payload: PayloadEncoding) -> Int {
+            switch self {
+            case .remoteWrite: inRemoteWrite
+            case .otlp: payload == .json ? inRemoteWrite * 3 + 512 : inRemoteWrite * 2 + 128
+            // Each byte of a name may be escaped.
+            case .influx: inRemoteWrite * 2
+            }
+        }
+    }
+
     private let levels: [SeriesLevel]
-    private let timeMs: Int64
+    private let time: SeriesTime
+    private let format: Format
+    private let payload: PayloadEncoding
+    let form: WireForm
     let rowCount: Int
 
-    init(window: SelectedWindow, hasResolutionLabel: Bool) {
-        let common = Self.commonLabels(window.summary, hasResolutionLabel: hasResolutionLabel)
+    init(window: SelectedWindow, _ configuration: EndpointConfiguration, _ format: Format) {
+        let common = Self.commonLabels(window.summary, configuration)
         var levels: [SeriesLevel] = []
         var start = 0
         for level in window.levels {
-            let made = SeriesLevel(level, of: window, firstRow: start, common: common)
+            let made = SeriesLevel(
+                level, of: window, firstRow: start, common: common, configuration, format)
             levels.append(made)
             start = made.rows.upperBound
         }
         self.levels = levels
+        self.format = format
+        payload = configuration.payload
+        form = configuration.encoding.form
         rowCount = start
-        timeMs = window.summary.endMs
+        time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
     }
 
     func weight(row: Int) -> RowWeight { levels[levelIndex(row)].weight(row: row) }
@@ -36,12 +58,24 @@ struct SeriesGrid: WindowGrid {
         return (row, fill.samples)
     }
 
-    func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8] {
-        var message = SeriesMessage()
+    func body(_ rows: Range<Int>, id: String, part: Int, form: WireForm) -> [UInt8] {
+        let plain =
+            switch format {
+            case .remoteWrite where form.version == 2: write(rows, with: SeriesMessage2())
+            case .remoteWrite: write(rows, with: SeriesMessage())
+            case .otlp where payload == .json: write(rows, with: OTLPJSONMessage())
+            case .otlp: write(rows, with: OTLPMessage())
+            case .influx: write(rows, with: InfluxLines())
+            }
+        return form.compression.pack(plain)
+    }
+
+    private func write(_ rows: Range<Int>, with writer: some SeriesWriter) -> [UInt8] {
+        var writer = writer
         for level in levels where level.rows.overlaps(rows) {
-            level.write(level.rows.clamped(to: rows), timeMs: timeMs, to: &message)
+            level.write(level.rows.clamped(to: rows), time, to: &writer)
         }
-        return message.compressed()
+        return writer.finish()
     }
 
     private func levelIndex(_ row: Int) -> Int {
@@ -50,10 +84,17 @@ struct SeriesGrid: WindowGrid {
         return index
     }
 
-    private static func commonLabels(_ summary: WindowSummary, hasResolutionLabel: Bool) -> [Label] {
+    private static func commonLabels(
+        _ summary: WindowSummary, _ configuration: EndpointConfiguration
+    ) -> [Label] {
+        let changes = configuration.labels
         var labels: [Label] = []
-        if summary.stream.isSimulated { labels.append(Label("colossus_stream", summary.stream.name)) }
-        if hasResolutionLabel { labels.append(Label("resolution", Resolution.text(summary.resolutionMs))) }
+        if summary.stream.isSimulated {
+            labels.append(Label(changes.name("colossus_stream"), summary.stream.name))
+        }
+        if configuration.selection.resolutions.count != 1 {
+            labels.append(Label(changes.name("resolution"), Resolution.text(summary.resolutionMs)))
+        }
         return labels
     }
 }
@@ -63,37 +104,64 @@ private struct SeriesLevel: Sendable {
     private let window: SelectedWindow
     private let level: SelectedLevel
     private let common: [Label]
-    /// The label `__name__` of each cell, encoded.
-    private let names: [[UInt8]]
-    /// The most bytes that a series can have.
+    private let cells: [SeriesCell]
+    private let gpuStatistics: [GPUStatistic]
+    /// The distribution, where it is wanted, comes behind them.
+    private let fieldStatistics: [FieldStatistic]
+    private let fieldCells: Int
+    /// The most bytes that a series can have, distributions aside.
     private let seriesBytesMax: Int
     let rows: Range<Int>
 
-    private static let gpuStatistics = GPUStatistic.allCases
-    private static let fieldStatistics = FieldStatistic.allCases
-    private static let gpuCells = gpuStatistics.count
-    private static let fieldCells = fieldStatistics.count
-
-    init(_ level: SelectedLevel, of window: SelectedWindow, firstRow: Int, common: [Label]) {
+    init(
+        _ level: SelectedLevel, of window: SelectedWindow, firstRow: Int, common: [Label],
+        _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
+    ) {
         self.window = window
         self.level = level
         self.common = common
-        let prefix = level.level.rawValue
-        let counts = Self.gpuStatistics.map { "\(prefix):colossus_gpus:\($0.rawValue)" }
-        let fields = level.columns.flatMap { column in
-            Self.fieldStatistics.map { "\(prefix):\(column.field.field.name):\($0.rawValue)" }
+        gpuStatistics = configuration.hasGPUCounts ? GPUStatistic.allCases : []
+        fieldStatistics = FieldStatistic.allCases.filter {
+            configuration.statistics.isEmpty || configuration.statistics.contains($0)
         }
-        names = (counts + fields).map { SeriesMessage.encoded([Label(Label.metricName, $0)]) }
-        rows = firstRow..<(firstRow + level.entityCount * names.count)
+        fieldCells = fieldStatistics.count + (configuration.hasHistograms ? 1 : 0)
+        cells = Self.cells(level, gpuStatistics, fieldStatistics, configuration.hasHistograms)
+        rows = firstRow..<(firstRow + level.entityCount * cells.count)
         // 5 labels of the place at most, with 16 bytes each for name, tags and lengths; the sample and its frame.
         let fixed = 5 * 16 + 40 + SeriesMessage.encoded(common).count
-        seriesBytesMax = fixed + window.placeBytesMax(level.level) + (names.map(\.count).max() ?? 0)
+        let inRemoteWrite =
+            fixed + window.placeBytesMax(level.level)
+            + (cells.map { $0.encodedName.count + $0.unit.utf8.count + $0.help.utf8.count }.max() ?? 0)
+        seriesBytesMax = format.bytes(inRemoteWrite, payload: configuration.payload)
     }
 
-    private var width: Int { names.count }
+    private static func cells(
+        _ level: SelectedLevel, _ gpus: [GPUStatistic], _ statistics: [FieldStatistic], _ hasHistograms: Bool
+    ) -> [SeriesCell] {
+        var cells: [SeriesCell] = []
+        for one in gpus {
+            cells.append(
+                SeriesCell(
+                    index: cells.count, level: level.level, field: "colossus_gpus", statistic: one.rawValue,
+                    unit: "", help: "GPUs in the window."))
+        }
+        for column in level.columns {
+            let field = column.field.field
+            for one in statistics.map(\.rawValue) + (hasHistograms ? [SeriesCell.distribution] : []) {
+                cells.append(
+                    SeriesCell(
+                        index: cells.count, level: level.level, field: field.name, statistic: one,
+                        unit: one == FieldStatistic.count.rawValue ? "" : field.unit, help: field.help))
+            }
+        }
+        return cells
+    }
+
+    private var width: Int { cells.count }
 
     func weight(row: Int) -> RowWeight {
         let (entity, cell) = (row - rows.lowerBound).quotientAndRemainder(dividingBy: width)
+        if cells[cell].isDistribution { return distributionWeight(entity, cell) }
         return value(entity, cell) == nil ? .absent : weight(series: 1)
     }
 
@@ -101,10 +169,11 @@ private struct SeriesLevel: Sendable {
     ///
     /// - Returns: `false` when the part is full.
     func take(_ row: inout Int, _ fill: inout PartFill) -> Bool {
+        guard width > 0 else { return true }
         var (entity, cell) = (row - rows.lowerBound).quotientAndRemainder(dividingBy: width)
         while row < rows.upperBound {
-            if let block = block(entity, cell), fill.hasRoom(for: weight(series: block.present)) {
-                _ = fill.take(weight(series: block.present))
+            if let block = block(entity, cell), fill.hasRoom(for: block.weight) {
+                _ = fill.take(block.weight)
                 row += block.cells
                 cell += block.cells
             } else {
@@ -120,20 +189,27 @@ private struct SeriesLevel: Sendable {
         return true
     }
 
-    func write(_ rows: Range<Int>, timeMs: Int64, to message: inout SeriesMessage) {
+    func write<Writer: SeriesWriter>(_ rows: Range<Int>, _ time: SeriesTime, to writer: inout Writer) {
+        guard width > 0 else { return }
         var (entity, cell) = (rows.lowerBound - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
-        var labels: [UInt8]?
+        var place: Writer.Place?
         for _ in rows {
-            if let value = value(entity, cell) {
-                let encoded = labels ?? self.labels(entity)
-                labels = encoded
-                message.add(name: names[cell], labels: encoded, timeMs: timeMs, value: value)
+            if cells[cell].isDistribution {
+                if let value = distribution(entity, cell) {
+                    let known = place ?? writer.place(labels(entity))
+                    place = known
+                    writer.add(cells[cell], known, time, value)
+                }
+            } else if let value = value(entity, cell) {
+                let known = place ?? writer.place(labels(entity))
+                place = known
+                writer.add(cells[cell], known, time, value)
             }
             cell += 1
             if cell == width {
                 cell = 0
                 entity += 1
-                labels = nil
+                place = nil
             }
         }
     }
@@ -142,23 +218,47 @@ private struct SeriesLevel: Sendable {
         RowWeight(samples: series, bytes: series * seriesBytesMax)
     }
 
-    /// What begins at a cell, if that is the first of a block: its cells, and how many of them are present.
-    private func block(_ entity: Int, _ cell: Int) -> (cells: Int, present: Int)? {
-        if cell == 0 { return (Self.gpuCells, hasCounts(entity) ? Self.gpuCells : 0) }
-        let within = cell - Self.gpuCells
-        guard within >= 0, within % Self.fieldCells == 0 else { return nil }
-        return (
-            Self.fieldCells, isNamed(entity) ? level.columns[within / Self.fieldCells].statistics(entity) : 0
-        )
+    /// A bucket is 3 bytes of a sketch at least, and 24 bytes at most in any of the formats.
+    private func distributionWeight(_ entity: Int, _ cell: Int) -> RowWeight {
+        guard isNamed(entity) else { return .absent }
+        let column = level.columns[(cell - gpuStatistics.count) / fieldCells]
+        guard let found = Distribution(column, entity) else { return .absent }
+        let buckets = found.buckets.positive.counts.count + found.buckets.negative.counts.count
+        return RowWeight(samples: 1, bytes: seriesBytesMax + 256 + 24 * buckets)
+    }
+
+    /// What begins at a cell, if that is the first of a block: its cells, and what is present of them.
+    private func block(_ entity: Int, _ cell: Int) -> (cells: Int, weight: RowWeight)? {
+        let gpuCells = gpuStatistics.count
+        if cell == 0, gpuCells > 0 {
+            return (gpuCells, weight(series: hasCounts(entity) ? gpuCells : 0))
+        }
+        let within = cell - gpuCells
+        guard within >= 0, fieldCells > 0, within % fieldCells == 0 else { return nil }
+        guard isNamed(entity) else { return (fieldCells, .absent) }
+        let column = level.columns[within / fieldCells]
+        var found = weight(series: column.present(of: fieldStatistics, entity))
+        if fieldCells > fieldStatistics.count {
+            let distribution = distributionWeight(entity, cell + fieldStatistics.count)
+            found.samples += distribution.samples
+            found.bytes += distribution.bytes
+        }
+        return (fieldCells, found)
     }
 
     private func value(_ entity: Int, _ cell: Int) -> Double? {
-        if cell < Self.gpuCells {
-            return hasCounts(entity) ? Double(Self.gpuStatistics[cell].value(level.gpus, entity)) : nil
+        let gpuCells = gpuStatistics.count
+        if cell < gpuCells {
+            return hasCounts(entity) ? Double(gpuStatistics[cell].value(level.gpus, entity)) : nil
         }
         guard isNamed(entity) else { return nil }
-        let (column, statistic) = (cell - Self.gpuCells).quotientAndRemainder(dividingBy: Self.fieldCells)
-        return Self.fieldStatistics[statistic].value(level.columns[column], entity)
+        let (column, statistic) = (cell - gpuCells).quotientAndRemainder(dividingBy: fieldCells)
+        return fieldStatistics[statistic].value(level.columns[column], entity)
+    }
+
+    private func distribution(_ entity: Int, _ cell: Int) -> Distribution? {
+        guard isNamed(entity) else { return nil }
+        return Distribution(level.columns[(cell - gpuStatistics.count) / fieldCells], entity)
     }
 
     private func hasCounts(_ entity: Int) -> Bool { level.hasGPUs(entity) && isNamed(entity) }
@@ -168,70 +268,25 @@ private struct SeriesLevel: Sendable {
         level.level != .job || !(level.jobs[safely: entity]?.isEmpty ?? true)
     }
 
-    private func labels(_ entity: Int) -> [UInt8] {
+    private func labels(_ entity: Int) -> [Label] {
         let place = window.place(level.level, entity).map { Label($0.name, $0.value) }
-        return SeriesMessage.encoded((place + common).sorted { $0.name < $1.name })
+        return (place + common).filter { !$0.value.isEmpty }.sorted { $0.name < $1.name }
     }
 }
 
 extension FieldColumn {
-    /// How many statistics an entity has.
-    fileprivate func statistics(_ entity: Int) -> Int {
+    /// How many of some statistics an entity has.
+    fileprivate func present(of statistics: [FieldStatistic], _ entity: Int) -> Int {
         guard entity < entityCount, count[entity] > 0 else { return 0 }
-        return 5 + (entity < p50.count ? 1 : 0) + (entity < p90.count ? 1 : 0) + (entity < p99.count ? 1 : 0)
-    }
-}
-
-/// A remote write 1.0 message of series with one sample each, put together from labels that were encoded before: a
-/// label is encoded once a window or once an entity, and not once a series.
-struct SeriesMessage {
-    private var bytes: [UInt8] = []
-
-    init() {}
-
-    /// `Label { name = 1; value = 2 }` as field 1 of a series, one after the other; those without a value are left out.
-    static func encoded(_ labels: [Label]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for label in labels where !label.value.isEmpty {
-            var inner: [UInt8] = []
-            for (tag, text) in [(UInt8(0x0A), label.name), (0x12, label.value)] {
-                inner.append(tag)
-                appendVarint(UInt64(text.utf8.count), to: &inner)
-                inner.append(contentsOf: text.utf8)
+        var present = 0
+        for statistic in statistics {
+            switch statistic {
+            case .avg, .min, .max, .count, .sum: present += 1
+            case .p50: present += entity < p50.count ? 1 : 0
+            case .p90: present += entity < p90.count ? 1 : 0
+            case .p99: present += entity < p99.count ? 1 : 0
             }
-            bytes.append(0x0A)
-            appendVarint(UInt64(inner.count), to: &bytes)
-            bytes += inner
         }
-        return bytes
-    }
-
-    /// `TimeSeries { labels = 1; samples = 2 }` as field 1 of the request.
-    mutating func add(name: [UInt8], labels: [UInt8], timeMs: Int64, value: Double) {
-        let time = UInt64(bitPattern: timeMs)
-        let timeBytes = max(1, (UInt64.bitWidth - time.leadingZeroBitCount + 6) / 7)
-        let sample = 9 + 1 + timeBytes
-        bytes.append(0x0A)
-        Self.appendVarint(UInt64(name.count + labels.count + 2 + sample), to: &bytes)
-        bytes += name
-        bytes += labels
-        // `Sample { double value = 1; int64 timestamp = 2 }`.
-        bytes.append(0x12)
-        bytes.append(UInt8(sample))
-        bytes.append(0x09)
-        withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
-        bytes.append(0x10)
-        Self.appendVarint(time, to: &bytes)
-    }
-
-    func compressed() -> [UInt8] { Snappy.encode(bytes) }
-
-    private static func appendVarint(_ value: UInt64, to bytes: inout [UInt8]) {
-        var rest = value
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(rest))
+        return present
     }
 }

@@ -16,8 +16,22 @@ import Telemetry
 /// `timeline` is in the first part of windows that have one; quantiles are there from the rack upwards. Entities and
 /// fields that nothing was heard of are left out. Keys come in this order; ids are stable over retries.
 struct SummaryGrid: WindowGrid {
+    /// What stands around a summary.
+    enum Layout: Sendable {
+        /// Nothing, or an end of line.
+        case plain, line
+        /// `application/cloudevents+json`: the summary is the `data` of an event.
+        case event
+        /// `application/cloudevents-batch+json`: each row is an event of its own, `colossus.summary_row/v1`.
+        case events
+    }
+
     let window: SelectedWindow
-    let endsWithNewline: Bool
+    let layout: Layout
+    let form: WireForm
+    private let statistics: [FieldStatistic]
+    private let hasGPUCounts: Bool
+    private let source: String
     /// First row of each level, and the end.
     private let starts: [Int]
     private let placeBytesMax: [Int]
@@ -25,9 +39,15 @@ struct SummaryGrid: WindowGrid {
     /// Every line starts like this, and goes on with the id: `FileAppender` reads ids back.
     static let idPrefix = "{\"schema\":\"colossus.summary/v1\",\"id\":\""
 
-    init(window: SelectedWindow, endsWithNewline: Bool) {
+    init(window: SelectedWindow, _ configuration: EndpointConfiguration, layout: Layout) {
         self.window = window
-        self.endsWithNewline = endsWithNewline
+        self.layout = layout
+        form = WireForm(compression: configuration.compression ?? .none)
+        statistics = FieldStatistic.allCases.filter {
+            configuration.statistics.isEmpty || configuration.statistics.contains($0)
+        }
+        hasGPUCounts = configuration.hasGPUCounts
+        source = configuration.source
         // Row 0 is the window itself, so that one with a timeline and no entity is still said.
         var starts = [1]
         for level in window.levels { starts.append((starts.last ?? 1) + level.entityCount) }
@@ -42,44 +62,95 @@ struct SummaryGrid: WindowGrid {
             return window.summary.timeline == nil ? .absent : RowWeight(samples: 1, bytes: 2_048)
         }
         let level = window.levels[index]
-        var samples = level.hasGPUs(entity) ? GPUStatistic.allCases.count : 0
+        var samples = hasGPUCounts && level.hasGPUs(entity) ? GPUStatistic.allCases.count : 0
         // Names of the level and of the place, with their keys; JSON may need 6 bytes for one.
-        var bytes = 256 + placeBytesMax[index] * 6
+        var bytes = (layout == .events ? 1_024 : 256) + placeBytesMax[index] * 6
         for column in level.columns where entity < column.entityCount && column.count[entity] > 0 {
             // A double has 24 characters at most, and there are 8 of them with short keys.
-            samples += level.level.hasQuantiles && !column.p50.isEmpty ? 8 : 5
+            let hasQuantiles = level.level.hasQuantiles && !column.p50.isEmpty
+            samples += statistics.count { hasQuantiles || !$0.isQuantile }
             bytes += 8 * 36 + 64
         }
         if level.level == .job, level.jobs[safely: entity]?.isEmpty ?? true { return .absent }
         return samples == 0 ? .absent : RowWeight(samples: samples, bytes: bytes)
     }
 
-    func body(_ rows: Range<Int>, id: String, part: Int) -> [UInt8] {
-        let summary = window.summary
+    func body(_ rows: Range<Int>, id: String, part: Int, form: WireForm) -> [UInt8] {
         var json = JSONWriter()
-        json.object { json in
-            json.field("schema", "colossus.summary/v1")
-            json.field("id", id)
-            json.field("stream", summary.stream.name)
-            json.field("resolution", Resolution.text(summary.resolutionMs))
-            json.field("resolution_ms", summary.resolutionMs)
-            json.field("start", UTC.timestamp(summary.startMs))
-            json.field("end", UTC.timestamp(summary.endMs))
-            json.field("start_ms", summary.startMs)
-            json.field("end_ms", summary.endMs)
-            json.field("revision", Int64(summary.revision))
-            json.field("part", Int64(part))
-            json.field("coverage", summary.coverage)
-            if let timeline = summary.timeline, rows.contains(0) { Self.write(timeline, &json) }
-            json.key("rows")
+        switch layout {
+        case .plain, .line: json.object { summary(rows, id: id, part: part, &$0) }
+        case .event:
+            json.object { json in
+                envelope(id: id, type: "colossus.summary", &json)
+                json.key("data")
+                json.object { summary(rows, id: id, part: part, &$0) }
+            }
+        case .events:
             json.array { json in
-                for row in rows where weight(row: row).isPresent {
-                    if let (index, entity) = locate(row) { write(window.levels[index], entity, &json) }
+                for row in rows where weight(row: row).isPresent { json.object { event(row, id: id, &$0) } }
+            }
+        }
+        if layout == .line { json.newline() }
+        return form.compression.pack(json.bytes)
+    }
+
+    private func summary(_ rows: Range<Int>, id: String, part: Int, _ json: inout JSONWriter) {
+        let summary = window.summary
+        json.field("schema", "colossus.summary/v1")
+        json.field("id", id)
+        header(&json)
+        json.field("part", Int64(part))
+        json.field("coverage", summary.coverage)
+        if let timeline = summary.timeline, rows.contains(0) { Self.write(timeline, &json) }
+        json.key("rows")
+        json.array { json in
+            for row in rows where weight(row: row).isPresent {
+                if let (index, entity) = locate(row) {
+                    json.object { fields(of: window.levels[index], entity, &$0) }
                 }
             }
         }
-        if endsWithNewline { json.newline() }
-        return json.bytes
+    }
+
+    private func header(_ json: inout JSONWriter) {
+        let summary = window.summary
+        json.field("stream", summary.stream.name)
+        json.field("resolution", Resolution.text(summary.resolutionMs))
+        json.field("resolution_ms", summary.resolutionMs)
+        json.field("start", UTC.timestamp(summary.startMs))
+        json.field("end", UTC.timestamp(summary.endMs))
+        json.field("start_ms", summary.startMs)
+        json.field("end_ms", summary.endMs)
+        json.field("revision", Int64(summary.revision))
+    }
+
+    /// CloudEvents 1.0.2, JSON event format.
+    private func envelope(id: String, type: String, _ json: inout JSONWriter) {
+        json.field("specversion", "1.0")
+        json.field("id", id)
+        json.field("source", source)
+        json.field("type", type)
+        json.field("time", UTC.timestamp(window.summary.endMs))
+        json.field("datacontenttype", "application/json")
+    }
+
+    /// One row; its id does not depend on where parts end.
+    private func event(_ row: Int, id: String, _ json: inout JSONWriter) {
+        let base = Part.id(of: window.summary)
+        let place = locate(row)
+        let type = place == nil ? "colossus.timeline" : "colossus.summary_row"
+        envelope(id: "\(base)/row-\(row)", type: type, &json)
+        json.key("data")
+        json.object { json in
+            json.field("schema", type + "/v1")
+            header(&json)
+            json.field("coverage", window.summary.coverage)
+            if let (index, entity) = place {
+                fields(of: window.levels[index], entity, &json)
+            } else if let timeline = window.summary.timeline {
+                Self.write(timeline, &json)
+            }
+        }
     }
 
     private func locate(_ row: Int) -> (level: Int, entity: Int)? {
@@ -89,34 +160,30 @@ struct SummaryGrid: WindowGrid {
         return (level, row - starts[level])
     }
 
-    private func write(_ level: SelectedLevel, _ entity: Int, _ json: inout JSONWriter) {
-        json.object { json in
-            json.field("level", level.level.rawValue)
-            for (name, value) in window.place(level.level, entity) where !value.isEmpty {
-                json.field(name, value)
-            }
-            if level.hasGPUs(entity) {
-                json.key("gpus")
-                json.object { json in
-                    for statistic in GPUStatistic.allCases {
-                        json.field(statistic.rawValue, Int64(statistic.value(level.gpus, entity)))
-                    }
-                }
-            }
-            json.key("fields")
+    private func fields(of level: SelectedLevel, _ entity: Int, _ json: inout JSONWriter) {
+        json.field("level", level.level.rawValue)
+        for (name, value) in window.place(level.level, entity) where !value.isEmpty {
+            json.field(name, value)
+        }
+        if hasGPUCounts, level.hasGPUs(entity) {
+            json.key("gpus")
             json.object { json in
-                for column in level.columns where entity < column.entityCount && column.count[entity] > 0 {
-                    Self.write(column, entity, &json)
+                for statistic in GPUStatistic.allCases {
+                    json.field(statistic.rawValue, Int64(statistic.value(level.gpus, entity)))
                 }
             }
         }
-    }
-
-    private static func write(_ column: FieldColumn, _ entity: Int, _ json: inout JSONWriter) {
-        json.key(column.field.field.name)
+        json.key("fields")
         json.object { json in
-            for statistic in FieldStatistic.allCases {
-                if let value = statistic.value(column, entity) { json.field(statistic.rawValue, value) }
+            for column in level.columns where entity < column.entityCount && column.count[entity] > 0 {
+                json.key(column.field.field.name)
+                json.object { json in
+                    for statistic in statistics {
+                        if let value = statistic.value(column, entity) {
+                            json.field(statistic.rawValue, value)
+                        }
+                    }
+                }
             }
         }
     }

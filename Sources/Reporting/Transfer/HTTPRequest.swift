@@ -1,14 +1,18 @@
 import Telemetry
+import WireFormats
 
-/// One POST.
+/// One request.
 struct HTTPRequest: Sendable {
+    enum Method: String, Sendable { case post = "POST", options = "OPTIONS" }
+
+    var method = Method.post
     var url: String
     var headers: [HTTPHeader]
     var body: [UInt8]
     var connectTimeoutMs: Int64
     var timeoutMs: Int64
-    /// Certificates to trust instead of the system's.
-    var caFile: String?
+    /// Paths as libcurl opens them.
+    var tls = EndpointTLS()
 }
 
 /// What a request brought, or why it brought nothing.
@@ -21,14 +25,17 @@ struct HTTPResult: Sendable {
 struct ResponseHead: Sendable {
     /// The body is read to its end so that the connection can be used again, but not for ever.
     static let bodyBytesMax = 1_048_576
-    static let excerptBytesMax = 512
+    /// What goes into a log line, and what is kept with a dead letter.
+    static let reasonBytesMax = 512
+    static let excerptBytesMax = 4_096
 
     private(set) var status = 0
     private(set) var retryAfter: String?
     /// The empty line after the headers has been seen, and it was no interim response.
     private(set) var isComplete = false
     private(set) var bodyBytes = 0
-    private var excerpt: [UInt8] = []
+    private var details = ResponseDetails()
+    private var isProtobuf = false
 
     /// Takes one line of the head, as libcurl gives them.
     mutating func headerLine(_ line: some Collection<UInt8>) {
@@ -37,17 +44,31 @@ struct ResponseHead: Sendable {
             let words = text.split(separator: " ", maxSplits: 2)
             status = words.count > 1 ? Int(words[1].prefix { $0.isNumber }) ?? 0 : 0
             retryAfter = nil
+            details = ResponseDetails()
+            isProtobuf = false
             isComplete = false
         } else if text == "\r\n" || text == "\n" {
             isComplete = status >= 200
-        } else if let colon = text.firstIndex(of: ":"), text[..<colon].lowercased() == "retry-after" {
-            retryAfter = Self.trimmed(text[text.index(after: colon)...])
+        } else if let colon = text.firstIndex(of: ":") {
+            header(text[..<colon].lowercased(), text[text.index(after: colon)...])
+        }
+    }
+
+    private mutating func header(_ name: String, _ value: Substring) {
+        if name == "content-type" { isProtobuf = value.contains("application/x-protobuf") }
+        if name == "retry-after" { retryAfter = Self.trimmed(value) }
+        if name == "webhook-allowed-origin" { details.allowedOrigin = Self.trimmed(value) }
+        if name == "webhook-allowed-rate" {
+            details.allowedRate = Int(Self.trimmed(value)).flatMap { $0 > 0 ? $0 : nil }
+        }
+        if name.hasPrefix("x-prometheus-remote-write-"), name.hasSuffix("-written") {
+            details.saysWritten = true
         }
     }
 
     /// - Returns: `false` when enough has been read.
     mutating func bodyBytes(_ bytes: some Collection<UInt8>) -> Bool {
-        excerpt.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - excerpt.count)))
+        details.body.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - details.body.count)))
         bodyBytes += bytes.count
         return bodyBytes <= Self.bodyBytesMax
     }
@@ -58,8 +79,18 @@ struct ResponseHead: Sendable {
         guard isComplete else { return nil }
         return .response(
             status: status, retryAfterMs: retryAfter.flatMap { RetryAfter.delayMs($0, nowMs: nowMs) },
-            reason: (200..<300).contains(status) ? "" : Self.line(excerpt)
+            reason: (200..<300).contains(status)
+                ? "" : Self.line(Array(details.body.prefix(Self.reasonBytesMax))),
+            details: details
         )
+    }
+
+    /// What the body says, in a line. Protocol buffers are taken for a `google.rpc.Status`.
+    private var reason: String {
+        if isProtobuf, let message = OTLPReply.statusMessage(details.body) {
+            return Self.line(Array(message.utf8.prefix(Self.reasonBytesMax)))
+        }
+        return Self.line(Array(details.body.prefix(Self.reasonBytesMax)))
     }
 
     /// One line without control characters: it goes to logs and terminals.

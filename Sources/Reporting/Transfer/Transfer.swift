@@ -46,9 +46,19 @@ final class Transfer {
         // Only what is configured decides where data goes, not the environment.
         _ = ccurl_setopt_string(handle, CURLOPT_PROXY, "")
         _ = ccurl_setopt_long(handle, CURLOPT_NETRC, 0)
+        setTLS(request.tls)
+    }
+
+    private func setTLS(_ tls: EndpointTLS) {
         _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYPEER, 1)
         _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYHOST, 2)
-        if let caFile = request.caFile { _ = ccurl_setopt_string(handle, CURLOPT_CAINFO, caFile) }
+        let lowest = tls.minimumVersion == .tls13 ? ccurl_tls13 : ccurl_tls12
+        _ = ccurl_setopt_long(handle, CURLOPT_SSLVERSION, lowest)
+        if let caFile = tls.caFile { _ = ccurl_setopt_string(handle, CURLOPT_CAINFO, caFile) }
+        // Certificates that were replaced count from the next connection on.
+        ccurl_setopt_ca_cache_off(handle)
+        if let file = tls.certificateFile { _ = ccurl_setopt_string(handle, CURLOPT_SSLCERT, file) }
+        if let file = tls.keyFile { _ = ccurl_setopt_string(handle, CURLOPT_SSLKEY, file) }
     }
 
     private func setBody(_ request: HTTPRequest) {
@@ -62,6 +72,9 @@ final class Transfer {
         _ = ccurl_setopt_slist(handle, CURLOPT_HTTPHEADER, headers)
         _ = ccurl_setopt_string(handle, CURLOPT_USERAGENT, "colossusd/1")
         _ = ccurl_setopt_long(handle, CURLOPT_POST, 1)
+        if request.method != .post {
+            _ = ccurl_setopt_string(handle, CURLOPT_CUSTOMREQUEST, request.method.rawValue)
+        }
         _ = ccurl_setopt_off(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
         _ = ccurl_setopt_pointer(handle, CURLOPT_POSTFIELDS, UnsafeMutableRawPointer(body.baseAddress))
     }

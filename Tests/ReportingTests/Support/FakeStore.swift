@@ -74,6 +74,7 @@ final class FakeStore: DeliveryStore {
                     selection.streams.contains($0.summary.stream)
                         && (selection.resolutions.isEmpty
                             || selection.resolutions.contains($0.summary.resolutionMs))
+                        && (selection.startsMs?.contains($0.summary.startMs) ?? true)
                 }
                 if wanted.count > limit {
                     return (Array(wanted.prefix(limit)), wanted[limit - 1].sequence)

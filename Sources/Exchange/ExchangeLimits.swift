@@ -1,0 +1,27 @@
+/// What bounds everything that comes from, waits for, or goes onto the bus.
+public struct ExchangeLimits: Sendable {
+    /// Bytes of one partial on the bus; more is cut into chunks.
+    public var chunkBytesMax = 32 * 1_024
+    /// Chunks of one partial.
+    public var chunksMax = 4_096
+    /// Groups in one chunk or final.
+    public var groupsMax = 65_536
+    /// Fields of one group.
+    public var fieldsMax = 256
+    /// Bytes of a group's name.
+    public var nameBytesMax = 128
+    /// Bytes of one sketch.
+    public var sketchBytesMax = 128 * 1_024
+    /// Bytes of a final. A NATS server takes 1 MiB unless told otherwise.
+    public var finalBytesMax = 900 * 1_024
+    /// Windows of a partition that wait for their partials. Beyond, the oldest closes with what is there.
+    public var openWindowsMax = 1_024
+    /// Closed windows whose partials are remembered, to tell a copy from one that is late.
+    public var settledWindowsMax = 128
+    /// Chunks that one worker has on their way.
+    public var inFlightMax = 256
+    /// Windows that one slice has on their way.
+    public var windowsInFlightMax = 16
+
+    public init() {}
+}

@@ -1,0 +1,87 @@
+/// How one stream of telemetry is divided among workers: what every member of a cluster agrees on.
+///
+/// Slices are whole arrays; there are more of them than workers, so that a stopped worker's share spreads. A slice
+/// belongs to the partition `slice % partitions`, and a partition's windows are closed by one roll-up.
+public struct FleetMap: Sendable, Equatable {
+    /// Of the cluster: letters, digits, `-` and `_`, for it is part of subjects.
+    public let cluster: String
+    /// The telemetry's stream, `measured` or `sim/RUN`.
+    public let stream: String
+    /// At least 1.
+    public let slices: Int
+    /// 1...slices.
+    public let partitions: Int
+    /// Milliseconds.
+    public let windowMs: Int64
+    /// The first window begins here (Unix milliseconds, a multiple of `windowMs`).
+    public let startMs: Int64
+
+    /// `nil` when a value is outside its range.
+    public init?(
+        cluster: String, stream: String, slices: Int, partitions: Int, windowMs: Int64, startMs: Int64
+    ) {
+        let plain = cluster.utf8.allSatisfy { byte in
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45
+                || byte == 95
+        }
+        guard plain, (1...32).contains(cluster.utf8.count), (1...68).contains(stream.utf8.count),
+            (1...65_536).contains(slices), (1...slices).contains(partitions),
+            (1...86_400_000).contains(windowMs), startMs >= 0, startMs.isMultiple(of: windowMs)
+        else { return nil }
+        self.cluster = cluster
+        self.stream = stream
+        self.slices = slices
+        self.partitions = partitions
+        self.windowMs = windowMs
+        self.startMs = startMs
+    }
+
+    /// Tells one map from another (64 bits of FNV-1a): partials of another map are refused, never merged.
+    public var fingerprint: UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in "\(cluster)|\(stream)|\(slices)|\(partitions)|\(windowMs)|\(startMs)".utf8 {
+            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3
+        }
+        return hash
+    }
+
+    public func partition(of slice: Int) -> Int { slice % partitions }
+
+    /// How many slices a partition has.
+    public func slices(in partition: Int) -> Int {
+        slices / partitions + (partition < slices % partitions ? 1 : 0)
+    }
+
+    /// When the window of this number begins and ends.
+    public func windowStartMs(_ window: Int64) -> Int64 { startMs + window * windowMs }
+    public func windowEndMs(_ window: Int64) -> Int64 { startMs + (window + 1) * windowMs }
+
+    /// The number of the window that begins at a time; `nil` when none does.
+    public func window(startingMs: Int64) -> Int64? {
+        guard startingMs >= startMs, (startingMs - startMs).isMultiple(of: windowMs) else { return nil }
+        return (startingMs - startMs) / windowMs
+    }
+
+    /// The last window that has ended by a time, -1 before the first.
+    public func lastWindow(endedMs: Int64) -> Int64 {
+        endedMs < startMs + windowMs ? -1 : (endedMs - startMs) / windowMs - 1
+    }
+
+    public func partialSubject(_ slice: Int) -> Subject {
+        Subject("clsd.v1.\(cluster).part.\(partition(of: slice)).\(slice)")
+    }
+    /// All partials of a partition.
+    public func partialSubjects(in partition: Int) -> Subject {
+        Subject("clsd.v1.\(cluster).part.\(partition).*")
+    }
+    public func finalSubject(_ partition: Int) -> Subject { Subject("clsd.v1.\(cluster).fin.\(partition)") }
+    public func sliceLease(_ slice: Int) -> Subject { Subject("clsd.v1.\(cluster).lease.slice.\(slice)") }
+    public func partitionLease(_ partition: Int) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.roll.\(partition)")
+    }
+    /// Where a member of a role (`worker`, `rollup`) says that it lives.
+    public func memberSubject(_ role: String, _ name: String) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.\(role).\(name)")
+    }
+    public var leaseSubjects: Subject { Subject("clsd.v1.\(cluster).lease.>") }
+}

@@ -1,0 +1,93 @@
+import Sketches
+import Telemetry
+
+/// The binary form of groups, the same in partials and finals.
+///
+/// `level u8 | name (varint length, UTF-8) | expected, reporting, in job, faulted (varints) | number of fields (varint)`,
+/// then for each field `id u16 | count varint | sum, min, max f64 | sketch (varint length, bytes of Sketches)`.
+enum GroupCoding {
+    /// On the wire for ever: a level keeps its number.
+    private static let levels: [Level] = [.node, .rack, .array, .hall, .site, .job]
+
+    static func append(_ group: PartialGroup, to writer: inout ByteWriter) {
+        let level = levels.firstIndex(of: group.key.level) ?? 0
+        writer.append(UInt8(level))
+        writer.append(counted: Array(group.key.name.utf8))
+        for number in [
+            group.gpus.expected, group.gpus.reporting, group.gpus.inJob, group.gpus.faulted,
+        ] {
+            writer.append(varint: UInt64(number))
+        }
+        writer.append(varint: UInt64(group.fields.count))
+        for field in group.fields {
+            writer.append(field.field)
+            writer.append(varint: field.count)
+            writer.append(field.sum)
+            writer.append(field.min)
+            writer.append(field.max)
+            writer.append(counted: field.sketch.encoded())
+        }
+    }
+
+    static func encoded(_ group: PartialGroup) -> [UInt8] {
+        var writer = ByteWriter()
+        append(group, to: &writer)
+        return writer.bytes
+    }
+
+    /// Reads groups up to the end of the bytes.
+    static func groups(
+        _ reader: inout ByteReader, count: Int, _ limits: ExchangeLimits
+    ) throws(EnvelopeError) -> [PartialGroup] {
+        // A group takes 7 bytes at least: a count beyond that is a lie, and would reserve memory.
+        guard count <= limits.groupsMax, count <= reader.left / 7 else { throw .outOfRange }
+        var groups: [PartialGroup] = []
+        groups.reserveCapacity(count)
+        for _ in 0..<count { groups.append(try group(&reader, limits)) }
+        guard reader.left == 0 else { throw .trailingBytes }
+        return groups
+    }
+
+    private static func group(
+        _ reader: inout ByteReader, _ limits: ExchangeLimits
+    ) throws(EnvelopeError) -> PartialGroup {
+        let level = Int(try reader.number(UInt8.self))
+        guard level < levels.count else { throw .badName }
+        guard let name = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self)
+        else { throw .badName }
+        var gpus = GroupGPUs()
+        gpus.expected = UInt32(try reader.varint(max: UInt64(UInt32.max)))
+        gpus.reporting = UInt32(try reader.varint(max: UInt64(UInt32.max)))
+        gpus.inJob = UInt32(try reader.varint(max: UInt64(UInt32.max)))
+        gpus.faulted = UInt32(try reader.varint(max: UInt64(UInt32.max)))
+        let count = Int(try reader.varint(max: UInt64(limits.fieldsMax)))
+        var fields: [FieldStatistics] = []
+        for _ in 0..<count {
+            let field = try field(&reader, limits)
+            if let last = fields.last, last.field >= field.field { throw .outOfRange }
+            fields.append(field)
+        }
+        return PartialGroup(
+            key: PartialGroupKey(level: levels[level], name: name), gpus: gpus, fields: fields)
+    }
+
+    private static func field(
+        _ reader: inout ByteReader, _ limits: ExchangeLimits
+    ) throws(EnvelopeError) -> FieldStatistics {
+        let id: UInt16 = try reader.number()
+        let count = try reader.varint()
+        let sum = try reader.double()
+        let low = try reader.double()
+        let high = try reader.double()
+        // Statistics that no finite samples make would spoil everything they are merged with.
+        guard sum.isFinite, low.isFinite, high.isFinite, low <= high else { throw .outOfRange }
+        let bytes = try reader.counted(max: limits.sketchBytesMax)
+        let sketch: QuantileSketch
+        do {
+            sketch = try QuantileSketch(encoded: bytes)
+        } catch {
+            throw .badSketch
+        }
+        return FieldStatistics(field: id, count: count, sum: sum, min: low, max: high, sketch: sketch)
+    }
+}

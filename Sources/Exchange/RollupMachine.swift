@@ -1,0 +1,281 @@
+/// What a roll-up tells of itself.
+public struct RollupStatus: Sendable {
+    public struct Partition: Sendable {
+        public var partition: Int
+        /// Number of the last closed window.
+        public var closed: Int64
+        public var open: Int
+        public var merged: MergeCounters
+    }
+    public var partitions: [Partition] = []
+    public var share = 0
+    /// Finals that are ours.
+    public var closed: UInt64 = 0
+    /// Of those, with slices missing.
+    public var incomplete: UInt64 = 0
+    /// Finals of others that were in the place of ours.
+    public var adopted: UInt64 = 0
+    /// Finals whose acknowledgement was lost, and that were found when looking.
+    public var recovered: UInt64 = 0
+    /// Readings of the chain that went backwards.
+    public var regressions: UInt64 = 0
+    public var leaseLosses: UInt64 = 0
+    public var problem: String?
+    public init() {}
+}
+
+/// A roll-up: holds leases of partitions, merges their partials, and closes windows one after the other.
+///
+/// The lease only keeps two from doing the same work. What makes a window close once is that each final is stored only
+/// behind the one that its writer knows.
+public struct RollupMachine: NodeMachine {
+    public let fleet: FleetMap
+    private let graceMs: Int64
+    private let limits: ExchangeLimits
+    private let fingerprint: UInt64
+    private var keeper: LeaseKeeper
+    private var tokens = TokenSource()
+    private var work: [Int: PartitionWork] = [:]
+    private var purposes: [UInt64: Int] = [:]
+    private var cursors: [UInt64: Int] = [:]
+    private var counters = RollupStatus()
+    private var lastTickMs: Int64?
+
+    /// - Parameter graceMs: how long a window waits for slices that are missing; twice a window's length at least.
+    ///   15,000 for three brokers.
+    public init(
+        name: String, incarnation: UInt64, fleet: FleetMap, leaseMs: Int64, graceMs: Int64,
+        limits: ExchangeLimits = ExchangeLimits()
+    ) {
+        self.fleet = fleet
+        self.graceMs = max(graceMs, 2 * fleet.windowMs)
+        self.limits = limits
+        fingerprint = fleet.fingerprint
+        keeper = LeaseKeeper(
+            role: "rollup", name: name, incarnation: incarnation, fleet: fleet, leaseMs: leaseMs,
+            count: fleet.partitions, leaseWord: "roll", leaseSubject: { fleet.partitionLease($0) })
+    }
+
+    public mutating func drain() { keeper.isDraining = true }
+    public mutating func resume() { keeper.isDraining = false }
+
+    public func status(nowMs: Int64) -> RollupStatus {
+        var status = counters
+        status.share = keeper.share(nowMs: nowMs)
+        status.partitions = work.keys.sorted().compactMap { partition in
+            work[partition]?.merge.map {
+                .init(partition: partition, closed: $0.closed, open: $0.openWindows, merged: $0.counters)
+            }
+        }
+        status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
+        status.problem = keeper.problem ?? counters.problem
+        return status
+    }
+
+    public mutating func handle(_ input: NodeInput, nowMs: Int64) -> [NodeAction] {
+        var actions: [NodeAction] = []
+        if !keeper.handle(input, nowMs: nowMs) {
+            switch input {
+            case .tick:
+                actions = keeper.tick(nowMs: nowMs, &tokens)
+                countIdle(nowMs)
+            case .published(let token, let result): published(token, result)
+            case .read(let token, let result): wasRead(token, result)
+            case .delivered(let cursor, let delivery): delivered(cursor, delivery)
+            }
+        }
+        actions += followLeases()
+        for partition in work.keys.sorted() { actions += proceed(partition, nowMs, input.isTick) }
+        return actions
+    }
+
+    /// Adds up for how long nothing has come while the broker answered: a pause of our own or of the broker is none.
+    private mutating func countIdle(_ nowMs: Int64) {
+        let step = min(nowMs - (lastTickMs ?? nowMs), 500)
+        lastTickMs = nowMs
+        for partition in work.keys {
+            let answers = keeper.failures == 0 && keeper.leases[partition].mayAct(nowMs: nowMs)
+            let idle = work[partition]?.idleMs ?? 0
+            work[partition]?.idleMs = answers ? idle + step : 0
+        }
+    }
+
+    private mutating func followLeases() -> [NodeAction] {
+        var actions: [NodeAction] = []
+        for (partition, known) in work where keeper.leases[partition].epoch != known.epoch {
+            if let cursor = known.cursor {
+                cursors[cursor] = nil
+                actions.append(.close(cursor: cursor))
+            }
+            work[partition] = nil
+        }
+        for partition in keeper.leases.indices where work[partition] == nil {
+            if let epoch = keeper.leases[partition].epoch { work[partition] = PartitionWork(epoch: epoch) }
+        }
+        return actions
+    }
+
+    private mutating func proceed(_ partition: Int, _ nowMs: Int64, _ isTick: Bool) -> [NodeAction] {
+        guard var mine = work[partition], !mine.isReading, mine.closing == nil else { return [] }
+        defer { work[partition] = mine }
+        if mine.mustRead {
+            guard isTick || !mine.waitsForTick else { return [] }
+            mine.mustRead = false
+            mine.waitsForTick = false
+            mine.isReading = true
+            return [.read(.finals, fleet.finalSubject(partition), token: token(partition, &mine))]
+        }
+        guard let merge = mine.merge else { return [] }
+        var actions: [NodeAction] = []
+        if mine.cursor == nil, isTick {
+            let cursor = tokens.next()
+            cursors[cursor] = partition
+            mine.cursor = cursor
+            actions.append(
+                .open(
+                    .partials, fleet.partialSubjects(in: partition), .sequence(merge.lastSequence + 1),
+                    cursor: cursor))
+        }
+        let isIdle = mine.idleMs >= graceMs
+        guard mine.mayWrite, keeper.leases[partition].mayAct(nowMs: nowMs),
+            merge.canClose(graceMs: graceMs, isIdle: isIdle)
+        else { return actions }
+        let record = merge.nextFinal(
+            writer: keeper.incarnation, lateSinceLast: merge.counters.late - mine.lateTold)
+        mine.closing = PartitionWork.Closing(record: record, late: merge.counters.late)
+        let message = BusMessage(
+            stream: .finals, subject: fleet.finalSubject(partition), bytes: record.encoded(limits))
+        actions.append(.publish(message, .lastSequence(mine.finalSequence), token: token(partition, &mine)))
+        return actions
+    }
+
+    private mutating func token(_ partition: Int, _ mine: inout PartitionWork) -> UInt64 {
+        let token = tokens.next()
+        purposes[token] = partition
+        mine.token = token
+        return token
+    }
+
+    private mutating func published(_ token: UInt64, _ result: Result<UInt64, BusError>) {
+        keeper.note(result)
+        guard let partition = purposes.removeValue(forKey: token), work[partition]?.token == token,
+            let closing = work[partition]?.closing
+        else { return }
+        work[partition]?.closing = nil
+        switch result {
+        case .success(let sequence): closed(partition, closing, sequence)
+        case .failure(.full), .failure(.denied), .failure(.failed), .failure(.unavailable):
+            work[partition]?.mustRead = true
+            work[partition]?.mayWrite = false
+        case .failure(.conflict), .failure(.ambiguous):
+            work[partition]?.lost = closing
+            work[partition]?.mustRead = true
+            work[partition]?.mayWrite = false
+        }
+    }
+
+    private mutating func closed(_ partition: Int, _ closing: PartitionWork.Closing, _ sequence: UInt64) {
+        counters.closed += 1
+        if closing.record.slicesPresent < closing.record.slicesExpected { counters.incomplete += 1 }
+        work[partition]?.closed(closing, sequence)
+    }
+
+    private mutating func wasRead(_ token: UInt64, _ result: Result<StoredMessage?, BusError>) {
+        keeper.note(result)
+        guard let partition = purposes.removeValue(forKey: token), var mine = work[partition],
+            mine.token == token
+        else { return }
+        defer { work[partition] = mine }
+        mine.isReading = false
+        mine.mustRead = true
+        // A broker that refuses at once must not be asked without end.
+        mine.waitsForTick = true
+        guard case .success(let message) = result else { return }
+        var last: FinalRecord?
+        if let message {
+            last = try? FinalRecord(decoding: message.bytes, limits)
+            guard let last, last.fleet == fingerprint, Int(last.partition) == partition else {
+                counters.problem = "the last final of partition \(partition) is not of this fleet"
+                return
+            }
+        }
+        counters.problem = nil
+        let sequence = message?.sequence ?? 0
+        guard sequence >= mine.finalSequence else {
+            counters.regressions += 1
+            return
+        }
+        mine.mustRead = false
+        mine.mayWrite = true
+        adopt(last, sequence, partition, &mine)
+    }
+
+    private mutating func adopt(
+        _ last: FinalRecord?, _ sequence: UInt64, _ partition: Int, _ mine: inout PartitionWork
+    ) {
+        defer { mine.lost = nil }
+        guard mine.merge != nil else {
+            mine.finalSequence = sequence
+            mine.merge = WindowMerge(
+                fleet: fleet, partition: partition, closed: last?.window ?? -1,
+                resumeSequence: last?.resumeSequence ?? 1, limits: limits)
+            return
+        }
+        guard sequence > mine.finalSequence, let last else { return }
+        if let lost = mine.lost, lost.record.window == last.window, last.writer == keeper.incarnation {
+            counters.recovered += 1
+            mine.closed(lost, sequence)
+            counters.closed += 1
+            if last.slicesPresent < last.slicesExpected { counters.incomplete += 1 }
+        } else {
+            counters.adopted += 1
+            mine.finalSequence = sequence
+            mine.merge?.advance(to: last.window)
+        }
+    }
+
+    private mutating func delivered(_ cursor: UInt64, _ delivery: BusDelivery) {
+        guard let partition = cursors[cursor], work[partition]?.cursor == cursor else { return }
+        switch delivery {
+        case .messages(let messages):
+            work[partition]?.idleMs = 0
+            for message in messages { work[partition]?.merge?.add(message) }
+        case .ended:
+            cursors[cursor] = nil
+            work[partition]?.cursor = nil
+        }
+    }
+}
+
+/// What a roll-up knows of one partition that it holds.
+struct PartitionWork: Sendable {
+    struct Closing {
+        var record: FinalRecord
+        var late: UInt64
+    }
+
+    var epoch: UInt64
+    var merge: WindowMerge?
+    /// Of the last final that is known: what the next one is stored behind.
+    var finalSequence: UInt64 = 0
+    var cursor: UInt64?
+    /// The request under way; an answer to another one is not for this holding of the lease.
+    var token: UInt64?
+    var closing: Closing?
+    /// A closing of which nobody knows whether it is stored.
+    var lost: Closing?
+    var mustRead = true
+    var waitsForTick = true
+    var isReading = false
+    var mayWrite = false
+    var idleMs: Int64 = 0
+    var lateTold: UInt64 = 0
+
+    init(epoch: UInt64) { self.epoch = epoch }
+
+    mutating func closed(_ closing: Closing, _ sequence: UInt64) {
+        finalSequence = sequence
+        lateTold = closing.late
+        merge?.advance(to: closing.record.window)
+    }
+}

@@ -1,0 +1,210 @@
+/// Where a worker's partials come from.
+public protocol PartialSource: Sendable {
+    /// The last window that is over, by its number; nothing later is asked for.
+    func lastReadyWindow() -> Int64
+    /// A slice's share of a window. The same each time it is asked.
+    func groups(slice: Int, window: Int64) -> [PartialGroup]
+}
+
+/// What a worker tells of itself.
+public struct WorkerStatus: Sendable {
+    public var slices: [Int] = []
+    public var share = 0
+    public var published: UInt64 = 0
+    /// Chunks that were sent again, because nobody knew what had become of them.
+    public var retried: UInt64 = 0
+    public var failed: [BusError: UInt64] = [:]
+    /// How often publishing waited because a lease was not confirmed of late.
+    public var fenced: UInt64 = 0
+    public var inFlight = 0
+    public var leaseLosses: UInt64 = 0
+    public var leaseRegressions: UInt64 = 0
+    public var problem: String?
+    public init() {}
+}
+
+/// A worker: holds leases of slices and publishes their partials, each until it is known to be stored.
+public struct WorkerMachine: NodeMachine {
+    private struct Chunk {
+        var slice: Int
+        var epoch: UInt64
+        var window: Int64
+        var message: BusMessage
+    }
+
+    private struct SliceWork {
+        var epoch: UInt64
+        /// The next window to publish; `nil` until the last final is known.
+        var next: Int64?
+        var isReading = false
+        var windows: [Int64: Int] = [:]
+        var retry: [Chunk] = []
+    }
+
+    public let fleet: FleetMap
+    private let source: any PartialSource
+    private let limits: ExchangeLimits
+    private let fingerprint: UInt64
+    private var keeper: LeaseKeeper
+    private var tokens = TokenSource()
+    private var work: [Int: SliceWork] = [:]
+    private var inFlight: [UInt64: Chunk] = [:]
+    private var reading: [UInt64: Int] = [:]
+    private var counters = WorkerStatus()
+
+    /// - Parameters:
+    ///   - name: of the worker; letters, digits, `-`, `_`.
+    ///   - incarnation: random, not 0: another at each start.
+    ///   - leaseMs: 1,000 or more; 10,000 for three brokers, whose elections take up to 9 s.
+    public init(
+        name: String, incarnation: UInt64, fleet: FleetMap, leaseMs: Int64, source: any PartialSource,
+        limits: ExchangeLimits = ExchangeLimits()
+    ) {
+        self.fleet = fleet
+        self.source = source
+        self.limits = limits
+        fingerprint = fleet.fingerprint
+        keeper = LeaseKeeper(
+            role: "worker", name: name, incarnation: incarnation, fleet: fleet, leaseMs: leaseMs,
+            count: fleet.slices, leaseWord: "slice", leaseSubject: { fleet.sliceLease($0) })
+    }
+
+    /// Gives all slices away, and takes no more.
+    public mutating func drain() { keeper.isDraining = true }
+    public mutating func resume() { keeper.isDraining = false }
+
+    public func status(nowMs: Int64) -> WorkerStatus {
+        var status = counters
+        status.slices = keeper.leases.indices.filter { keeper.leases[$0].epoch != nil }
+        status.share = keeper.share(nowMs: nowMs)
+        status.inFlight = inFlight.count
+        status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
+        status.leaseRegressions = keeper.leases.reduce(0) { $0 + $1.regressions }
+        status.problem = keeper.problem
+        return status
+    }
+
+    public mutating func handle(_ input: NodeInput, nowMs: Int64) -> [NodeAction] {
+        if !keeper.handle(input, nowMs: nowMs) {
+            switch input {
+            case .published(let token, let result): published(token, result)
+            case .read(let token, let result): wasRead(token, result)
+            case .tick, .delivered: break
+            }
+        }
+        var actions: [NodeAction] = []
+        if case .tick = input { actions = keeper.tick(nowMs: nowMs, &tokens) }
+        followLeases()
+        for slice in work.keys.sorted() { actions += proceed(slice, nowMs, isTick: input.isTick) }
+        return actions
+    }
+
+    private mutating func followLeases() {
+        for (slice, known) in work where keeper.leases[slice].epoch != known.epoch {
+            work[slice] = nil
+            // What is on its way may arrive: its epoch is older than that of whoever comes next.
+            inFlight = inFlight.filter { $0.value.slice != slice }
+        }
+        for slice in keeper.leases.indices where work[slice] == nil {
+            if let epoch = keeper.leases[slice].epoch { work[slice] = SliceWork(epoch: epoch) }
+        }
+    }
+
+    private mutating func proceed(_ slice: Int, _ nowMs: Int64, isTick: Bool) -> [NodeAction] {
+        guard var mine = work[slice] else { return [] }
+        defer { work[slice] = mine }
+        guard var next = mine.next else {
+            guard isTick, !mine.isReading else { return [] }
+            mine.isReading = true
+            let token = tokens.next()
+            reading[token] = slice
+            let subject = fleet.finalSubject(fleet.partition(of: slice))
+            return [.read(.finals, subject, token: token)]
+        }
+        let ready = source.lastReadyWindow()
+        guard next <= ready || !mine.retry.isEmpty else { return [] }
+        guard keeper.leases[slice].mayAct(nowMs: nowMs) else {
+            if isTick { counters.fenced += 1 }
+            return []
+        }
+        var actions: [NodeAction] = []
+        if isTick {
+            for chunk in mine.retry { actions.append(send(chunk)) }
+            counters.retried += UInt64(mine.retry.count)
+            mine.retry = []
+        }
+        while next <= ready, mine.windows.count < limits.windowsInFlightMax,
+            inFlight.count < limits.inFlightMax
+        {
+            let chunks = chunks(slice, mine.epoch, next)
+            mine.windows[next] = chunks.count
+            for chunk in chunks { actions.append(send(chunk)) }
+            next += 1
+        }
+        mine.next = next
+        return actions
+    }
+
+    private func chunks(_ slice: Int, _ epoch: UInt64, _ window: Int64) -> [Chunk] {
+        let envelope = PartialEnvelope(
+            fleet: fingerprint, slice: slice, windowStartMs: fleet.windowStartMs(window),
+            windowLengthMs: fleet.windowMs, origin: 0, epoch: epoch,
+            groups: source.groups(slice: slice, window: window))
+        let subject = fleet.partialSubject(slice)
+        return envelope.chunked(limits).enumerated().map { number, bytes in
+            let message = BusMessage(
+                stream: .partials, subject: subject, bytes: bytes,
+                id: "\(slice).\(window).0.\(epoch).\(number)")
+            return Chunk(slice: slice, epoch: epoch, window: window, message: message)
+        }
+    }
+
+    private mutating func send(_ chunk: Chunk) -> NodeAction {
+        let token = tokens.next()
+        inFlight[token] = chunk
+        return .publish(chunk.message, .none, token: token)
+    }
+
+    private mutating func published(_ token: UInt64, _ result: Result<UInt64, BusError>) {
+        keeper.note(result)
+        guard var chunk = inFlight.removeValue(forKey: token), var mine = work[chunk.slice],
+            mine.epoch == chunk.epoch
+        else { return }
+        switch result {
+        case .success:
+            counters.published += 1
+            let left = (mine.windows[chunk.window] ?? 1) - 1
+            mine.windows[chunk.window] = left > 0 ? left : nil
+        case .failure(let error):
+            counters.failed[error, default: 0] += 1
+            // A broker may take the id of a message that it never stored for a copy; without one it cannot.
+            chunk.message.id = nil
+            mine.retry.append(chunk)
+        }
+        work[chunk.slice] = mine
+    }
+
+    private mutating func wasRead(_ token: UInt64, _ result: Result<StoredMessage?, BusError>) {
+        keeper.note(result)
+        guard let slice = reading.removeValue(forKey: token), work[slice] != nil else { return }
+        work[slice]?.isReading = false
+        guard case .success(let message) = result else { return }
+        guard let message else {
+            work[slice]?.next = 0
+            return
+        }
+        // What is not closed is published again: how much of it the one before has stored does not matter then.
+        if let last = try? FinalRecord(decoding: message.bytes, limits), last.fleet == fingerprint {
+            work[slice]?.next = last.window + 1
+        } else {
+            counters.failed[.failed("the last final is not of this fleet"), default: 0] += 1
+        }
+    }
+}
+
+extension NodeInput {
+    var isTick: Bool {
+        if case .tick = self { return true }
+        return false
+    }
+}

@@ -1,0 +1,71 @@
+import FoundationEssentials
+import Store
+import Telemetry
+import WireFormats
+
+/// OpenTelemetry metrics over HTTP (OTLP 1.x): gauges `level:field:statistic`, and delta exponential histograms
+/// `level:field:distribution` where sketches are kept; protobuf or JSON.
+///
+/// A partial success is final: what was rejected is kept as a dead letter to be read, and nothing is sent again.
+struct OTLPEndpoint: EndpointEncoding {
+    let configuration: EndpointConfiguration
+
+    var form: WireForm { WireForm(compression: configuration.compression ?? .gzip) }
+
+    func grid(for window: StoredWindow) -> any WindowGrid {
+        SeriesGrid(window: configuration.selected(window), configuration, .otlp)
+    }
+
+    func headers(for part: Part, form: WireForm) -> [HTTPHeader] {
+        headers(form) + [HTTPHeader("Idempotency-Key", part.id)]
+    }
+
+    func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? {
+        let body = configuration.payload == .json ? Array("{\"resourceMetrics\":[]}".utf8) : []
+        return (headers(form), form.compression.pack(body))
+    }
+
+    func verdict(_ outcome: AttemptOutcome, form: WireForm) -> Verdict {
+        if case .response(200..<300, _, _, let details) = outcome, Self.rejected(details.body) > 0 {
+            return .partial
+        }
+        return RetryPolicy.verdict(outcome, kind: .otlp)
+    }
+
+    func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? {
+        form.compression == .none ? nil : .plain
+    }
+
+    private func headers(_ form: WireForm) -> [HTTPHeader] {
+        let type = configuration.payload == .json ? "application/json" : "application/x-protobuf"
+        return [HTTPHeader("Content-Type", type)] + form.compression.header
+    }
+
+    /// Data points that were rejected by a request that was taken otherwise; 0 for what cannot be read.
+    static func rejected(_ body: [UInt8]) -> Int64 {
+        if body.first == UInt8(ascii: "{") {
+            let reply = try? JSONDecoder().decode(JSONReply.self, from: Data(body))
+            return reply?.partialSuccess?.count ?? 0
+        }
+        return OTLPReply.rejectedDataPoints(body) ?? 0
+    }
+
+    private struct JSONReply: Decodable {
+        var partialSuccess: Partial?
+
+        struct Partial: Decodable {
+            var count: Int64
+            private enum CodingKeys: String, CodingKey { case rejectedDataPoints }
+
+            /// 64-bit numbers are texts in the JSON of Protocol Buffers; not everybody knows.
+            init(from decoder: any Decoder) throws {
+                let container = try decoder.container(keyedBy: CodingKeys.self)
+                if let text = try? container.decode(String.self, forKey: .rejectedDataPoints) {
+                    count = Int64(text) ?? 0
+                } else {
+                    count = (try? container.decode(Int64.self, forKey: .rejectedDataPoints)) ?? 0
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+import Logging
+
+// What an operator reads about endpoints: changes of their state, and not every attempt.
+
+extension Reporter {
+    func log(_ notice: EndpointStateMachine.Notice, _ name: String) {
+        let endpoint: Logger.Metadata = ["endpoint": "\(name)"]
+        func said(_ more: Logger.Metadata) -> Logger.Metadata { endpoint.merging(more) { $1 } }
+        switch notice {
+        case .failing(let reason):
+            logger.warning(
+                "endpoint does not work; summaries wait in the store", metadata: said(["reason": "\(reason)"])
+            )
+        case .recovered(let attempts):
+            logger.notice("endpoint works again", metadata: said(["failed_attempts": "\(attempts)"]))
+        case .refused(let samples, let reason):
+            logger.error(
+                "endpoint refused samples for good; they are kept as dead letters",
+                metadata: said([
+                    "event": "endpoint_refused", "samples": "\(samples)", "reason": "\(reason)",
+                ]))
+        case .disabled(let reason):
+            logger.error(
+                "endpoint wants nothing any more and is disabled", metadata: said(["reason": "\(reason)"]))
+        case .dropped(let samples, let reason):
+            logger.warning(
+                "samples are not sent",
+                metadata: said(["samples": "\(samples)", "reason": "\(reason.rawValue)"]))
+        case .storeFailing:
+            logger.warning("the store does not answer; the endpoint waits", metadata: endpoint)
+        case .simplified(let from, let to, let because):
+            logger.notice(
+                "endpoint does not understand the form; a simpler one is taken from now on",
+                metadata: said([
+                    "from": "\(from.description)",
+                    "to": "\(to.description)", "reason": "\(because)",
+                ]))
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import Dispatch
+import Logging
+import Telemetry
+
+// What an operator does to endpoints.
+
+extension Reporter {
+    /// Behind the name of an endpoint: the lane that sends a stretch of the history once more.
+    static var replayMark: String { "#replay" }
+
+    /// The endpoint that a lane belongs to.
+    static func owner(of name: String) -> String { String(name.prefix { $0 != "#" }) }
+
+    /// Lets an endpoint rest, after what is on its way, or go on at once: also one that was disabled or waits.
+    ///
+    /// - Returns: `false` when there is no endpoint of that name.
+    public func setPaused(_ name: String, _ isPaused: Bool) -> Bool {
+        guard endpoints[name] != nil else { return false }
+        logger.notice(
+            isPaused ? "endpoint is paused" : "endpoint goes on", metadata: ["endpoint": "\(name)"])
+        handle(isPaused ? .pause : .resume, name)
+        return true
+    }
+
+    /// Sends windows that start in a stretch of time once more, in order, beside what the endpoint gets anyway. It is an
+    /// endpoint of its own in all lists, `NAME#replay`, and gone when it is done; it ends with the process.
+    ///
+    /// The cursor `NAME#replay` must have been removed from the store.
+    ///
+    /// - Parameter range: Unix milliseconds, of the windows' starts.
+    /// - Returns: `false` when there is no endpoint of that name, or when it replays already.
+    public func replay(_ name: String, startingIn range: Range<Int64>) -> Bool {
+        guard let endpoint = endpoints[name], endpoints[name + Self.replayMark] == nil,
+            !name.contains("#")
+        else { return false }
+        var lane = endpoint.configuration
+        lane.name = name + Self.replayMark
+        lane.fromBeginning = true
+        lane.sendsRevisions = true
+        lane.selection.startsMs = range
+        start(lane)
+        return true
+    }
+
+    /// A replay that has sent all is over.
+    func endReplay(_ name: String) {
+        guard name.hasSuffix(Self.replayMark), let endpoint = endpoints[name],
+            endpoint.machine.state == .idle,
+            endpoint.machine.pendingWindows == 0
+        else { return }
+        let account = endpoint.machine.account
+        logger.notice(
+            "replay is done",
+            metadata: [
+                "endpoint": "\(Self.owner(of: name))",
+                "parts": "\(account.partsDelivered + account.partsCut)",
+                "samples": "\(account.samples)", "dead_letters": "\(account.deadLetters)",
+            ])
+        forget(name)
+    }
+}

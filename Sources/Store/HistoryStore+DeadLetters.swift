@@ -1,0 +1,191 @@
+import FoundationEssentials
+import GRDB
+
+// Dead letters, read and worked off by an operator.
+extension HistoryStore {
+    /// What endpoints refused for good, oldest first.
+    ///
+    /// - Parameter bodies: requests and responses, too; without them only their sizes are read.
+    public func deadLetters(
+        _ query: DeadLetterQuery, bodies: Bool = false
+    ) async throws -> [StoredDeadLetter] {
+        try await read { reader in
+            let condition = DeadLetterCondition(query)
+            let columns =
+                bodies
+                ? "*"
+                : """
+                number, endpoint, id, sequence, status, reason, time_ms, headers, samples, body_bytes, is_whole,
+                attempts
+                """
+            return try Row.fetchAll(
+                reader.db,
+                sql: "SELECT \(columns) FROM dead_letters WHERE \(condition.sql) ORDER BY number LIMIT ?",
+                arguments: condition.arguments + [max(0, query.limit)]
+            ).map { row in
+                StoredDeadLetter(
+                    number: row["number"],
+                    letter: DeadLetter(
+                        endpoint: row["endpoint"], id: row["id"], sequence: row["sequence"],
+                        status: row["status"], reason: row["reason"],
+                        body: bodies ? try reader.blob(row, "body") : [], timeMs: row["time_ms"],
+                        response: bodies ? Array((row["response"] as Data?) ?? Data()) : [],
+                        headers: DeadLetterHeaders.decode(row["headers"]), samples: row["samples"],
+                        isReplayable: row["is_whole"]),
+                    bodyBytes: row["body_bytes"], attempts: row["attempts"])
+            }
+        }
+    }
+
+    /// How many dead letters an endpoint has, by endpoint.
+    public func deadLetterCounts() async throws -> [String: Int] {
+        try await read { reader in
+            let rows = try Row.fetchAll(
+                reader.db, sql: "SELECT endpoint, count(*) FROM dead_letters GROUP BY endpoint")
+            return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as Int) })
+        }
+    }
+
+    /// Deletes dead letters, the query's limit aside; returns how many.
+    public func dropDeadLetters(_ query: DeadLetterQuery) async throws -> Int {
+        let condition = DeadLetterCondition(query)
+        return try await writeCounted { writer in
+            writer.attempt(.cursor) { db in
+                try db.execute(
+                    sql: "DELETE FROM dead_letters WHERE \(condition.sql)", arguments: condition.arguments)
+                return db.changesCount
+            }
+        }
+    }
+
+    /// Notes that a dead letter was sent again, and refused again.
+    public func refusedAgain(
+        deadLetter number: Int64, status: Int, reason: String, response: [UInt8], timeMs: Int64
+    ) async throws {
+        try await write(.cursor) { db in
+            try db.execute(
+                sql: """
+                    UPDATE dead_letters SET status = ?, reason = ?, response = ?, time_ms = ?,
+                    attempts = attempts + 1 WHERE number = ?
+                    """,
+                arguments: [status, reason, Data(response), timeMs, number])
+        }
+    }
+
+    /// A dead letter was taken after all: it goes, and counts as delivered.
+    public func delivered(deadLetter number: Int64) async throws {
+        try await write(.cursor) { db in
+            try db.execute(
+                sql: """
+                    UPDATE endpoints SET delivered_parts = delivered_parts + 1, dead = max(0, dead - 1),
+                    delivered_samples = delivered_samples + (SELECT samples FROM dead_letters WHERE number = ?1)
+                    WHERE name = (SELECT endpoint FROM dead_letters WHERE number = ?1)
+                    """,
+                arguments: [number])
+            try db.execute(sql: "DELETE FROM dead_letters WHERE number = ?", arguments: [number])
+        }
+    }
+}
+
+/// A query's condition; the values of other people never become SQL.
+private struct DeadLetterCondition: Sendable {
+    let sql: String
+    let arguments: StatementArguments
+
+    init(_ query: DeadLetterQuery) {
+        var sql = "number > ?"
+        var arguments: StatementArguments = [query.afterNumber]
+        if let endpoint = query.endpoint {
+            sql += " AND endpoint = ?"
+            arguments += [endpoint]
+        }
+        if !query.numbers.isEmpty {
+            sql += " AND number IN (\(query.numbers.sorted().map(String.init).joined(separator: ",")))"
+        }
+        self.sql = sql
+        self.arguments = arguments
+    }
+}
+
+/// Headers as they are kept: a line each.
+enum DeadLetterHeaders {
+    static func encode(_ headers: [DeadLetter.Header]) -> String {
+        headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
+    }
+
+    static func decode(_ text: String) -> [DeadLetter.Header] {
+        text.split(separator: "\n").compactMap { line in
+            guard let colon = line.firstIndex(of: ":") else { return nil }
+            let value = line[line.index(after: colon)...].drop { $0 == " " }
+            return DeadLetter.Header(String(line[..<colon]), String(value))
+        }
+    }
+}
+
+/// Dead letters, packed before the transaction.
+struct DeadLetterRows: Sendable {
+    private struct Packed: Sendable {
+        var letter: DeadLetter
+        var body: Data
+        var isWhole: Bool
+    }
+
+    private let rows: [Packed]
+    private let limits: StoreLimits
+
+    init(letters: [DeadLetter], limits: StoreLimits, zstd: borrowing Zstd) {
+        self.limits = limits
+        var rows: [Packed] = []
+        for letter in letters {
+            // Without memory for zstd the letter is kept without its body.
+            let body = (try? zstd.compress(Array(letter.body.prefix(limits.deadLetterBytesMax)))) ?? []
+            let isWhole =
+                letter.isReplayable && !body.isEmpty && letter.body.count <= limits.deadLetterBytesMax
+            rows.append(Packed(letter: letter, body: Data(body), isWhole: isWhole))
+        }
+        self.rows = rows
+    }
+
+    /// Returns how many are new, and how many old ones had to go.
+    func insert(_ db: Database) throws -> (new: Int, cut: Int) {
+        var new = 0
+        for row in rows {
+            let letter = row.letter
+            try db.execute(
+                sql: """
+                    INSERT OR IGNORE INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body,
+                        response, headers, samples, body_bytes, is_whole)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    letter.endpoint, letter.id, letter.sequence, letter.status, letter.reason, letter.timeMs,
+                    row.body, Data(letter.response), DeadLetterHeaders.encode(letter.headers), letter.samples,
+                    letter.body.count, row.isWhole,
+                ])
+            new += db.changesCount
+        }
+        var cut = 0
+        for endpoint in Set(rows.map(\.letter.endpoint)) { cut += try bound(endpoint, db) }
+        return (new, cut)
+    }
+
+    /// The oldest go while there are too many, or too large ones; the newest stays.
+    private func bound(_ endpoint: String, _ db: Database) throws -> Int {
+        try db.execute(
+            sql: """
+                DELETE FROM dead_letters WHERE endpoint = ?1 AND number <= (SELECT number FROM dead_letters
+                    WHERE endpoint = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
+                """,
+            arguments: [endpoint, limits.deadLettersMax])
+        var cut = db.changesCount
+        try db.execute(
+            sql: """
+                DELETE FROM dead_letters WHERE number IN (SELECT number FROM (SELECT number,
+                    sum(body_bytes) OVER (ORDER BY number DESC) AS total, row_number() OVER (ORDER BY number DESC)
+                    AS place FROM dead_letters WHERE endpoint = ?1) WHERE total > ?2 AND place > 1)
+                """,
+            arguments: [endpoint, limits.deadLettersBytesMax])
+        cut += db.changesCount
+        return cut
+    }
+}

@@ -1,0 +1,71 @@
+import Settings
+import Telemetry
+import Testing
+
+/// What an endpoint of the configuration may say.
+@Suite struct EndpointSettingsTests {
+    private func endpoint(_ text: String) throws -> DaemonSettings.Endpoint {
+        let settings = try ConfigFolder(["c.yaml": "endpoints:\n  - " + text]).load()
+        return try #require(settings.endpoints.first)
+    }
+
+    @Test("every key of every kind is read")
+    func keys() throws {
+        let write = try endpoint(
+            """
+            {name: a, kind: remote_write, url: "https://a/w", version: "2.0", histograms: true, compression: zstd,
+              statistics: [avg, p99], gpu_counts: false, labels: {add: {cluster: c}, rename: {node: instance}},
+              batch: {samples: 10, bytes: 2KiB}, retry: {max: 2m},
+              basic: {user: u, password_file: "credential:pw"}, header_files: {X-Key: "credential:key"},
+              tls: {ca_file: "credential:ca", cert_file: "credential:cert", key_file: "credential:key", min_version: "1.3"}}
+            """)
+        #expect(write.destination == .remoteWrite(url: "https://a/w") && write.version == 2)
+        #expect(write.histograms == true && write.compression == .zstd)
+        #expect(write.statistics == [.avg, .p99] && !write.gpuCounts)
+        #expect(write.labelsAdded == ["cluster": "c"] && write.labelsRenamed == ["node": "instance"])
+        #expect(write.batchSamples == 10 && write.batchBytes == 2_048)
+        #expect(write.retryMinMs == 1_000 && write.retryMaxMs == 120_000)
+        #expect(write.basicUser == "u" && write.basicPasswordFile == "credential:pw")
+        #expect(write.headerFiles == ["X-Key": "credential:key"])
+        #expect(
+            write.tls.caFile == "credential:ca" && write.tls.keyFile == "credential:key" && write.tls.isTLS13)
+        let otlp = try endpoint("{name: a, kind: otlp, url: http://a, encoding: json, compression: none}")
+        #expect(otlp.isJSON && otlp.compression == DaemonSettings.Endpoint.Compression.none)
+        #expect(otlp.histograms == nil)
+        let influx = try endpoint("{name: a, kind: influx, url: http://a, org: o, bucket: b}")
+        #expect(influx.org == "o" && influx.bucket == "b")
+        let hook = try endpoint(
+            "{name: a, kind: webhook, url: http://a, format: batch, handshake_origin: us.example}")
+        #expect(hook.format == .batch && hook.handshakeOrigin == "us.example")
+        let file = try endpoint(
+            "{name: a, kind: file, path: f, rotate: {bytes: 1MiB, files: 2}, fsync: true}")
+        #expect(file.rotateBytes == 1 << 20 && file.rotateFiles == 2 && file.fsync)
+        #expect(try endpoint("{name: a, kind: stdout}").destination == .stdout)
+    }
+
+    @Test(
+        "a key of another kind is an unknown one",
+        arguments: [
+            "kind: file, path: x, compression: gzip", "kind: file, path: x, tls: {}", "kind: stdout, path: x",
+            "kind: stdout, rotate: {}", "kind: webhook, url: http://a, version: \"2.0\"",
+            "kind: influx, url: http://a, histograms: true", "kind: otlp, url: http://a, org: x",
+            "kind: remote_write, url: http://a, signing_key_file: x",
+        ])
+    func otherKinds(text: String) throws {
+        let errors = try ConfigFolder(["c.yaml": "endpoints: [{name: a, \(text)}]"]).errors()
+        #expect(errors.count == 1 && errors[0].contains("unknown key"), "\(errors)")
+    }
+
+    @Test("files of secrets must be there; credentials are the service's business")
+    func files() throws {
+        for text in [
+            "basic: {user: u, password_file: none}", "header_files: {X-A: none}", "tls: {ca_file: none}",
+        ] {
+            let errors = try ConfigFolder([
+                "c.yaml": "endpoints: [{name: a, kind: otlp, url: http://a, \(text)}]"
+            ])
+            .errors()
+            #expect(errors.count == 1 && errors[0].contains("cannot be read"), "\(errors)")
+        }
+    }
+}
