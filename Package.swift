@@ -101,7 +101,7 @@ var targets: [Target] = [
         "colossus-bench",
         [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "QueueIsolation", "Settings", arguments, logging,
+            "QueueIsolation", "Settings", "Store", arguments, logging,
         ] + nio
     ),
 
@@ -137,7 +137,7 @@ var targets: [Target] = [
         name: "FlowTests",
         dependencies: [
             "Telemetry", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange", "Settings",
-            "TestSupport", logging,
+            "Store", "TestSupport", logging,
         ],
         swiftSettings: strict),
 ]

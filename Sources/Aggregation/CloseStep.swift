@@ -16,7 +16,7 @@ struct CloseStep: Sendable {
     var faults: FaultTable
     var jobs: JobSnapshot
     var jobNames: [String]
-    var events: [Event]
+    var events: PendingEvents
     /// What was rejected before the core.
     var accounted: Ledger
     /// The stream ends: rollups are closed although they are not full.

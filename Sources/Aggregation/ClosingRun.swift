@@ -154,7 +154,7 @@ final class ClosingRun {
             account.aggregated = total
             let close = WindowClose(
                 stream: spec.id, closedThroughMs: one.endMs, windows: one.windows, topology: topology,
-                ledger: account, events: place == 0 ? step.events : [])
+                ledger: account, events: place == 0 ? step.events.all : [])
             return (close, one.samples)
         }
     }

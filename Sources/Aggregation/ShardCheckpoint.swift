@@ -31,6 +31,10 @@ public struct ShardCheckpoint: Sendable, Equatable {
     /// The newest event time in it.
     public var newestMs: Int64? { entries.lazy.map(\.lastMs).max() }
 
+    /// Forgets series that have samples of that time or later: who reads a log again meets those samples in it, and
+    /// must not find them known already. What such a series said before comes with the log, too.
+    public mutating func forget(fromMs timeMs: Int64) { entries.removeAll { $0.lastMs >= timeMs } }
+
     public func encoded() -> [UInt8] {
         var writer = CheckpointWriter()
         for entry in entries { writer.add(entry) }

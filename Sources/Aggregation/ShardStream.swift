@@ -57,11 +57,15 @@ struct ShardStream: ~Copyable {
             var slot = Slot()
             let rack = directory.rack(one.rack)
             slot.node = directory.node(one.node, rack: rack)
-            slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: rack)
+            if one.isShared {
+                slot.flags.insert(.isShared)
+            } else {
+                slot.ordinal = directory.ordinal(gpu: one.gpu, node: slot.node, rack: rack)
+            }
             slot.field = column(one.field)
             slot.kind = Contribution.ofField[Int(one.field.rawValue)]
-            if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags = .isWide }
-            if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge,
+            if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags.insert(.isWide) }
+            if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge, !one.isShared,
                 let known = restored.find(gpu: one.gpu, one.field)
             {
                 slot.lastMs = known.lastMs

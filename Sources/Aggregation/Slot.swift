@@ -31,6 +31,8 @@ struct Slot {
         static let isNamed = Flags(rawValue: 4)
         /// Nothing had been heard of it when the silent ones were looked for.
         static let isUnheard = Flags(rawValue: 8)
+        /// Many series share it: each sample stands for itself.
+        static let isShared = Flags(rawValue: 16)
     }
 
     var isWide: Bool { flags.contains(.isWide) }

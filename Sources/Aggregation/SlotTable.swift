@@ -89,8 +89,9 @@ struct SlotTable: ~Copyable {
         if let reason = SampleFilter.reason(value, isWide: slots[place].isWide) { return reason }
         if timeMs > rules.arrivalMs &+ rules.futureMaxMs { return .future }
         if timeMs < 0 { return .tooOld }
-        if slots[place].flags.contains(.isLinked), isRedundant(place, &slots, &links, rules) {
-            return .redundant
+        if !slots[place].flags.isDisjoint(with: [.isLinked, .isShared]) {
+            if slots[place].flags.contains(.isShared) { return timeMs < rules.openFromMs ? .late : nil }
+            if isRedundant(place, &slots, &links, rules) { return .redundant }
         }
         slots[place].arrival = rules.arrival
         let lastMs = slots[place].lastMs
@@ -205,7 +206,8 @@ struct SlotTable: ~Copyable {
     /// Looks for series of which nothing was heard for `silentMs`, and names each once a silence.
     mutating func nameSilent(in range: Range<Int>, now: Arrival, silentMs: Int64) -> [UInt32] {
         var named: [UInt32] = []
-        for index in range where index < slots.count && slots[index].node >= 0 {
+        for index in range
+        where index < slots.count && slots[index].node >= 0 && !slots[index].flags.contains(.isShared) {
             let arrival = slots[index].arrival
             if arrival == .never {
                 // Silent when nothing was heard from one look to the next.

@@ -29,7 +29,7 @@ final class StreamControl: Sendable {
         var lookedMs: Int64?
         var jobs: JobTable
         var faults: FaultTable
-        var events: [Event] = []
+        var events = PendingEvents()
         var accounted = Ledger()
         var ticks = TickQueue()
     }
@@ -180,27 +180,22 @@ final class StreamControl: Sendable {
             }
             if state.jobs.snapshot.version != version { publishJobs(state.jobs.snapshot) }
             guard keep else { return }
-            state.events += events
-            let excess = state.events.count - limits.pendingEventsMax
-            if excess > 0 {
-                // An eighth at once: in a storm of events moving all of them for each would cost more than the rest.
-                let forgotten = min(state.events.count, excess + limits.pendingEventsMax / 8)
-                state.events.removeFirst(forgotten)
-                counters.eventsForgotten.add(Int64(forgotten))
-            }
+            state.events.append(events)
+            let forgotten = state.events.forget(beyond: limits.pendingEventsMax)
+            if forgotten > 0 { counters.eventsForgotten.add(Int64(forgotten)) }
         }
     }
 
     func takePendingEvents() -> [Event] {
         state.withLock { state in
-            defer { state.events = [] }
+            defer { state.events = PendingEvents() }
             return state.events
-        }
+        }.all
     }
 
     /// Gives back what could not be stored: it goes with the next closing, or is taken again.
     func putBack(_ events: [Event]) {
-        state.withLock { $0.events = events + $0.events }
+        state.withLock { $0.events.prepend(events) }
     }
 
     func account(_ ledger: Ledger) {
@@ -249,7 +244,7 @@ final class StreamControl: Sendable {
             isFinal: state.isFinal && throughMs == sealedMs, cut: cut(state, throughMs),
             decidedAtNs: DispatchTime.now().uptimeNanoseconds)
         if step.isFinal { state.isFinal = false }
-        state.events = []
+        state.events = PendingEvents()
         state.isClosing = true
         state.orderedThroughMs = throughMs
         roller.begin(step, index)

@@ -118,9 +118,12 @@ extension WindowAccumulator {
         for (place, number) in numbers.enumerated() {
             for word in 0..<Int(groups[number].wordCount) {
                 let index = Int(groups[number].firstWord) + word
-                let told =
-                    known?.bits(rack: Int(groups[number].rack), job: groups[number].job, word: word) ?? 0
-                partial.groupGPUs.reporting[place] += UInt32((reporting[index] & ~told).nonzeroBitCount)
+                let rack = Int(groups[number].rack)
+                let told = known?.bits(rack: rack, job: groups[number].job, word: word) ?? 0
+                // Series that are not told apart set a bit that no GPU has.
+                let there = Self.bits(context.directory.gpuNodes[rack].count - word * 64)
+                partial.groupGPUs.reporting[place] += UInt32(
+                    (reporting[index] & ~told & there).nonzeroBitCount)
                 partial.groupGPUs.expected[place] += UInt32(expected[index].nonzeroBitCount)
                 partial.groupGPUs.faulted[place] += UInt32(faulted[index].nonzeroBitCount)
             }
@@ -141,6 +144,11 @@ extension WindowAccumulator {
             filled.sketchBytes = encoder.bytes
             return filled
         }
+    }
+
+    /// That many bits, at most 64.
+    private static func bits(_ count: Int) -> UInt64 {
+        count >= 64 ? .max : count <= 0 ? 0 : (1 << UInt64(count)) - 1
     }
 
     private borrowing func column(

@@ -136,6 +136,36 @@ public struct EventsRequest: Sendable, Hashable {
     }
 }
 
+/// Whose series to show.
+public struct TopSeriesRequest: Sendable, Hashable {
+    /// Absent: all kinds.
+    public var by: TopSeriesRow.Kind?
+    /// Most rows of each kind.
+    public var limit = 10
+
+    public init() {}
+
+    public init(query: QueryString) throws(ControlError) {
+        try query.allow(["by", "limit"])
+        if let text = query["by"] {
+            guard let kind = TopSeriesRow.Kind(rawValue: text) else {
+                throw ControlError(
+                    .badRequest, "by=\(text) is nothing that has series.",
+                    hint: "Write \(TopSeriesRow.Kind.allCases.map(\.rawValue).joined(separator: ", ")).")
+            }
+            by = kind
+        }
+        limit = try query.limit(default: limit)
+    }
+
+    public var query: QueryString {
+        var query = QueryString()
+        query.add("by", by?.rawValue)
+        query.add("limit", String(limit))
+        return query
+    }
+}
+
 /// Starts a simulated run: either a file that the daemon can read, or the text of one.
 public struct SimulationStart: Codable, Sendable, Hashable {
     /// Path of a scenario file, read by the daemon; or, beside `scenarioText`, the name for error messages.

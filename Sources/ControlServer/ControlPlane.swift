@@ -9,6 +9,9 @@ public protocol ControlPlane: Sendable {
     func timeline(_ request: TimelineRequest) async throws -> TimelineReply
     func events(_ request: EventsRequest) async throws -> EventsReply
 
+    /// How many series there are, and whose.
+    func topSeries(_ request: TopSeriesRequest) async throws -> TopSeriesReply
+
     func simulations() async throws -> [SimulationStatus]
     /// One run, with its milestones. Throws `notFound`.
     func simulation(run: String) async throws -> SimulationStatus

@@ -78,6 +78,7 @@ final class DecodeLane {
             throw answer(to: error, "The remote write message is corrupt at \(error).")
         }
         guard isGood else { throw Self.scattered }
+        core.metrics.folded.add(Int64(router.foldedCount))
         core.metrics.unwritten("histogram", request.histograms)
         core.metrics.unwritten("exemplar", request.exemplars)
         return Delivery(router.builder, answer: isVersion2 ? version2Answer() : .done)
@@ -119,6 +120,7 @@ final class DecodeLane {
             throw answer(to: error, "The text cannot be read at \(error).")
         }
         guard isGood else { throw Self.scattered }
+        core.metrics.folded.add(Int64(router.foldedCount))
         var report = LineReport()
         report.accepted = router.builder.sampleCount
         for reason in DropReason.allCases {
@@ -141,6 +143,7 @@ final class DecodeLane {
         if let sentence = parsed.tooMany {
             throw .refused(.payloadTooLarge, "too_many_events", sentence)
         }
+        core.metrics.refusedEvents(parsed.report.rejected)
         guard !parsed.events.isEmpty else { throw parsed.report.answer(isGood: false) }
         var delivery = Delivery(
             sender: sender, arrivalMs: arrivalMs, answer: parsed.report.answer(isGood: true))

@@ -49,7 +49,7 @@ struct EventLineParser {
                 result.events.append(try event(line))
                 result.report.accepted += 1
             } catch {
-                result.report.reject("bad_line")
+                result.report.reject((error as? Problem)?.reason ?? Self.badLine)
                 result.report.fail(LineError(line: number, what: Self.sentence(error)))
             }
         }
@@ -90,7 +90,12 @@ struct EventLineParser {
         }
         if let gpu = told.gpu, !(0...255).contains(gpu) { throw Problem("`gpu` must be from 0 to 255") }
         if let timeMs = told.timeMs, timeMs > arrivalMs + limits.aheadMs {
-            throw Problem("`time` is in the future")
+            throw Problem("`time` is in the future", reason: DropReason.future.label)
+        }
+        if let timeMs = told.timeMs, timeMs < arrivalMs - limits.eventsKeepMs {
+            throw Problem(
+                "`time` lies further back than events are kept (store.events)",
+                reason: DropReason.tooOld.label)
         }
         switch kind {
         case .jobStart:
@@ -111,9 +116,17 @@ struct EventLineParser {
         }
     }
 
+    static let badLine = "bad_line"
+
     struct Problem: Error {
         var sentence: String
-        init(_ sentence: String) { self.sentence = sentence }
+        /// Under what it is counted.
+        var reason: String
+
+        init(_ sentence: String, reason: String = EventLineParser.badLine) {
+            self.sentence = sentence
+            self.reason = reason
+        }
     }
 
     private static func sentence(_ error: any Error) -> String {

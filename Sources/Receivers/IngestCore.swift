@@ -13,6 +13,7 @@ struct IngestCore: Sendable {
     let events: any EventSink
     let stream: StreamIndex
     let streamID: StreamID
+    let topology: Topology
     let registry: SeriesRegistry
     let senders: SenderTable
     let hasher: IdentityHasher
@@ -102,14 +103,15 @@ extension IngestCore {
     ) -> Delivered {
         guard let logged else { return deliver(&delivery) ? .done : .full }
         let sender = senders.name(delivery.sender) ?? ""
-        switch logged.deliver(delivery, stream, sender: sender, body: body, written: written()) {
+        let outcome = logged.deliver(delivery, stream, sender: sender, body: body, written: written())
+        switch outcome {
         case .full: return .full
         case .refused: return .refused
-        case .logging:
+        case .logging, .done:
             // While the log is repeated, the repetition tells of them.
             if !delivery.events.isEmpty, logged.isDirect { events.emit(delivery.events) }
             metrics.samples.add(Int64(delivery.sampleCount))
-            return .logging
+            return outcome == .done ? .done : .logging
         }
     }
 }

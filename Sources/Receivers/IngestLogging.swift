@@ -10,14 +10,18 @@ public struct IngestLogging: Sendable {
     public var first: LogPosition
     /// What the last committed closing says of the log; `nil` when there was none: then all of the log is repeated.
     public var mark: LogMark?
+    /// False: the log is only repeated, and goes when its records are not needed any more.
+    public var keepsNew: Bool
 
     public init(
-        journal: any IngestJournal, sink: any JournaledSink, first: LogPosition, mark: LogMark?
+        journal: any IngestJournal, sink: any JournaledSink, first: LogPosition, mark: LogMark?,
+        keepsNew: Bool = true
     ) {
         self.journal = journal
         self.sink = sink
         self.first = first
         self.mark = mark
+        self.keepsNew = keepsNew
     }
 }
 
@@ -56,6 +60,8 @@ final class LoggedPath: Sendable {
     let progress: Mutex<ReplayProgress>
 
     enum Outcome {
+        /// In the core; nothing is to be waited for.
+        case done
         case logging
         case full
         case refused
@@ -89,10 +95,11 @@ final class LoggedPath: Sendable {
             stream: stream, sender: delivery.sender, batches: delivery.batches, rejected: delivery.rejected,
             oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
         let admission = logging.sink.take(request) {
-            logging.journal.append(head, body: body.readableBytesSpan, written: written)
+            guard logging.keepsNew else { return logging.journal.end }
+            return logging.journal.append(head, body: body.readableBytesSpan, written: written)
         }
         switch admission {
-        case .accepted: return .logging
+        case .accepted: return logging.keepsNew ? .logging : .done
         case .full: return .full
         case .refused: return .refused
         }
@@ -106,6 +113,7 @@ final class LoggedPath: Sendable {
             guard logging.journal.end <= position else { return false }
             logging.sink.endReplay(stream)
             isReplaying.store(false, ordering: .releasing)
+            if !logging.keepsNew { logging.journal.retire() }
             return true
         }
     }

@@ -6,6 +6,7 @@ struct IngestMetrics: Sendable {
     let bytes: Counter
     let samples: Counter
     let connections: Gauge
+    let folded: Counter
     private let metrics: Metrics
     /// The most usual answer, which need not be looked up.
     private let written: Counter
@@ -19,6 +20,9 @@ struct IngestMetrics: Sendable {
         bytes = metrics.counter("colossus_ingest_bytes_total", "Bytes of request bodies, as sent.")
         samples = metrics.counter(
             "colossus_ingest_samples_total", "Samples that were handed to the aggregation.")
+        folded = metrics.counter(
+            "colossus_ingest_folded_samples_total",
+            "Samples of series beyond a limit that are aggregated under __other__.")
         written = metrics.counter(
             Self.requests.name, Self.requests.help, ["path": IngestRoute.write.rawValue, "code": "204"])
         connections = metrics.gauge("colossus_ingest_connections", "Connections that are open.")
@@ -37,6 +41,15 @@ struct IngestMetrics: Sendable {
             "colossus_ingest_rejected_requests_total", "Requests that were not served, by reason.",
             ["reason": reason]
         ).add()
+    }
+
+    func refusedEvents(_ counts: [String: Int]) {
+        for (reason, count) in counts {
+            metrics.counter(
+                "colossus_ingest_refused_events_total", "Events that were not taken, by reason.",
+                ["reason": reason]
+            ).add(Int64(count))
+        }
     }
 
     /// Parts of remote write that are read over.

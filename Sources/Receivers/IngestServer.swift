@@ -24,7 +24,7 @@ public final class IngestServer: Sendable {
     }
 
     private let configuration: IngestConfiguration
-    private let core: IngestCore
+    let core: IngestCore
     private let budget: BodyBudget
     private let connections: ConnectionTable
     private let running = Mutex<Running?>(nil)
@@ -54,13 +54,16 @@ public final class IngestServer: Sendable {
         core = IngestCore(
             limits: limits, laneCount: max(1, configuration.threads),
             listenerName: configuration.listenerName, sink: sink, events: events,
-            stream: stream, streamID: streamID, registry: registry,
+            stream: stream, streamID: streamID, topology: streams.topology(stream), registry: registry,
             senders: senders ?? SenderTable(sendersMax: limits.senders),
             hasher: hasher, clock: clock,
             rules: RequestRules(
                 hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
             metrics: own, logger: logger, logged: logging.map { LoggedPath($0) }, account: account)
         registry.watchSilence()
+        metrics.computed("colossus_ingest_series", "Series that have a place in the aggregation.") {
+            Double(registry.seriesCount)
+        }
         budget = BodyBudget(limit: limits.bodyBytesInAll)
         connections = ConnectionTable(limit: limits.connections, gauge: own.connections)
     }

@@ -36,6 +36,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var eventsPerRequest = 10_000
     public var eventLineBytes = 1 << 20
     public var nodesPerEvent = 65_536
+    /// Events that lie further back than this are refused: the store would not keep them. Milliseconds.
+    public var eventsKeepMs = Int64.max / 4
 
     /// A connection without any traffic is closed after this.
     public var idleTimeout = Duration.seconds(120)

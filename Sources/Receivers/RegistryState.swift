@@ -25,36 +25,44 @@ struct RegistryState {
     let topology: Topology
     private(set) var seriesCount = 0
 
-    private let stream: StreamIndex
-    private let sink: any BatchSink
-    private let limits: ReceiverLimits
-    private let hasher: IdentityHasher
+    let stream: StreamIndex
+    let sink: any BatchSink
+    let limits: ReceiverLimits
+    let hasher: IdentityHasher
     private let fields: IdentityMap
     private var owners = SeriesOwners()
     /// Who delivers: a sender and the source in its labels.
-    private var origins = IdentityMap()
+    var origins = IdentityMap()
     /// Indexed by number of the sender.
-    private var seriesOfSender: [Int] = []
+    var seriesOfSender: [Int] = []
+    /// Indexed by field.
+    var seriesOfField = [Int](repeating: 0, count: FieldCatalog.all.count)
+    /// Indexed as in the topology.
+    var seriesOfNode: [Int32] = []
+    var folded = FoldedSeries()
+    /// The slots of `__other__`, by field.
+    var otherSlots: [FieldIndex: UInt32] = [:]
+    var otherNode: Int?
     /// Series that were made during this request, by shard.
-    private var fresh: [[SeriesDescriptor]]
+    var fresh: [[SeriesDescriptor]]
     /// By the name's hash: position in `nodes`.
     private var nodeNumbers = IdentityMap()
-    private var nodes: [Node] = []
+    var nodes: [Node] = []
     /// By node and UUID.
-    private var ordinals = IdentityMap()
-    private var jobNumbers = IdentityMap()
+    var ordinals = IdentityMap()
+    var jobNumbers = IdentityMap()
     private var jobs: NodeJobs
     private var membership = JobMembership()
     /// Of each GPU of the topology that was met: its node, and the field whose series tell its job. One is enough.
     private var gpus: [GPU] = []
     /// What each slot of each shard is.
-    private var series: [[Series]]
+    var series: [[Series]]
     /// Slots that may be given out again, by shard.
     private var freeSlots: [[UInt32]]
     /// Indexed by origin.
     private var senderOfOrigin: [SenderID] = []
 
-    private struct Series {
+    struct Series {
         var gpu: Int32
         var origin: UInt32
         var field: FieldIndex
@@ -65,7 +73,7 @@ struct RegistryState {
         var witness: UInt8 = 255
     }
 
-    private struct Node {
+    struct Node {
         var index: Int32
         var rack: Int32
         var shard: Int
@@ -103,8 +111,10 @@ struct RegistryState {
 
     /// The routes of series, made where they are new. The shards know all series of the routes when this returns.
     mutating func admit(
-        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, into routes: inout [Route]
+        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, stamp: UInt16,
+        into routes: inout [Route]
     ) {
+        folded.moveTo(stamp)
         for one in unknown {
             routes.append(one.map { admit($0, bytes, sender) } ?? .rejected(.badLabels))
         }
@@ -131,7 +141,7 @@ struct RegistryState {
         let isFull = isFull(sender)
         guard let origin = origin(series.labels.source, sender),
             let node = node(series, bytes, mayGrow: !isFull), let gpu = gpu(node, ordinal, mayGrow: !isFull)
-        else { return .rejected(.seriesLimit) }
+        else { return fold(series, field, ordinal, sender) }
         let shard = nodes[node].shard
         let owner = owners.first(gpu: gpu, field: field)
         let slot: UInt32
@@ -140,7 +150,7 @@ struct RegistryState {
         } else if let known = owners.other(gpu: gpu, field: field, origin: origin) {
             slot = known
         } else {
-            guard !isFull else { return .rejected(.seriesLimit) }
+            guard !isFull else { return fold(series, field, ordinal, sender) }
             slot = add(Series(gpu: gpu, origin: origin, field: field), node, sender, redundantTo: owner?.slot)
             if owner == nil {
                 owners.setFirst(gpu: gpu, field: field, .init(slot: slot, origin: origin))
@@ -182,11 +192,21 @@ struct RegistryState {
             seriesOfSender.append(contentsOf: repeatElement(0, count: number + 1 - seriesOfSender.count))
         }
         seriesOfSender[number] += 1
+        count(one, 1)
         fresh[shard].append(
             SeriesDescriptor(
                 slot: slot, gpu: one.gpu, node: nodes[node].index, rack: nodes[node].rack, field: one.field,
                 sender: sender, redundantTo: owner))
         return slot
+    }
+
+    private mutating func count(_ one: Series, _ change: Int) {
+        seriesOfField[Int(one.field.rawValue)] += change
+        let node = Int(gpus[Int(one.gpu)].node)
+        if seriesOfNode.count <= node {
+            seriesOfNode.append(contentsOf: repeatElement(0, count: node + 1 - seriesOfNode.count))
+        }
+        seriesOfNode[node] += Int32(change)
     }
 
     // MARK: Series that went silent
@@ -205,6 +225,7 @@ struct RegistryState {
             let sender = senderOfOrigin[Int(series[shard][Int(slot)].origin)]
             seriesOfSender[Int(sender.rawValue)] -= 1
             seriesCount -= 1
+            count(series[shard][Int(slot)], -1)
         }
         freeSlots[shard] += slots
     }

@@ -3,7 +3,7 @@ import Telemetry
 /// Where the samples of a series go, or why they go nowhere. 12 bytes.
 struct Route: Sendable, Equatable {
     var slot: UInt32 = 0
-    /// 0: the series says nothing about jobs. Else the number of its job, plus one (`NodeJobs`).
+    /// 0: the series says nothing about jobs. Else the number of its job, plus one (`NodeJobs`); or `folded`.
     var job: UInt32 = 0
     /// The shard; or the reason, from `firstReason` on.
     private var place: UInt16 = Route.firstReason
@@ -31,6 +31,19 @@ struct Route: Sendable, Equatable {
         route.place = UInt16(reason.rawValue) + (isPassing ? firstPassing : firstReason)
         return route
     }
+
+    /// In place of a job: the series is beyond a limit, and asks again from time to time whether there is room.
+    private static let folded = UInt32.max
+
+    /// The route of a series that is beyond a limit.
+    var beyondLimit: Route {
+        var route = self
+        route.job = Self.folded
+        return route
+    }
+
+    @inline(__always)
+    var isBeyondLimit: Bool { job == Self.folded }
 
     @inline(__always)
     var isRejected: Bool { place >= Self.firstReason }

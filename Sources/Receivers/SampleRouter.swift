@@ -30,6 +30,8 @@ struct SampleRouter: ~Copyable {
     private let stampsMax: UInt16
     /// Counts requests: rejections that hold for one only carry its number.
     private var number: UInt32 = 0
+    /// Samples that go on without their series being told apart.
+    private(set) var foldedCount = 0
     /// Samples that wrong guesses turned out to have besides the one.
     private var more = 0
 
@@ -63,6 +65,7 @@ struct SampleRouter: ~Copyable {
         stamp = Route.stamp(arrivalMs)
         number &+= 1
         more = 0
+        foldedCount = 0
         var next = 0
         var last = place.generation == cache.generation ? place.entry : 0
         while true {
@@ -133,7 +136,7 @@ struct SampleRouter: ~Copyable {
             let known = cache.young.entries + Int(entry)
             let route = known.pointee.route
             if route.stamp != stamp {
-                guard stamp &- route.stamp <= stampsMax else { return index }
+                guard stamp &- route.stamp <= stampsMax, !route.isBeyondLimit else { return index }
                 known.pointee.route.stamp = stamp
             }
             if route.isRejected {
@@ -143,7 +146,13 @@ struct SampleRouter: ~Copyable {
                 for place in run.samples {
                     builder.add(samples[place], slot: route.slot, shard: route.shard)
                 }
-                if wantsSightings, route.job > 0 { note(route, samples[run.samples.lowerBound].timeMs) }
+                if route.job > 0 {
+                    if route.isBeyondLimit {
+                        foldedCount &+= run.sampleCount
+                    } else if wantsSightings {
+                        note(route, samples[run.samples.lowerBound].timeMs)
+                    }
+                }
             }
             last = entry
             index &+= 1
@@ -183,9 +192,10 @@ struct SampleRouter: ~Copyable {
         swap(&routes, &self.routes)
         defer { swap(&routes, &self.routes) }
         if format.hasText {
-            context.registry.admit(unknown, in: bytes, sender: sender, into: &routes)
+            context.registry.admit(unknown, in: bytes, sender: sender, stamp: stamp, into: &routes)
         } else {
-            context.registry.admit(unknown, in: scratch.span.bytes, sender: sender, into: &routes)
+            context.registry.admit(
+                unknown, in: scratch.span.bytes, sender: sender, stamp: stamp, into: &routes)
         }
         for (identity, route) in zip(identities, routes) { remember(identity, route) }
     }
@@ -194,6 +204,7 @@ struct SampleRouter: ~Copyable {
         let entry = cache.find(identity)
         guard entry != 0 else { return true }
         let route = cache.young.entries[Int(entry)].route
+        if route.isBeyondLimit, route.stamp != stamp { return true }
         return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
     }
 

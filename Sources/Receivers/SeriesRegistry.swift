@@ -82,18 +82,23 @@ final class SeriesRegistry: Sendable {
     /// How many series each sender has, of those that have any.
     var senders: [(sender: SenderID, series: Int)] { state.withLock { $0.registry.senders } }
 
+    /// The counts of series, copied at one moment.
+    func counts(stamp: UInt16) -> RegistryState.Counts { state.withLock { $0.registry.counts(stamp: stamp) } }
+
     /// The routes of series that a lane does not know, made where they are new. The shards know all series of the
     /// routes when this returns.
     ///
     /// - Parameters:
     ///   - unknown: `nil` where the labels name no series.
+    ///   - stamp: when it is, in the steps of `Route.stamp`.
     ///   - routes: is emptied, and gets one route for each.
     func admit(
-        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, into routes: inout [Route]
+        _ unknown: [UnknownSeries?], in bytes: RawSpan, sender: SenderID, stamp: UInt16,
+        into routes: inout [Route]
     ) {
         routes.removeAll(keepingCapacity: true)
         let knowsJobs = state.withLock { state in
-            state.registry.admit(unknown, in: bytes, sender: sender, into: &routes)
+            state.registry.admit(unknown, in: bytes, sender: sender, stamp: stamp, into: &routes)
             return state.registry.knowsJobs
         }
         if knowsJobs { tracksJobs.store(true, ordering: .relaxed) }

@@ -54,8 +54,10 @@ public struct DaemonSettings: Sendable, Equatable {
             public var connections = 512
             /// Milliseconds that a connection may be idle, or a request may take to arrive.
             public var idleMs: Int64 = 120_000
-            /// Series that are known at a time; the samples of further ones are counted and dropped.
+            /// Series that are known at a time; further ones are folded into `__other__`.
             public var series = 5_000_000
+            /// The same for each sender.
+            public var seriesPerSender = 5_000_000
             /// Senders that are known at a time.
             public var senders = 10_000
 

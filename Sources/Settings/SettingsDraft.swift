@@ -52,6 +52,8 @@ final class SettingsDraft {
                 "connections", .int(in: 1...100_000), default: new.connections)
             new.idleMs = limits.optional("idle", .duration(in: 1_000...3_600_000), default: new.idleMs)
             new.series = limits.optional("series", .int(in: 1...100_000_000), default: new.series)
+            new.seriesPerSender = limits.optional(
+                "series_per_sender", .int(in: 1...100_000_000), default: new.seriesPerSender)
             new.senders = limits.optional("senders", .int(in: 1...1_000_000), default: new.senders)
             settings.ingest.limits = new
         }

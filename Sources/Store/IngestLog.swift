@@ -131,13 +131,21 @@ public final class IngestLog: IngestJournal {
         return chunk
     }
 
+    public func retire() { state.withLock { $0.retire() } }
+
+    /// Whether an earlier process left a log there.
+    public static func holdsRecords(directory: String) throws -> Bool {
+        let folder = IngestLogFolder(path: directory + "/ingest")
+        return folder.exists ? try !folder.segments().isEmpty : false
+    }
+
     public func keepFrom(newestMs: Int64, cut: LogPosition) -> LogPosition {
         LogPosition(rawValue: state.withLock { $0.keepFrom(newestMs: newestMs, cut: cut.rawValue) })
     }
 
     public func release(_ mark: LogMark) {
-        let gone = state.withLock { $0.release(before: mark.keepFrom.rawValue) }
-        if !gone.isEmpty { writer.remove(gone) }
+        let (gone, isLast) = state.withLock { ($0.release(before: mark.keepFrom.rawValue), $0.isGone) }
+        if !gone.isEmpty { writer.remove(gone, isLast: isLast) }
     }
 
     /// Writes what waits, syncs and closes. Nothing may be appended any more.

@@ -45,6 +45,8 @@ struct IngestLogFolder {
 
     var spare: String { path + "/spare" }
 
+    var exists: Bool { access(path, F_OK) == 0 }
+
     /// Makes the folder when it is not there.
     func prepare() throws(StoreError) {
         guard mkdir(path, 0o750) == 0 || errno == EEXIST else {

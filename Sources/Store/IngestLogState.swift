@@ -60,6 +60,9 @@ struct IngestLogState {
     /// Everything before is in the files.
     private(set) var writtenEnd: Int64
     private var hasOpenSegment = false
+    /// Nothing but notes comes any more; when what stands before is released, all goes.
+    private var retiredAt: Int64?
+    private(set) var isGone = false
     private var buffers: [[UInt8]] = []
     let limits: IngestLogLimits
 
@@ -78,7 +81,8 @@ struct IngestLogState {
         _ record: IngestLogCodec.Prepared, _ body: UnsafeRawBufferPointer, newestMs: Int64, isNote: Bool,
         callback: Callback?
     ) -> Int64? {
-        if !isNote, isFailing { return nil }
+        if !isNote, isFailing || retiredAt != nil { return nil }
+        if isGone { return end }
         let count = Int64(record.count)
         let used = segments.last.map { $0.end - $0.start } ?? 0
         if !hasOpenSegment || (used + count > limits.segmentBytes && !isNote) {
@@ -143,12 +147,22 @@ struct IngestLogState {
     /// Lets go of the segments before a position; not of the one that is written.
     mutating func release(before position: Int64) -> [Int64] {
         var gone: [Int64] = []
+        if let retiredAt, position >= retiredAt {
+            gone = segments.map(\.start)
+            segments = []
+            parts = []
+            hasOpenSegment = false
+            isGone = true
+            return gone
+        }
         while segments.count > 1 || !hasOpenSegment, let first = segments.first, first.end <= position {
             gone.append(first.start)
             segments.removeFirst()
         }
         return gone
     }
+
+    mutating func retire() { retiredAt = retiredAt ?? end }
 
     /// The segment that holds a position, or the next one after it.
     func segment(at position: Int64) -> Segment? { segments.first { $0.end > position } }
@@ -168,7 +182,7 @@ struct IngestLogState {
 
     /// The segment that is written is more than half full, or there is none.
     var wantsSpare: Bool {
-        guard spare != .ready else { return false }
+        guard !isGone, spare != .ready else { return false }
         guard hasOpenSegment, let last = segments.last else { return true }
         return (last.end - last.start) * 2 > limits.segmentBytes
     }

@@ -65,11 +65,13 @@ actor IngestLogWriter {
         later { $0.checkObstacle() }
     }
 
-    nonisolated func remove(_ segments: [Int64]) {
+    /// - Parameter isLast: nothing will be written any more.
+    nonisolated func remove(_ segments: [Int64], isLast: Bool = false) {
         later { writer in
             for start in segments where unlink(writer.folder.file(start)) != 0 && errno != ENOENT {
                 writer.metrics.failures.add()
             }
+            if isLast { writer.closeFiles() }
             writer.checkObstacle()
         }
     }
@@ -77,19 +79,21 @@ actor IngestLogWriter {
     nonisolated func finish(_ done: @escaping @Sendable () -> Void) {
         later { writer in
             writer.work()
-            writer.isClosed = true
-            if writer.file >= 0 {
-                _ = writer.files.sync(writer.file)
-                close(writer.file)
-            }
-            if writer.spare >= 0 {
-                close(writer.spare)
-                unlink(writer.folder.spare)
-            }
-            writer.file = -1
-            writer.spare = -1
+            if writer.file >= 0 { _ = writer.files.sync(writer.file) }
+            writer.closeFiles()
             done()
         }
+    }
+
+    private func closeFiles() {
+        isClosed = true
+        if file >= 0 { close(file) }
+        if spare >= 0 {
+            close(spare)
+            unlink(folder.spare)
+        }
+        file = -1
+        spare = -1
     }
 
     // MARK: Writing

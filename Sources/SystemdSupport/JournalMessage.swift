@@ -16,6 +16,7 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case senderSilent = "sender_silent"
     case ingestLogFull = "ingest_log_full"
     case ingestLogBack = "ingest_log_back"
+    case ingestLogReplayed = "ingest_log_replayed"
     case drained
     case startFailed = "start_failed"
     case draining
@@ -47,6 +48,7 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .senderSilent: "0ac1cbffaa9a4f49a005b53b021add08"
         case .ingestLogFull: "54d5aa6a81c84d9ea01594d12068655a"
         case .ingestLogBack: "dfcc4e207c3a46b88112ae6dc0edd952"
+        case .ingestLogReplayed: "84a79f7fbcae46beb840bdfc0810196c"
         case .drained: "d96abda1ce0e45b99a0aaae3a4f6d781"
         case .startFailed: "ffaff8813c968f396b795803c0afa020"
         case .draining: "09a7f05ce9d01dfcc324b8768c61f902"

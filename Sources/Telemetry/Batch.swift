@@ -22,10 +22,13 @@ public struct SeriesDescriptor: Sendable, Hashable {
     public var sender: SenderID
     /// The slot that owns the same (GPU, field), when this one is a second source of it (an HA pair of scrapers).
     public var redundantTo: UInt32?
+    /// The slot of many series that are not told apart: nothing is remembered of them, no GPU is heard of, and `gpu` is
+    /// -1. Only for fields whose samples mean something alone (gauges).
+    public var isShared: Bool
 
     public init(
         slot: UInt32, gpu: Int32, node: Int32, rack: Int32, field: FieldIndex, sender: SenderID,
-        redundantTo: UInt32? = nil
+        redundantTo: UInt32? = nil, isShared: Bool = false
     ) {
         self.slot = slot
         self.gpu = gpu
@@ -34,6 +37,7 @@ public struct SeriesDescriptor: Sendable, Hashable {
         self.field = field
         self.sender = sender
         self.redundantTo = redundantTo
+        self.isShared = isShared
     }
 }
 

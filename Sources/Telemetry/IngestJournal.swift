@@ -109,6 +109,9 @@ public protocol IngestJournal: ClosingJournal {
 
     /// Reads records that were written. Blocks; for one reader at a time.
     func read(from: LogPosition, bytesMax: Int) throws -> JournalChunk
+
+    /// Nothing is appended any more; when all that is there is released, the log removes itself.
+    func retire()
 }
 
 /// One request on its way into a sink that keeps its place in the log.

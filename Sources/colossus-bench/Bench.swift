@@ -7,17 +7,21 @@ import Glibc
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "colossus-bench",
-        abstract: "Measures the core: ingest over HTTP, simulated telemetry, closing of windows.",
+        abstract:
+            "Measures the core: ingest over HTTP and its parts, simulated telemetry, closing of windows.",
         discussion: """
             EXAMPLES
-              colossus-bench                        all of them, about a minute
+              colossus-bench                        all of them, about two minutes
               colossus-bench ingest --rounds 5 --series 4000000 --order shards
               colossus-bench ingest --version 2 --per-request 0
+              colossus-bench ingest --churn 0.01 --reorder 0.05 --durability process
+              colossus-bench ingest --paced --series 4000000 --seconds 30
+              colossus-bench ingest --to 8428 --pid 4711      a server of another process
               colossus-bench --json
             """
     )
 
-    @Argument(help: "Which: ingest, simulate, close. Default: all of them.")
+    @Argument(help: "Which: snappy, registry, sketch, ingest, close, simulate. Default: all of them.")
     var names: [Benchmark] = Benchmark.allCases
 
     @Option(help: "Rounds, interleaved over the benchmarks; the median is shown with the extremes.")
@@ -45,7 +49,7 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        if let serve { return try IngestHost.serve(port: serve) }
+        if let serve { return try IngestHost.serve(port: serve, durability: ingest.durability) }
         var results: [String: Series] = [:]
         var order: [String] = []
         for round in 1...rounds {
@@ -64,10 +68,13 @@ struct Bench: ParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-    case ingest, simulate, close
+    case snappy, registry, sketch, ingest, close, simulate
 
     func run(scenario: String, _ ingest: IngestOptions) throws -> [Result] {
         switch self {
+        case .snappy: try CodecBenchmarks.snappy()
+        case .registry: try CodecBenchmarks.registry(ingest)
+        case .sketch: CodecBenchmarks.sketch()
         case .ingest: try IngestBenchmark.run(ingest)
         case .simulate: try SimulateBenchmark.run(scenario: scenario)
         case .close: try CloseBenchmark.run(scenario: scenario)

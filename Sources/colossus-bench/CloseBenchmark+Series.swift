@@ -1,5 +1,4 @@
 import Aggregation
-import Glibc
 import Telemetry
 
 /// The same fleet as series: every GPU's fields as samples in batches, as receivers deliver them.
@@ -11,7 +10,7 @@ extension CloseBenchmark {
     private static let seconds = 40
 
     static func series() -> [Benchmark.Result] {
-        let before = residentBytes()
+        let before = ProcessUsage.residentBytes()
         let bench = BenchCore()
         let stream = bench.streams.open(.measured, site: "bench")
         let topology = bench.streams.topology(stream)
@@ -41,7 +40,8 @@ extension CloseBenchmark {
                 value: samples / wallNs * 1e3, unit: "M samples/s"),
             .init(name: "the same, CPU of the core", value: cpuNs / samples / 1e3, unit: "s/M samples"),
             .init(
-                name: "memory of the core with them", value: (residentBytes() - before) / seriesCount,
+                name: "memory of the core with them",
+                value: (ProcessUsage.residentBytes() - before) / seriesCount,
                 unit: "B/series"),
         ]
     }
@@ -97,16 +97,5 @@ extension CloseBenchmark {
         bench.core.observed(
             sender: SenderID(rawValue: 0), stream: stream, newestMs: timeMs, arrivalMs: timeMs + 100)
         bench.core.tick()
-    }
-
-    /// What the process has in memory now.
-    private static func residentBytes() -> Double {
-        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 128)
-        guard fgets(&line, 128, file) != nil else { return 0 }
-        let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Double($0) } ?? 0
-        return pages * Double(sysconf(Int32(_SC_PAGESIZE)))
     }
 }

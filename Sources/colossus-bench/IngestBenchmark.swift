@@ -1,134 +1,160 @@
-import Aggregation
-import ArgumentParser
 import Dispatch
-import Glibc
-import Synchronization
 import Telemetry
 
-extension SeriesOrder: ExpressibleByArgument {}
-
-/// What `ingest` sends.
-struct IngestOptions: ParsableArguments {
-    @Option(help: "ingest: series of the fleet; 160 a node.")
-    var series = 400_000
-
-    @Option(
-        help: "ingest: order of the series: scrape, shards (ten queue shards of a Prometheus) or shuffled.")
-    var order = SeriesOrder.scrape
-
-    @Option(help: "ingest: version of remote write, 1 or 2.")
-    var version = 1
-
-    @Option(help: "ingest: samples a request; 0 is one node (160).")
-    var perRequest = 2_000
-
-    @Option(help: "ingest: connections, each with a part of the series.")
-    var connections = 8
-
-    @Option(help: "ingest: seconds to measure for.")
-    var seconds = 5.0
-
-    func validate() throws {
-        guard (160...8_000_000).contains(series), (1...2).contains(version),
-            (1...1_000).contains(connections),
-            (0...100_000).contains(perRequest), (0.1...3_600).contains(seconds)
-        else {
-            throw ValidationError("series, version, per-request, connections or seconds is out of range.")
-        }
+/// Remote write over loopback HTTP into the receiver and the core, or into another server. The bodies are made
+/// beforehand; each pass has times and values of its own. The senders' CPU is taken off.
+enum IngestBenchmark {
+    static func run(_ options: IngestOptions) throws -> [Benchmark.Result] {
+        var run = try IngestRun(options)
+        defer { run.target.stop() }
+        let cold = try run.cold()
+        try options.paced ? run.paced() : run.full()
+        return try run.results(cold: cold)
     }
 }
 
-/// Remote write over loopback HTTP into the receiver and the core. The bodies are made beforehand; each pass has
-/// times and values of its own. The senders' CPU is taken off.
-enum IngestBenchmark {
-    static func run(_ options: IngestOptions) throws -> [Benchmark.Result] {
-        let before = residentBytes()
-        let payloads = payloads(options)
-        let made = residentBytes()
-        let host = try IngestHost()
-        defer { host.stop() }
-        let senders = try (0..<options.connections).map { number in
-            try Sender(
-                port: host.port,
-                stride(from: number, to: payloads.count, by: options.connections).map { payloads[$0] },
-                isVersion2: options.version == 2)
-        }
-        let series = payloads.reduce(0) { $0 + $1.samples.count }
-        let base = WallClock.bench.nowMs() - 3_600_000
-        let coldBegan = Stopwatch.nowNs()
-        try pass(senders, timeMs: base, number: 0)
-        host.bench.drain()
-        let cold = Double(Stopwatch.nowNs() - coldBegan) / 1e9
-        for sender in senders { sender.reset() }
+/// One fleet, its senders and what was measured of them.
+struct IngestRun {
+    let target: IngestTarget
+    private let options: IngestOptions
+    private let senders: [Sender]
+    private let seriesCount: Int
+    /// Before there were series, and what the bodies take in this process.
+    private let emptyBytes: Double
+    private let baseMs = WallClock.bench.nowMs() - 3_600_000
+    private var passes = 0
+    private var seconds = 0.0
+    private var cpuNs = 0.0
 
-        let (wall, process) = (Stopwatch.nowNs(), Stopwatch.processNs())
-        var passes = 0
-        repeat {
-            passes += 1
-            try pass(senders, timeMs: base + Int64(passes) * 1_000, number: passes)
-            host.bench.core.tick()
-        } while Double(Stopwatch.nowNs() - wall) < options.seconds * 1e9 && passes < 3_000
-        host.bench.drain()
-        let seconds = Double(Stopwatch.nowNs() - wall) / 1e9
-        let senderNs = senders.reduce(0) { $0 + $1.cpuNs }
-        let cpu = Double(Stopwatch.processNs() - process - senderNs) / 1e9
-        let samples = passes * series
-        guard let ledger = host.bench.core.status(host.stream)?.ledger,
-            ledger.received == Int64(samples + series), ledger.dropped == 0
-        else { throw BenchError("the core did not take all that was sent") }
-        let latencies = senders.flatMap(\.latencies).sorted()
-        let name = "remote write \(options.version).0, \(options.order.rawValue) order, \(series) series"
+    /// At one second of event time a pass it stays behind the wall clock.
+    private static let passesMax = 3_400
+
+    init(_ options: IngestOptions) throws {
+        self.options = options
+        let before = ProcessUsage.residentBytes()
+        let made = Payloads(options)
+        let bodies = ProcessUsage.residentBytes() - before
+        let target = try IngestTarget(options)
+        self.target = target
+        seriesCount = made.payloads.reduce(0) { $0 + $1.samples.count }
+        senders = try (0..<options.connections).map { number in
+            try Sender(port: target.port, made.part(number, of: options.connections), options)
+        }
         // Bodies were copied into the senders, so that they count twice.
-        let own = residentBytes() - made - (made - before)
-        return [
-            .init(name: name, value: Double(samples) / seconds / 1e6, unit: "M samples/s"),
-            .init(name: "its CPU", value: cpu / Double(samples) * 1e6, unit: "CPU s/M samples"),
-            .init(name: "its latency, p50", value: quantile(latencies, 0.5), unit: "ms"),
-            .init(name: "its latency, p99", value: quantile(latencies, 0.99), unit: "ms"),
-            .init(name: "its memory", value: Double(max(0, own)) / Double(series), unit: "B/series"),
-            .init(name: "new series, labels parsed", value: Double(series) / cold / 1e6, unit: "M series/s"),
-        ]
+        emptyBytes = target.isOwn ? before + 2 * bodies : target.residentBytes
     }
 
-    private static func payloads(_ options: IngestOptions) -> [Payload] {
-        let order = PayloadMaker.order(options.order, count: options.series / 160 * 160)
-        let size = options.perRequest == 0 ? 160 : options.perRequest
-        var maker = PayloadMaker(isVersion2: options.version == 2)
-        return stride(from: 0, to: order.count, by: size).map { start in
-            maker.body(order[start..<min(start + size, order.count)])
+    /// Every series for the first time; seconds.
+    mutating func cold() throws -> Double {
+        let began = Stopwatch.nowNs()
+        try pass(timeMs: options.paced ? WallClock.bench.nowMs() - 60_000 : baseMs, number: 0)
+        target.drain()
+        for sender in senders { sender.reset() }
+        return Double(Stopwatch.nowNs() - began) / 1e9
+    }
+
+    /// As fast as it goes.
+    mutating func full() throws {
+        let (wall, cpu) = (Stopwatch.nowNs(), target.cpuNs)
+        repeat {
+            passes += 1
+            try pass(timeMs: baseMs + Int64(passes) * 1_000, number: passes)
+            target.tick()
+        } while Double(Stopwatch.nowNs() - wall) < options.seconds * 1e9 && passes < Self.passesMax
+        try finish(wall, cpu)
+    }
+
+    /// The whole fleet once a second, each request at its moment; a request that is late does not wait for the next.
+    mutating func paced() throws {
+        let (wall, cpu) = (Stopwatch.nowNs(), target.cpuNs)
+        let count = max(1, Int(options.seconds.rounded()))
+        for second in 0..<count {
+            passes += 1
+            let due = wall + Int64(second) * 1_000_000_000
+            try pass(timeMs: WallClock.bench.nowMs(), number: passes, dueNs: due)
+            target.tick()
         }
+        try finish(wall, cpu)
+    }
+
+    private mutating func finish(_ wall: Int64, _ cpu: Int64) throws {
+        try target.settle(samples: (passes + 1) * seriesCount)
+        seconds = Double(Stopwatch.nowNs() - wall) / 1e9
+        let own = target.isOwn ? senders.reduce(0) { $0 + $1.cpuNs } : 0
+        cpuNs = Double(target.cpuNs - cpu - own)
     }
 
     /// All senders at once, each its part.
-    private static func pass(_ senders: [Sender], timeMs: Int64, number: Int) throws {
+    private func pass(timeMs: Int64, number: Int, dueNs: Int64? = nil) throws {
         let group = DispatchGroup()
-        let box = FailureBox()
         for sender in senders {
             group.enter()
-            sender.send(timeMs: timeMs, pass: number) { result in
-                if case .failure(let error) = result { box.error.withLock { $0 = error } }
+            sender.send(timeMs: timeMs, pass: number, dueNs: dueNs) { result in
+                if case .failure(let error) = result { sender.failure = error }
                 group.leave()
             }
         }
         group.wait()
-        if let error = box.error.withLock({ $0 }) { throw error }
+        if let error = senders.lazy.compactMap(\.failure).first { throw error }
+    }
+
+    func results(cold: Double) throws -> [Benchmark.Result] {
+        let samples = Double(passes * seriesCount)
+        let name = options.title
+        let latencies = senders.flatMap(\.latencies).sorted()
+        var results = [
+            Benchmark.Result(name: name, value: samples / seconds / 1e6, unit: "M samples/s")
+        ]
+        func add(_ what: String, _ value: Double, _ unit: String) {
+            results.append(.init(name: "\(name): \(what)", value: value, unit: unit))
+        }
+        if cpuNs > 0 {
+            add("CPU", cpuNs / samples / 1e3, "CPU s/M samples")
+            add("cores", cpuNs / seconds / 1e9, "cores")
+        }
+        add(options.paced ? "lag p50" : "latency p50", Self.quantile(latencies, 0.5), "ms")
+        add(options.paced ? "lag p99" : "latency p99", Self.quantile(latencies, 0.99), "ms")
+        let bytes = target.residentBytes - emptyBytes
+        if target.residentBytes > 0 { add("memory", max(0, bytes) / Double(seriesCount), "B/series") }
+        if let logged = target.logBytes { add("log written", Double(logged) / 1e6, "MB") }
+        add("samples sent", Double((passes + 1) * seriesCount), "samples")
+        add("new series, labels parsed", Double(seriesCount) / cold / 1e6, "M series/s")
+        return results
     }
 
     private static func quantile(_ sorted: [Int64], _ share: Double) -> Double {
-        sorted.isEmpty ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]) / 1e6
+        sorted.isEmpty
+            ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]) / 1e6
+    }
+}
+
+/// The bodies of a fleet, and others of some of them with the same series in another order.
+struct Payloads {
+    let payloads: [Payload]
+    /// By the number of the payload.
+    private let others: [Int: Payload]
+
+    init(_ options: IngestOptions) {
+        let order = PayloadMaker.order(options.order, count: options.series / 160 * 160)
+        let size = options.perRequest == 0 ? 160 : options.perRequest
+        var maker = PayloadMaker(isVersion2: options.version == 2)
+        payloads = stride(from: 0, to: order.count, by: size).map { start in
+            maker.body(order[start..<min(start + size, order.count)])
+        }
+        var others: [Int: Payload] = [:]
+        if options.reorderEvery > 0 {
+            for (number, start) in stride(from: 0, to: order.count, by: size).enumerated()
+            where number % options.reorderEvery == 0 {
+                let mixed = PayloadMaker.shuffled(Array(order[start..<min(start + size, order.count)]))
+                others[number] = maker.body(mixed[...])
+            }
+        }
+        self.others = others
     }
 
-    private static func residentBytes() -> Int {
-        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 256)
-        guard fgets(&line, 256, file) != nil else { return 0 }
-        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4_096
-    }
-
-    private final class FailureBox: Sendable {
-        let error = Mutex<(any Error)?>(nil)
+    /// What one of some senders sends; some requests have a second order.
+    func part(_ number: Int, of count: Int) -> [(Payload, other: Payload?)] {
+        stride(from: number, to: payloads.count, by: count).map { (payloads[$0], others[$0]) }
     }
 }
 

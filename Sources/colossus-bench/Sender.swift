@@ -14,11 +14,19 @@ final class Sender: @unchecked Sendable {
     private let socket: Int32
     private let queue = DispatchQueue(label: "sender")
     private var payloads: [Payload]
+    /// The same series in another order, for some; sent in every second pass.
+    private var others: [Payload?]
+    private let churnEvery: Int
+    /// Why the last pass ended early.
+    var failure: (any Error)?
     private let head: String
     private var answer = [UInt8](repeating: 0, count: 4_096)
 
-    init(port: Int, _ payloads: [Payload], isVersion2: Bool) throws {
-        self.payloads = payloads
+    init(port: Int, _ parts: [(Payload, other: Payload?)], _ options: IngestOptions) throws {
+        payloads = parts.map(\.0)
+        others = parts.map(\.other)
+        churnEvery = options.churnEvery
+        let isVersion2 = options.version == 2
         let proto = isVersion2 ? ";proto=io.prometheus.write.v2.Request" : ""
         head =
             "POST /api/v1/write HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n"
@@ -47,20 +55,40 @@ final class Sender: @unchecked Sendable {
     }
 
     /// Sends all payloads once on a thread of its own.
-    func send(timeMs: Int64, pass: Int, done: @escaping @Sendable (Result<Void, any Error>) -> Void) {
+    ///
+    /// - Parameter dueNs: the requests are spread over the second that begins then (monotonic clock), and their lag is
+    ///   measured from when each was due; `nil` sends one after another.
+    func send(
+        timeMs: Int64, pass: Int, dueNs: Int64? = nil,
+        done: @escaping @Sendable (Result<Void, any Error>) -> Void
+    ) {
         queue.async { [self] in
             let cpu = Stopwatch.threadNs()
             done(
                 Result {
-                    for index in payloads.indices {
-                        payloads[index].set(timeMs: timeMs, pass: pass)
-                        let began = Stopwatch.nowNs()
-                        try post(payloads[index].bytes)
-                        latencies.append(Stopwatch.nowNs() - began)
-                    }
+                    for index in payloads.indices { try send(index, timeMs, pass, dueNs) }
                     cpuNs += Stopwatch.threadNs() - cpu
                 })
         }
+    }
+
+    private func send(_ index: Int, _ timeMs: Int64, _ pass: Int, _ dueNs: Int64?) throws {
+        var began = Stopwatch.nowNs()
+        if let dueNs {
+            let due = dueNs + Int64(index) * 1_000_000_000 / Int64(payloads.count)
+            if due > began { usleep(UInt32((due - began) / 1_000)) }
+            began = due
+        }
+        if pass % 2 == 1, others[index] != nil {
+            others[index]?.set(timeMs: timeMs, pass: pass, churnEvery: churnEvery)
+            if dueNs == nil { began = Stopwatch.nowNs() }
+            try post(others[index]?.bytes ?? [])
+        } else {
+            payloads[index].set(timeMs: timeMs, pass: pass, churnEvery: churnEvery)
+            if dueNs == nil { began = Stopwatch.nowNs() }
+            try post(payloads[index].bytes)
+        }
+        latencies.append(Stopwatch.nowNs() - began)
     }
 
     private func post(_ body: [UInt8]) throws {

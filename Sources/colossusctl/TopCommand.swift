@@ -4,6 +4,14 @@ import ControlAPI
 struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
+        abstract: "The status again and again, or who has the most series.",
+        subcommands: [TopStatusCommand.self, TopSeriesCommand.self],
+        defaultSubcommand: TopStatusCommand.self)
+}
+
+struct TopStatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
         abstract: "The status, again and again: full-screen on a terminal, plain without one.",
         discussion: """
             Ctrl-C ends it. It bears with a daemon that is away. With NO_COLOR it uses no colours.

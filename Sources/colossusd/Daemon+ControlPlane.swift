@@ -61,8 +61,19 @@ extension Daemon: ControlPlane {
             reply.ingestLog = IngestLogStatus(
                 bytes: log.bytes, bytesMax: settings.ingest.limits.ingestLogBytes, replayed: replay.share,
                 records: replay.records, unreadable: replay.unreadable)
+            reply.ingestLog?.obstacle = parts.log?.obstacle
+        }
+        let folded = parts.ingest.foldedCount
+        if folded > 0 {
+            reply.warnings.append(
+                "\(folded) series are beyond a limit and folded into __other__: `colossusctl top series` shows whose."
+            )
         }
         return reply
+    }
+
+    func topSeries(_ request: TopSeriesRequest) async throws -> TopSeriesReply {
+        TopSeriesReply(try running().ingest.census(rowsMax: request.limit), by: request.by)
     }
 
     /// GPUs of the whole site in the newest stored window.

@@ -58,7 +58,11 @@ struct DaemonParts: Sendable {
             levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
             settings, places, core, streams, measured, clock, metrics,
-            logging: log.map { IngestLogging(journal: $0, sink: core, first: $0.first, mark: mark) })
+            logging: log.map {
+                IngestLogging(
+                    journal: $0, sink: core, first: $0.first, mark: mark,
+                    keepsNew: settings.ingest.durability != .none)
+            })
         let ingestPort = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
         await runs.resume(settings.simulations)
         let (control, webPort) = try await startControl(settings, daemon)
@@ -138,8 +142,14 @@ struct DaemonParts: Sendable {
         limits.segmentBytes = min(limits.segmentBytes, limits.bytesMax / 8)
         limits.bodyBytesMax = Int(
             max(settings.ingest.limits.bodyBytes, settings.ingest.limits.decompressedBytes))
-        guard let durability = IngestDurability(rawValue: settings.ingest.durability.rawValue) else {
-            return nil
+        let durability: IngestDurability
+        switch settings.ingest.durability {
+        case .process: durability = .process
+        case .disk: durability = .disk
+        case .none:
+            // What an earlier process acknowledged is repeated all the same, and then the log goes.
+            guard try IngestLog.holdsRecords(directory: places.stateDirectory) else { return nil }
+            durability = .process
         }
         return try IngestLog(
             directory: places.stateDirectory, after: after ?? .start, durability: durability, limits: limits,
@@ -162,14 +172,11 @@ struct DaemonParts: Sendable {
         spec.openEvents = try await OpenEvents.read(.measured, store)
         spec.checkpointEveryMs = max(windows.finestMs, Self.checkpointEveryMs)
         spec.checkpoints = try await Checkpoints.read(.measured, store, Logger(label: "store"))
-        if log != nil, let closedMs = spec.closedThroughMs {
-            // What is newer comes again with the log, and must not find itself there.
-            for index in spec.checkpoints.indices {
-                spec.checkpoints[index].entries.removeAll { $0.lastMs >= closedMs }
-            }
-        }
         let record = try await store.stream(.measured)
         spec.closedThroughMs = record?.closedThroughMs
+        if log != nil, let closedMs = spec.closedThroughMs {
+            for index in spec.checkpoints.indices { spec.checkpoints[index].forget(fromMs: closedMs) }
+        }
         spec.ledger = record?.ledger ?? Ledger()
         spec.journal = log
         return core.openStream(spec)
@@ -206,8 +213,9 @@ struct DaemonParts: Sendable {
         configuration.limits.connections = limits.connections
         configuration.limits.idleTimeout = .milliseconds(limits.idleMs)
         configuration.limits.seriesInAll = limits.series
-        configuration.limits.seriesPerSender = limits.series
+        configuration.limits.seriesPerSender = limits.seriesPerSender
         configuration.limits.senders = limits.senders
+        configuration.limits.eventsKeepMs = settings.store.eventsKeepMs
         configuration.limits.aheadMs = settings.windows.futureMaxMs
         return IngestServer(
             configuration: configuration, sink: core, events: core, streams: streams, stream: measured,

@@ -7,7 +7,7 @@ import Testing
     private func coverage(_ senders: [CloseStep.Heard], _ fromMs: Int64) -> Double {
         let step = CloseStep(
             throughMs: 0, tickedMs: [], isFleet: false, senders: senders,
-            faults: FaultTable(intervalsMax: 1), jobs: JobSnapshot(), jobNames: [], events: [],
+            faults: FaultTable(intervalsMax: 1), jobs: JobSnapshot(), jobNames: [], events: PendingEvents(),
             accounted: Ledger(), isFinal: false, decidedAtNs: 0)
         return step.coverage(fromMs: fromMs, toMs: fromMs + 10_000)
     }

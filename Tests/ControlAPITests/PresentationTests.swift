@@ -73,9 +73,34 @@ import Testing
         for part in [
             "colossusd 0.1.0  running, ready  pid 42  up 3h 5m", "keeping up", "1,234,567",
             "dropped in measured: late 500, out_of_order 7",
-            "store   1.2 GB of 10 GB  /var/lib", "credit free 60/64", "warning: endpoint victoria",
+            "store   1.2 GB of 10 GB  /var/lib",
+            "log     120 MB of 10 GB, repeating 45.0%, 1,200 requests so far", "credit free 60/64",
+            "warning: endpoint victoria",
             "HTTP status 500",
         ] { #expect(text.contains(part), "\(part) is not in\n\(text)") }
+    }
+
+    @Test("the series of each kind have a table, and folded ones show where there are any")
+    func topSeries() throws {
+        let lines = try Samples.topSeries.output(.table)
+        #expect(
+            lines == [
+                "series  4,000,000 of 5,000,000, a sender at most 1,000,000",
+                "folded  12,345 series beyond a limit into __other__, 1,000,000 samples", "",
+                "SENDER              SERIES  FOLDED", "ingest/10.0.0.7  1,000,000  12,345",
+                "ingest/10.0.0.8        160       0", "", "FIELD                  SERIES",
+                "DCGM_FI_DEV_GPU_TEMP  200,000", "", "LABEL   VALUES", "UUID   200,000",
+            ])
+        #expect(
+            try Samples.topSeries.output(.csv).prefix(2) == [
+                "by,name,series,folded", "sender,ingest/10.0.0.7,1000000,12345",
+            ])
+        #expect(
+            try Samples.topSeries.output(.jsonl)[0]
+                == #"{"by":"sender","folded":12345,"name":"ingest/10.0.0.7","schema":"colossus.top_series/v1","series":1000000}"#
+        )
+        let json = try Samples.topSeries.output(.json).joined()
+        #expect(json.contains("\"series_per_sender_max\" : 1000000"))
     }
 
     @Test("no table is wider than the terminal", arguments: [80, 100, 132])

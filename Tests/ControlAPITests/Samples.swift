@@ -68,8 +68,23 @@ enum Samples {
         reply.endpoints = [endpoint]
         reply.store = StoreStatus(
             path: "/var/lib/colossusd/colossus.db", bytes: 1_200_000_000, bytesMax: 10_000_000_000)
+        reply.ingestLog = IngestLogStatus(
+            bytes: 120_000_000, bytesMax: 10_000_000_000, replayed: 0.45, records: 1_200, unreadable: 0)
         reply.shards = [ShardStatus(shard: 0, series: 80, creditFree: 60, creditTotal: 64)]
         reply.warnings = ["endpoint victoria has been failing for 3m"]
+        return reply
+    }
+
+    static var topSeries: TopSeriesReply {
+        var reply = TopSeriesReply(
+            series: 4_000_000, seriesMax: 5_000_000, seriesPerSenderMax: 1_000_000, folded: 12_345,
+            foldedSamples: 1_000_000)
+        reply.rows = [
+            TopSeriesRow(by: .sender, name: "ingest/10.0.0.7", series: 1_000_000, folded: 12_345),
+            TopSeriesRow(by: .sender, name: "ingest/10.0.0.8", series: 160),
+            TopSeriesRow(by: .field, name: "DCGM_FI_DEV_GPU_TEMP", series: 200_000),
+            TopSeriesRow(by: .label, name: "UUID", series: 200_000),
+        ]
         return reply
     }
 

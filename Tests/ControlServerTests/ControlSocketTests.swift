@@ -27,6 +27,12 @@ import Testing
                 try await server.ask { try $0.events(EventsRequest()) }.next == 0)
             #expect(
                 try await server.ask { try $0.simulations() }.simulations.count == 1)
+            let top = try await server.ask { c throws(ControlError) in
+                var request = TopSeriesRequest()
+                request.by = .sender
+                return try c.topSeries(request)
+            }
+            #expect(top.rows.map(\.name) == ["ingest/10.0.0.7"] && top.seriesMax == 10)
             #expect(
                 try await server.ask { try $0.simulation(run: "a/b") }.simulation.run
                     == "a/b")
@@ -65,7 +71,8 @@ import Testing
                 server.plane.asked == [
                     "status", "ready",
                     "summary ?stream=sim%2Fa&level=site&entity=hall%201%2F%C3%BC&limit=1000",
-                    "timeline ?limit=1000", "events ?limit=100", "simulations", "simulation a/b",
+                    "timeline ?limit=1000", "events ?limit=100", "simulations",
+                    "top series ?by=sender&limit=10", "simulation a/b",
                     "start b 5000 bytes",
                     "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
                     "endpoints",

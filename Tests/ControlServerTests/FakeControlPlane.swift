@@ -57,6 +57,13 @@ final class FakeControlPlane: ControlPlane {
         return EventsReply(events: [], next: request.after ?? 0)
     }
 
+    func topSeries(_ request: TopSeriesRequest) async throws -> TopSeriesReply {
+        try note("top series \(request.query.text)")
+        var reply = TopSeriesReply(series: 3, seriesMax: 10, seriesPerSenderMax: 5)
+        reply.rows = [TopSeriesRow(by: .sender, name: "ingest/10.0.0.7", series: 3)]
+        return reply
+    }
+
     func simulations() async throws -> [SimulationStatus] {
         try note("simulations")
         return [Self.run("colossus")]

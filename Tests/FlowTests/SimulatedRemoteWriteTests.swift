@@ -98,12 +98,7 @@ import WireFormats
         let stream = core.core.openStream(StreamSpec(id: .measured, site: "lab", plan: windows))
         var configuration = IngestConfiguration()
         configuration.port = 0
-        var logger = Logger(label: "flow")
-        logger.logLevel = .error
-        let server = IngestServer(
-            configuration: configuration, sink: core.core, events: core.core, streams: core.streams,
-            stream: stream, account: { core.core.account($0, stream: $1) }, clock: core.clock,
-            metrics: core.metrics, logger: logger)
+        let server = core.server(configuration, stream)
         let client = try await RawClient(port: server.start().port, patience: 120)
         var members: [String] = []
         for tick in ticks {
@@ -206,11 +201,21 @@ final class CoreUnderTest: SummarySink {
         done()
     }
 
-    func finish(_ stream: StreamIndex) async -> Outcome {
+    /// A receiver in front of it.
+    func server(_ configuration: IngestConfiguration, _ stream: StreamIndex) -> IngestServer {
+        var logger = Logger(label: "flow")
+        logger.logLevel = .error
+        let core = core
+        return IngestServer(
+            configuration: configuration, sink: core, events: core, streams: streams, stream: stream,
+            account: { core.account($0, stream: $1) }, clock: clock, metrics: metrics, logger: logger)
+    }
+
+    func finish(_ stream: StreamIndex, dropped: Int64 = 0) async -> Outcome {
         await withCheckedContinuation { done in core.drain(stream) { done.resume() } }
         await withCheckedContinuation { done in core.finish(stream) { done.resume() } }
         let ledger = core.status(stream)?.ledger
-        #expect(ledger?.aggregated == ledger?.received)
+        #expect(ledger?.inFlight == 0 && ledger?.dropped == dropped)
         var outcome: Outcome = [:]
         for close in closes.withLock({ $0 }) {
             for window in close.windows {

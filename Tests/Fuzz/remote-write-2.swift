@@ -1,6 +1,7 @@
 import WireFormats
 
-/// The decoder of remote write 2.0 against a plain reading of its messages that shares nothing with it.
+/// The decoder of remote write 2.0 against a plain reading of its messages that shares nothing with it, and against
+/// libprotobuf.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let message = input(start, count)
@@ -17,6 +18,8 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     }
     let expected = try? Plain(message)
     expect(isGood == (expected != nil), "one of the two says that it is corrupt")
+    var reading = Reading(histograms: request.histograms, exemplars: request.exemplars)
+    defer { compareWithLibprotobuf(message, isGood ? reading : nil, version: 2) }
     guard isGood, let expected else { return 0 }
     expect(request.runs.count == expected.series.count, "the number of series")
     expect(request.histograms == expected.histograms, "the number of histograms")
@@ -36,6 +39,9 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         if case .labels(let labels)? = read {
             let texts = labels.flatMap { [Array($0.name.utf8), Array($0.value.utf8)] }
             expect(texts == series.labels, "labels")
+            reading.series.append(.init(texts: texts, samples: samples))
+        } else {
+            reading.series.append(.init(samples: samples))
         }
         compare(
             try? RemoteWrite2Decoder.readLabels(body, run.labels, of: request, limits: limits),
@@ -46,18 +52,9 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 /// Splits a message into fields, and looks at them afterwards: slow, and easy to believe.
 private struct Plain {
-    struct Corrupt: Error {}
-
     struct Series {
         var labels: [[UInt8]] = []
         var samples: [[UInt64]] = []
-    }
-
-    struct Field {
-        var number: UInt64
-        var type: UInt64
-        var integer: UInt64 = 0
-        var bytes: [UInt8] = []
     }
 
     var series: [Series] = []
@@ -65,15 +62,15 @@ private struct Plain {
     var exemplars = 0
 
     init(_ message: [UInt8]) throws {
-        let all = try Self.fields(message)
+        let all = try Fields.split(message)
         for field in all where field.number == 4 || field.number == 5 {
-            guard field.type == 2 else { throw Corrupt() }
+            guard field.type == 2 else { throw Fields.Corrupt.strict }
         }
         let symbols = all.filter { $0.number == 4 }.map(\.bytes)
-        for field in all where field.number == 5 { try add(Self.fields(field.bytes), symbols) }
+        for field in all where field.number == 5 { try add(Fields.split(field.bytes), symbols) }
     }
 
-    private mutating func add(_ fields: [Field], _ symbols: [[UInt8]]) throws {
+    private mutating func add(_ fields: [Fields.Field], _ symbols: [[UInt8]]) throws {
         var one = Series()
         for field in fields {
             switch field.number {
@@ -83,30 +80,30 @@ private struct Plain {
                     references = [field.integer]
                 } else if field.type == 2 {
                     var rest = field.bytes[...]
-                    while !rest.isEmpty { references.append(try Self.varint(&rest)) }
+                    while !rest.isEmpty { references.append(try Fields.varint(&rest)) }
                 } else {
-                    throw Corrupt()
+                    throw Fields.Corrupt.strict
                 }
                 for reference in references {
-                    guard reference < UInt64(symbols.count) else { throw Corrupt() }
+                    guard reference < UInt64(symbols.count) else { throw Fields.Corrupt.strict }
                     one.labels.append(symbols[Int(reference)])
                 }
             case 2, 3, 4, 5:
-                guard field.type == 2 else { throw Corrupt() }
+                guard field.type == 2 else { throw Fields.Corrupt.strict }
                 if field.number == 2 { one.samples.append(try Self.sample(field.bytes)) }
                 if field.number == 3 { histograms += 1 }
                 if field.number == 4 { exemplars += 1 }
             default: break
             }
         }
-        guard one.labels.count % 2 == 0 else { throw Corrupt() }
+        guard one.labels.count % 2 == 0 else { throw Fields.Corrupt.strict }
         if !one.samples.isEmpty { series.append(one) }
     }
 
     private static func sample(_ bytes: [UInt8]) throws -> [UInt64] {
         var sample: [UInt64] = [0, 0]
-        for field in try fields(bytes) where field.number <= 2 {
-            guard field.type == (field.number == 1 ? 1 : 0) else { throw Corrupt() }
+        for field in try Fields.split(bytes) where field.number <= 2 {
+            guard field.type == (field.number == 1 ? 1 : 0) else { throw Fields.Corrupt.strict }
             if field.number == 2 {
                 sample[0] = field.integer
             } else {
@@ -114,41 +111,5 @@ private struct Plain {
             }
         }
         return sample
-    }
-
-    private static func fields(_ message: [UInt8]) throws -> [Field] {
-        var rest = message[...]
-        var fields: [Field] = []
-        while !rest.isEmpty {
-            let tag = try varint(&rest)
-            var field = Field(number: tag / 8, type: tag % 8)
-            guard field.number > 0 else { throw Corrupt() }
-            switch field.type {
-            case 0: field.integer = try varint(&rest)
-            case 1: field.bytes = try take(8, &rest)
-            case 2: field.bytes = try take(Int(clamping: try varint(&rest)), &rest)
-            case 5: field.bytes = try take(4, &rest)
-            default: throw Corrupt()
-            }
-            fields.append(field)
-        }
-        return fields
-    }
-
-    private static func varint(_ rest: inout ArraySlice<UInt8>) throws -> UInt64 {
-        var value: UInt64 = 0
-        for position in 0..<10 {
-            guard let byte = rest.popFirst() else { throw Corrupt() }
-            guard position < 9 || byte <= 1 else { throw Corrupt() }
-            value |= UInt64(byte & 0x7F) << UInt64(7 * position)
-            if byte < 0x80 { return value }
-        }
-        throw Corrupt()
-    }
-
-    private static func take(_ count: Int, _ rest: inout ArraySlice<UInt8>) throws -> [UInt8] {
-        guard count <= rest.count else { throw Corrupt() }
-        defer { rest = rest.dropFirst(count) }
-        return Array(rest.prefix(count))
     }
 }

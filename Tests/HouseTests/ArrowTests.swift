@@ -36,7 +36,7 @@ struct ArrowTests {
         "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "QueueIsolation", "Settings",
+            "QueueIsolation", "Settings", "Store",
         ],
     ]
 

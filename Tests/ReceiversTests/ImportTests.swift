@@ -151,6 +151,26 @@ private struct Report: Decodable, Equatable {
         #expect(bench.events.all == [start, xid, end])
     }
 
+    @Test("events that lie further back than they are kept, or ahead, are refused with reason and count")
+    func oldEvents() async throws {
+        let bench = Bench { $0.limits.eventsKeepMs = 3_600_000 }
+        try await bench.run { port in
+            let client = try RawClient(port: port)
+            let lines = ([-3_600_001, -3_600_000, 0, 600_001] as [Int64]).map {
+                #"{"kind": "checkpoint", "job": "x", "time": \#(Bench.nowMs + $0)}"#
+            }
+            let reply = await client.post("/api/v1/events", Array(lines.joined(separator: "\n").utf8))
+            let report = try #require(Report(reply))
+            #expect(report.accepted == 2 && report.rejected == ["too_old": 1, "future": 1])
+            #expect(report.errors.map(\.line) == [1, 4])
+            #expect(report.errors[0].error.contains("further back than events are kept"))
+            let none = await client.post("/api/v1/events", Array(lines[0].utf8))
+            #expect(none?.status == 400)
+        }
+        #expect(bench.events.all.map(\.timeMs) == [Bench.nowMs - 3_600_000, Bench.nowMs])
+        #expect(bench.metric(#"colossus_ingest_refused_events_total{reason="too_old"} 2"#))
+    }
+
     @Test("events are bounded: their number, their length, their depth")
     func eventLimits() async throws {
         let bench = Bench {

@@ -89,7 +89,7 @@ import WireFormats
         #expect(Set(topology.hallNames) == ["h1", "h9"])
     }
 
-    @Test("series beyond the limits are counted, known ones go on")
+    @Test("series beyond the limits are folded together, known ones go on")
     func seriesLimit() async throws {
         let bench = Bench { $0.limits.seriesInAll = 3 }
         let now = Bench.nowMs
@@ -100,10 +100,43 @@ import WireFormats
                 (0..<8).map { (Body.gpu($0, ["err_code": "1"]), [(now + 1, 1)]) },
                 [(Body.gpu(0, node: "another"), [(now, 1)])],
             ])
-        #expect(bench.sink.series.count == 3 && bench.sink.sampleCount == 6)
-        #expect(bench.ledger.value[.seriesLimit] == 11)
-        #expect(bench.topology.nodeNames == ["n1"], "nothing that was refused grows the fleet")
-        #expect(bench.server.seriesCount == 3)
+        #expect(bench.sink.series.count { !$0.isShared } == 3 && bench.sink.sampleCount == 17)
+        let shared = bench.sink.series.filter(\.isShared)
+        #expect(shared.count == 1 && shared[0].gpu == -1)
+        #expect(bench.sink.samples.count { $0.series.isShared } == 11)
+        #expect(bench.topology.nodeNames == ["n1", "__other__"], "nothing beyond the limit grows the fleet")
+        #expect(bench.topology.rackNames.contains("__other__") && bench.topology.gpuNode.count == 3)
+        #expect(bench.server.seriesCount == 3 && bench.ledger.value.dropped == 0)
+        #expect(bench.metric("colossus_ingest_folded_samples_total 11"))
+    }
+
+    @Test("counters and XIDs beyond a sender's limit are dropped and counted; the census says whose they are")
+    func census() async throws {
+        let bench = Bench { $0.limits.seriesPerSender = 4 }
+        let now = Bench.nowMs
+        let energy = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+        try await send(
+            bench,
+            [
+                (0..<4).map { (Body.gpu($0), [(now, 1)]) },
+                (0..<6).map { (Body.gpu($0, field: energy), [(now, 1)]) },
+                (4..<7).map { (Body.gpu($0), [(now, 1)]) },
+                (4..<7).map { (Body.gpu($0), [(now + 1_000, 1)]) },
+            ])
+        #expect(bench.ledger.value[.seriesLimit] == 6 && bench.ledger.value.received == 6)
+        #expect(bench.sink.samples.count { $0.series.isShared } == 6)
+        let census = bench.server.census(rowsMax: 10)
+        #expect(census.series == 4 && census.seriesPerSenderMax == 4)
+        #expect(census.folded == 9 && census.foldedSamples == 6 && bench.server.foldedCount == 9)
+        #expect(census.senders == [.init(name: "ingest/127.0.0.1", series: 4, folded: 9)])
+        #expect(
+            census.fields == [
+                .init(name: "DCGM_FI_DEV_GPU_TEMP", series: 4, folded: 3),
+                .init(name: energy, series: 0, folded: 6),
+            ])
+        #expect(census.nodes == [.init(name: "n1", series: 4, folded: 0)])
+        #expect(census.labels.first == .init(name: "node", series: 1, folded: 0))
+        #expect(bench.server.census(rowsMax: 1).fields.count == 1)
     }
 
     @Test("what is forgotten is learned again, and keeps its slot", arguments: [16, 40, 1_000])

@@ -34,9 +34,9 @@ private final class SilentSink: BatchSink, SeriesRetirement {
     private static let nowMs = Bench.nowMs
 
     /// The slots to which the samples of some GPUs go.
-    private static func slots(_ router: inout SampleRouter, _ gpus: [Int], _ sender: UInt32 = 0) throws
-        -> [UInt32]
-    {
+    private static func slots(
+        _ router: inout SampleRouter, _ gpus: [Int], _ sender: UInt32 = 0, afterMs: Int64 = 0
+    ) throws -> [UInt32] {
         let bytes = try Snappy.decode(
             Body.write(gpus.map { (Body.gpu($0), [(nowMs, 1)]) }), limit: 1 << 20)
         var request = WriteRequest()
@@ -48,7 +48,8 @@ private final class SilentSink: BatchSink, SeriesRetirement {
             into: &request)
         var place = LearnedPlace()
         _ = try router.route(
-            request, in: bytes.span.bytes, format: format, sender: number, arrivalMs: nowMs, after: &place)
+            request, in: bytes.span.bytes, format: format, sender: number, arrivalMs: nowMs + afterMs,
+            after: &place)
         return router.builder.batches.flatMap { $0.records.map(\.slot) }
     }
 
@@ -85,8 +86,20 @@ private final class SilentSink: BatchSink, SeriesRetirement {
         #expect(sink.retired.withLock { $0 } == [1] && registry.retirementOrder == nil)
         #expect(registry.seriesCount == 4)
         #expect(try Self.slots(&router, [3]) == [1], "the slot is free for the next series")
-        #expect(try Self.slots(&router, [4]) == [], "and the limit counts what there is")
+        #expect(try Self.slots(&router, [4, 5]) == [5, 5], "what is beyond the limit shares a slot")
         #expect(registry.senders.map(\.series) == [4, 1])
+        #expect(sink.registered.withLock { $0.last?.isShared } == true)
+
+        let later = Self.nowMs + 20_000
+        sink.silent([0], stream)
+        registry.retire(nowMs: later)
+        for _ in 0..<9 {
+            if let order = registry.retirementOrder { router.sweep(order, lane: 0, nowMs: later) }
+        }
+        registry.retire(nowMs: later + 12_000)
+        #expect(registry.seriesCount == 4)
+        #expect(try Self.slots(&router, [4, 5]) == [5, 5], "until it asks again")
+        #expect(try Self.slots(&router, [4, 5], afterMs: 70_000) == [0, 5], "when there is room for one")
     }
 
     @Test("slots that are on their way are not gathered twice; the last lane counts")

@@ -40,6 +40,10 @@ public struct ControlClient: Sendable {
         try get("/v1/events" + request.query.text)
     }
 
+    public func topSeries(_ request: TopSeriesRequest) throws(ControlError) -> TopSeriesReply {
+        try get("/v1/top/series" + request.query.text)
+    }
+
     public func simulation(run: String) throws(ControlError) -> SimulationReply {
         try get("/v1/simulations/" + QueryString.encode(run))
     }

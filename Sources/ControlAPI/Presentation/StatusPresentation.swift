@@ -26,6 +26,7 @@ extension StatusReply: Presented {
             let windows = store.windows.map { ", \(Number.grouped($0)) windows" } ?? ""
             lines.append(.line("store   \(Number.bytes(store.bytes))\(limit)\(windows)  \(store.path)"))
         }
+        if let ingestLog { lines.append(.line("log     " + ingestLog.text)) }
         if !shards.isEmpty {
             let credit = shards.map { "\($0.creditFree)/\($0.creditTotal)" }.joined(separator: "  ")
             lines.append(.line("shards  \(shards.count), credit free \(credit)"))
@@ -74,6 +75,21 @@ extension StatusReply: Presented {
                     .integer(stream.samples.droppedTotal), .integer(stream.samples.inFlight),
                 ]
             })
+    }
+}
+
+extension IngestLogStatus {
+    /// `12 MB of 10 GB, repeated 1,234 requests`.
+    var text: String {
+        var pieces = ["\(Number.bytes(bytes)) of \(Number.bytes(bytesMax))"]
+        if replayed < 1 {
+            pieces.append("repeating \(Number.percent(replayed)), \(Number.grouped(records)) requests so far")
+        } else if records > 0 {
+            pieces.append("repeated \(Number.grouped(records)) requests")
+        }
+        if unreadable > 0 { pieces.append("\(Number.grouped(unreadable)) unreadable") }
+        if let obstacle { pieces.append("takes nothing: \(obstacle)") }
+        return pieces.joined(separator: ", ")
     }
 }
 

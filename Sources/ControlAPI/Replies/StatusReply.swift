@@ -104,6 +104,8 @@ public struct IngestLogStatus: Codable, Sendable, Hashable {
     public var records: Int64
     /// Requests that could not be read again.
     public var unreadable: Int64
+    /// Why it takes nothing at the moment; absent when it does.
+    public var obstacle: String?
 
     public init(bytes: Int64, bytesMax: Int64, replayed: Double, records: Int64, unreadable: Int64) {
         self.bytes = bytes
