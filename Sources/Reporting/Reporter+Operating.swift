@@ -1,5 +1,6 @@
 import Dispatch
 import Logging
+import Store
 import Telemetry
 
 // What an operator does to endpoints.
