@@ -53,6 +53,9 @@ var targets: [Target] = [
     // Sources, on the left: they make batches and know nothing of what becomes of them.
     library("Simulation", ["Telemetry"]),
     library("Playback", ["Telemetry", "Simulation", "QueueIsolation"]),
+    library(
+        "Exporters",
+        ["Telemetry", "WireFormats", "Simulation", "QueueIsolation", "CCurl"] + nio),
     library("Receivers", ["Telemetry", "WireFormats", "CZlib", "CZstd", logging] + nio),
 
     // The core: Dispatch, and nothing that does I/O.
@@ -90,8 +93,8 @@ var targets: [Target] = [
     program(
         "colossusd",
         [
-            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
-            "Aggregation",
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
+            "QueueIsolation", "Aggregation",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
             arguments, logging,
         ]
@@ -119,6 +122,7 @@ var targets: [Target] = [
     tests("WireFormats", ["CSnappy"]),
     tests("Simulation"),
     tests("Playback", ["Simulation"]),
+    tests("Exporters", ["Simulation", "Settings", "WireFormats"]),
     tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),

@@ -19,6 +19,19 @@ public protocol ControlPlane: Sendable {
     func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus
     /// Returns once it is done.
     func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus
+    /// Forgets a run that is over; its last status.
+    func removeSimulation(run: String) async throws -> SimulationStatus
+    /// Returns once the fault is part of the run and stored.
+    func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply
+    func truth(run: String, _ request: TruthRequest) async throws -> TruthReply
+
+    func exports() async throws -> [ExportStatus]
+    /// Throws `notFound`.
+    func export(name: String) async throws -> ExportStatus
+    /// Returns once its ports are open.
+    func startExport(_ start: ExportStart) async throws -> ExportStatus
+    /// Returns once its ports are closed; its last status.
+    func stopExport(name: String) async throws -> ExportStatus
 
     func endpoints() async throws -> [EndpointStatus]
     /// Throws `notFound`; an endpoint that refuses is a reply with `ok` false.

@@ -81,6 +81,11 @@ struct Route: Sendable {
         .read("simulations/:name", web: true) {
             SimulationReply(try await $0.plane.simulation(run: $0.name))
         },
+        .read("simulations/:name/truth", web: true) {
+            try await $0.plane.truth(run: $0.name, TruthRequest(query: $0.query))
+        },
+        .read("exports", web: true) { ExportsReply(try await $0.plane.exports()) },
+        .read("exports/:name", web: true) { ExportReply(try await $0.plane.export(name: $0.name)) },
         .read("endpoints", web: true) { EndpointsReply(try await $0.plane.endpoints()) },
         .write("simulations") {
             SimulationReply(try await $0.plane.startSimulation($0.decode(SimulationStart.self)))
@@ -89,6 +94,14 @@ struct Route: Sendable {
         .write("simulations/:name/pause") { try await change($0, .pause) },
         .write("simulations/:name/resume") { try await change($0, .resume) },
         .write("simulations/:name/speed") { try await change($0, .speed($0.decode(SpeedChange.self).speed)) },
+        .write("simulations/:name/inject") {
+            try await $0.plane.inject(run: $0.name, $0.decode(InjectionRequest.self))
+        },
+        .write("simulations/:name/remove") {
+            SimulationReply(try await $0.plane.removeSimulation(run: $0.name))
+        },
+        .write("exports") { ExportReply(try await $0.plane.startExport($0.decode(ExportStart.self))) },
+        .write("exports/:name/stop") { ExportReply(try await $0.plane.stopExport(name: $0.name)) },
         .write("endpoints/:name/test") { try await $0.plane.testEndpoint(name: $0.name) },
         .write("endpoints/:name/pause") { try await $0.plane.changeEndpoint(name: $0.name, .pause) },
         .write("endpoints/:name/resume") { try await $0.plane.changeEndpoint(name: $0.name, .resume) },

@@ -65,6 +65,10 @@ public struct PlanReport: Sendable, Codable, Hashable {
     public var gpuTime: [Share]
     public var curve: [Point]
     public var sensitivity: [Sensitivity]
+    /// Runs behind each value of `sensitivity`.
+    public var sensitivityRuns: Int?
+    /// Standard deviation of ln(failure rate) between the runs; 0 when all are the same cluster.
+    public var spreadSigma: Double
     /// Parameters that were changed on the command line, as `key=value`.
     public var changes: [String] = []
 
@@ -84,6 +88,7 @@ public struct PlanReport: Sendable, Codable, Hashable {
         curve = points
         claims = Self.claims(scenario, ensemble.sampleMs, points)
         self.sensitivity = sensitivity
+        spreadSigma = scenario.failures.spreadSigma
     }
 
     private static func quantities(_ ensemble: Ensemble) -> [Quantity] {

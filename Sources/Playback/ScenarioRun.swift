@@ -63,10 +63,12 @@ public actor ScenarioRun {
     ///     are never further apart.
     ///   - startAfterMs: what is closed already: the run goes on with the first tick that is not before, and with the
     ///     events from there on.
+    ///   - injections: faults on purpose that the run had before.
     ///   - onEnd: called once, when the run has finished or was stopped and all ticks are delivered.
     public init(
         plan: FleetPlan, stream: StreamID, index: StreamIndex, pace: Pace, tickMs: Int64? = nil,
-        windowMs: Int64? = nil, startAfterMs: Int64? = nil, sink: any FleetSink, events: any EventSink,
+        windowMs: Int64? = nil, startAfterMs: Int64? = nil, injections: [FaultInjection] = [],
+        sink: any FleetSink, events: any EventSink,
         clock: any PlaybackClock = SystemPlaybackClock(),
         onEnd: @escaping @Sendable (RunStatus) -> Void = { _ in }
     ) {
@@ -79,14 +81,14 @@ public actor ScenarioRun {
         self.onEnd = onEnd
         executor = QueueExecutor(
             label: "colossus.simulation.\(stream.run ?? stream.name)", target: WorkerPool.shared)
-        timeline = TimelineSource(plan: plan)
+        timeline = TimelineSource(plan: plan, injections: injections)
         var resolution = Resolution(pace: pace, tickMs: tickMs)
         if let windowMs { resolution = Self.fitted(resolution, windowMs: windowMs) }
         self.resolution = resolution
         givenTickMs = tickMs
         let scenario = plan.scenario
         firstMs = max(startAfterMs ?? scenario.startMs, scenario.startMs)
-        model = FleetModel(plan: plan)
+        model = FleetModel(plan: plan, injections: injections)
         shared = Mutex(
             Shared(
                 schedule: PlaybackSchedule(
@@ -122,6 +124,23 @@ public actor ScenarioRun {
                 positionMs: shared.positionMs, ticks: shared.ticks, inFlight: schedule.inFlight,
                 lagSeconds: Double(schedule.lagNs(nowNs: now)) / 1e9)
         }
+    }
+
+    /// Lets a fault strike at the first millisecond that has not been played.
+    ///
+    /// - Parameters:
+    ///   - kind: one of `FleetPlan.injectableKinds`.
+    ///   - entity: as in `FleetPlan.injection`.
+    ///   - forMs: simulated, until it is repaired, found or over; `nil` as the kind has it.
+    /// - Returns: the injection, to be given to `init` after a restart; `nil` when the run is over.
+    public func inject(
+        _ kind: String, at entity: String, forMs: Int64?
+    ) throws(ScenarioProblem) -> FaultInjection? {
+        guard !hasEnded, !model.isFinished else { return nil }
+        let injection = try plan.injection(kind, at: entity, timeMs: model.nowMs + 1, forMs: forMs)
+        guard model.inject(injection) else { return nil }
+        timeline.inject(injection)
+        return injection
     }
 
     // MARK: On the queue

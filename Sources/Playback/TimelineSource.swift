@@ -9,33 +9,47 @@ public final class TimelineSource: Sendable {
     private let model: Mutex<FleetModel>
     private let asked = Mutex<FleetModel?>(nil)
     private let results = Mutex<[MilestoneResult]?>(nil)
+    private let injections: Mutex<[FaultInjection]>
 
-    public init(plan: FleetPlan) {
+    public init(plan: FleetPlan, injections: [FaultInjection] = []) {
         self.plan = plan
-        model = Mutex(FleetModel(plan: plan))
+        self.injections = Mutex(injections)
+        model = Mutex(FleetModel(plan: plan, injections: injections))
     }
+
+    /// A fault that the run has from now on; what was worked out of the time after it is worked out again.
+    public func inject(_ injection: FaultInjection) {
+        injections.withLock { $0.append(injection) }
+        model.withLock { model in
+            if !model.inject(injection) { model = fresh() }
+        }
+        asked.withLock { $0 = nil }
+        results.withLock { $0 = nil }
+    }
+
+    private func fresh() -> FleetModel { FleetModel(plan: plan, injections: injections.withLock { $0 }) }
 
     /// - Parameters:
     ///   - timeMs: the end of a window; times outside the scenario count as its beginning and end.
     ///   - windowMs: length of the window that utilisation and megawatts are means of, from an hour to a day.
     public func point(at timeMs: Int64, overMs windowMs: Int64) -> TimelinePoint {
-        model.withLock { Self.point(at: timeMs, overMs: windowMs, plan, &$0) }
+        model.withLock { point(at: timeMs, overMs: windowMs, &$0) }
     }
 
     /// The same for somebody who looks on: whoever closes windows with `point` neither waits nor starts anew for it.
     public func look(at timeMs: Int64, overMs windowMs: Int64) -> TimelinePoint {
         asked.withLock { asked in
-            var model = asked.take() ?? FleetModel(plan: plan)
+            var model = asked.take() ?? fresh()
             defer { asked = model }
-            return Self.point(at: timeMs, overMs: windowMs, plan, &model)
+            return point(at: timeMs, overMs: windowMs, &model)
         }
     }
 
-    private static func point(
-        at timeMs: Int64, overMs windowMs: Int64, _ plan: FleetPlan, _ model: inout FleetModel
+    private func point(
+        at timeMs: Int64, overMs windowMs: Int64, _ model: inout FleetModel
     ) -> TimelinePoint {
         let wanted = min(max(timeMs, plan.scenario.startMs), plan.scenario.endMs)
-        if wanted < model.nowMs { model = FleetModel(plan: plan) }
+        if wanted < model.nowMs { model = fresh() }
         model.advance(to: wanted)
         return model.timelinePoint(overMs: windowMs)
     }
@@ -45,13 +59,13 @@ public final class TimelineSource: Sendable {
     public func milestones() -> [MilestoneResult] {
         results.withLock { results in
             if let results { return results }
-            let new = Self.results(plan)
+            let new = Self.results(plan, fresh())
             results = new
             return new
         }
     }
 
-    private static func results(_ plan: FleetPlan) -> [MilestoneResult] {
+    private static func results(_ plan: FleetPlan, _ fresh: FleetModel) -> [MilestoneResult] {
         let scenario = plan.scenario
         var dates = scenario.milestones
         var endMs = scenario.startMs
@@ -64,7 +78,7 @@ public final class TimelineSource: Sendable {
                     timeMs: endMs, text: "\(phase.name) ends: day \(phase.days)",
                     claim: .init(.installed, gpus: gpus), source: "scenario"))
         }
-        var model = FleetModel(plan: plan)
+        var model = fresh
         return dates.enumerated()
             .sorted { ($0.element.timeMs, $0.offset) < ($1.element.timeMs, $1.offset) }
             .filter { (scenario.startMs...scenario.endMs).contains($0.element.timeMs) }

@@ -63,10 +63,8 @@ enum ScenarioFile {
         return scenario
     }
 
-    /// At the section that the problem is in: its first key.
     private static func report(_ problem: ScenarioProblem, _ m: YAMLMapping) {
-        let section = problem.key.prefix { $0 != "." && $0 != "[" }
-        m.fail(String(section), "`\(problem.key)` \(problem.found)", expected: problem.expected)
+        m.fail(at: problem.key, "`\(problem.key)` \(problem.found)", expected: problem.expected)
     }
 
     private static func layout(_ m: YAMLMapping) -> Scenario.Layout {

@@ -31,7 +31,15 @@ enum ScenarioTelemetryFile {
             remapsPerYear: m.optional("remaps_per_year", rate, default: 0),
             driverVersion: m.optional("driver_version", .text(max: 64), default: "565.57.01"),
             idle: loads.idle, burnIn: loads.burnIn, training: loads.training,
-            checkpointing: loads.checkpointing, hung: loads.hung, restarting: loads.restarting)
+            checkpointing: loads.checkpointing, hung: loads.hung, restarting: loads.restarting,
+            powerSeconds: m.optional("power_s", .double(in: 0.01...1_000), default: 1),
+            stepSeconds: m.optional("step_s", .double(in: 0...600), default: 5.779),
+            diurnalShare: m.optional("diurnal_share", .float(in: 0...0.5), default: 0),
+            sbeShare: m.optional("sbe_share", share, default: 0),
+            sbesPerDay: m.optional("sbes_per_day", rate, default: 0),
+            noisyLinkShare: m.optional("noisy_link_share", share, default: 0),
+            linkErrorsPerDay: m.optional("link_errors_per_day", rate, default: 0),
+            fields: m.optional("fields", .oneOf(Scenario.Fields.self), default: .all))
     }
 
     private struct Loads {

@@ -104,6 +104,27 @@ public final class YAMLMapping {
         (entries.first { $0.key == key }?.value ?? value).fail(problem, expected: expected)
     }
 
+    /// Reports an error at a path such as `phases[1].groups[0].gpus`, or at the deepest part of it that is there.
+    func fail(at path: String, _ problem: String, expected: String = "") {
+        var place = value
+        for part in path.split(whereSeparator: { ".[]".contains($0) }) {
+            switch place.node {
+            case .mapping(let mapping):
+                guard let entry = mapping.first(where: { $0.key.scalar?.string == String(part) }) else {
+                    return place.fail(problem, expected: expected)
+                }
+                place = YAMLValue(node: entry.value, report: value.report)
+            case .sequence(let sequence):
+                guard let index = Int(part), sequence.indices.contains(index) else {
+                    return place.fail(problem, expected: expected)
+                }
+                place = YAMLValue(node: sequence[index], report: value.report)
+            default: return place.fail(problem, expected: expected)
+            }
+        }
+        place.fail(problem, expected: expected)
+    }
+
     /// Where the value of a key is, or the mapping when the key is missing.
     public func place(_ key: String) -> YAMLPlace {
         entries.first { $0.key == key }?.value.place ?? place

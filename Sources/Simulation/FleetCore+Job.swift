@@ -178,6 +178,9 @@ extension FleetCore {
         guard job.phase == .running else { return }
         let index = law.jobCause(draw.unit32(2))
         failuresByCause[index] += 1
+        if Observer.isLive {
+            observer.truth(TrueFault(timeMs: timeMs, cause: index, node: -1, gpu: -1, isInjected: false))
+        }
         book(timeMs)
         switch law.causes[index].effect {
         case .stall: stall(index, timeMs)
@@ -189,7 +192,7 @@ extension FleetCore {
     }
 
     /// The job stands still and goes on afterwards where it was.
-    mutating func stall(_ index: Int, _ timeMs: Int64) {
+    mutating func stall(_ index: Int, _ timeMs: Int64, forMs: Int64? = nil) {
         guard job.phase == .running else { return }
         book(timeMs)
         timing.settle(&job, at: timeMs)
@@ -197,7 +200,7 @@ extension FleetCore {
         job.phase = .stalled
         job.sinceMs = timeMs
         job.offsetMs = elapsed
-        job.nextMs = timeMs + max(1, law.causes[index].stallMs)
+        job.nextMs = timeMs + max(1, forMs ?? law.causes[index].stallMs)
         bookedMs = timeMs
     }
 

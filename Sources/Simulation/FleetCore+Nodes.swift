@@ -87,7 +87,7 @@ extension FleetCore {
             activeCount -= 1
             standing[node] = Standing.absent
             if !isForGood { offlineCount += 1 }
-            if !hidden.isEmpty { forget(node) }
+            if !hidden.isEmpty { forget(node, timeMs, &observer) }
             if Observer.isLive {
                 observer.moved(node, to: isForGood ? .planned : .installed, at: timeMs, job)
             }
@@ -170,6 +170,26 @@ extension FleetCore {
         hit(node, law.cause(draw.unit32(2)), draw, timeMs, &observer)
     }
 
+    /// Somebody asked for it: the same as a failure that is drawn, at a time and place that are given.
+    mutating func inject<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        let injection = injections[nextInjection]
+        nextInjection += 1
+        nextInjectionMs = nextInjection < injections.count ? injections[nextInjection].timeMs : .max
+        injected = injection
+        defer { injected = nil }
+        let stands = standing[injection.node]
+        if Observer.isLive, stands != Standing.ready, stands != Standing.member {
+            observer.truth(
+                TrueFault(
+                    timeMs: timeMs, cause: injection.cause, node: Int32(injection.node), gpu: -1,
+                    isInjected: true, hasMissed: true))
+        }
+        // Draws of its own, so that what the seed gives besides stays what it was.
+        let draw = philox.draw(
+            .injection, entity: UInt32(injection.node), counter: Int64(nextInjection))
+        hit(injection.node, injection.cause, draw, timeMs, &observer)
+    }
+
     /// A cause strikes a node. Nothing happens to one that is not up.
     private mutating func hit<Observer: FleetObserver>(
         _ node: Int, _ index: Int, _ draw: Philox.Words, _ timeMs: Int64, _ observer: inout Observer
@@ -178,7 +198,7 @@ extension FleetCore {
         guard stands == Standing.ready || stands == Standing.member else { return }
         failureCount += 1
         failuresByCause[index] += 1
-        let ordinal = Int(draw[2] & 7)
+        let ordinal = injected?.gpu ?? Int(draw[2] & 7)
         if Observer.isLive { report(node, index, ordinal, timeMs, &observer) }
         let isMember = stands == Standing.member
         switch law.causes[index].effect {
@@ -187,9 +207,9 @@ extension FleetCore {
                 book(timeMs)
                 interrupt(node, index, memberCount, timeMs, &observer)
             }
-        case .stall: if isMember { stall(index, timeMs) }
+        case .stall: if isMember { stall(index, timeMs, forMs: injected?.forMs) }
         case .planned: if isMember { stopJob(timeMs, &observer) }
-        case .slow, .silent: hide(node, index, timeMs)
+        case .slow, .silent: hide(node, index, ordinal, timeMs, &observer)
         case .gpu, .node: takeDown(node, index, ordinal, draw.unit32(3), timeMs, &observer)
         }
     }
@@ -197,7 +217,13 @@ extension FleetCore {
     private func report<Observer: FleetObserver>(
         _ node: Int, _ index: Int, _ ordinal: Int, _ timeMs: Int64, _ observer: inout Observer
     ) {
-        let xid = law.causes[index].xid
+        let cause = law.causes[index]
+        let xid = cause.xid
+        let isOfGPU = xid != 0 || cause.effect == .gpu || cause.effect == .slow
+        observer.truth(
+            TrueFault(
+                timeMs: timeMs, cause: index, node: Int32(node), gpu: isOfGPU ? Int8(ordinal) : -1,
+                isInjected: injected != nil))
         guard xid != 0 else { return }
         observer.reported(node, gpu: ordinal, xid: xid)
         observer.record(
@@ -215,10 +241,11 @@ extension FleetCore {
         let members = memberCount
         if members > 0 { book(timeMs) }
         let drain = cause.effect == .gpu ? law.drainMs : 0
-        let duration = drain + cause.repair.milliseconds(repairUnit)
+        let duration = max(drain, injected?.forMs ?? (drain + cause.repair.milliseconds(repairUnit)))
         takeOut(node, index, cause.effect == .gpu ? ordinal : nil, drain, duration, timeMs, &observer)
-        if cause.blast != .node {
-            for other in plan.nodes(of: cause.blast, around: node)
+        let blast = injected?.blast ?? cause.blast
+        if blast != .node {
+            for other in plan.nodes(of: blast, around: node)
             where standing[other] == Standing.ready || standing[other] == Standing.member {
                 takeOut(other, index, nil, drain, duration, timeMs, &observer)
             }
@@ -236,7 +263,7 @@ extension FleetCore {
         time.draining += min(drain, endMs - timeMs)
         calendar.add(
             .init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
-        if !hidden.isEmpty { forget(node) }
+        if !hidden.isEmpty { forget(node, timeMs, &observer) }
         guard Observer.isLive else { return }
         observer.broke(
             node, culprit: ordinal.map { UInt8($0) } ?? NodeState.wholeNode, drainMs: drain, at: timeMs)
@@ -249,10 +276,15 @@ extension FleetCore {
 
     // MARK: What nobody sees at once
 
-    private mutating func hide(_ node: Int, _ index: Int, _ timeMs: Int64) {
+    private mutating func hide<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, _ ordinal: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
         let cause = law.causes[index]
         book(timeMs)
-        let mark = UInt32(truncatingIfNeeded: failureIndex)
+        if Observer.isLive, cause.effect == .slow, cause.xid == 0 {
+            observer.heated(node, gpu: ordinal, at: timeMs, job)
+        }
+        let mark = UInt32(truncatingIfNeeded: failureIndex) | (injected == nil ? 0 : 1 << 31)
         let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
         hidden.append(
             Hidden(
@@ -260,7 +292,8 @@ extension FleetCore {
                 savedMs: job.savedMs + count * job.intervalMs,
                 productive: time.productive - Int64(memberCount) * sinceLast))
         let unit = philox.draw(.hidden, entity: UInt32(node), counter: failureIndex).unit
-        let delay = max(1, Int64(min(-PortableMath.log(unit) * cause.hiddenMs, 1e15)))
+        let mean = max(1, Int64(min(-PortableMath.log(unit) * cause.hiddenMs, 1e15)))
+        let delay = injected?.forMs ?? mean
         calendar.add(
             .init(timeMs: timeMs + delay, node: Int32(node), kind: .found, cause: UInt8(index), mark: mark))
         weighSlowness()
@@ -288,7 +321,11 @@ extension FleetCore {
         }
     }
 
-    private mutating func forget(_ node: Int) {
+    private mutating func forget<Observer: FleetObserver>(
+        _ node: Int, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        guard hidden.contains(where: { $0.node == Int32(node) }) else { return }
+        if Observer.isLive { observer.heated(node, gpu: nil, at: timeMs, job) }
         hidden.removeAll { $0.node == Int32(node) }
         weighSlowness()
     }

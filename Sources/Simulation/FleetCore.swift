@@ -7,6 +7,10 @@ protocol FleetObserver {
     mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64)
     /// A GPU reports an XID.
     mutating func reported(_ node: Int, gpu: Int, xid: UInt8)
+    /// A GPU gets too hot under load from now on; with `nil` none does any more.
+    mutating func heated(_ node: Int, gpu: Int?, at timeMs: Int64, _ job: JobState)
+    /// What is known to whoever made the fault, and to nobody else.
+    mutating func truth(_ fault: TrueFault)
     mutating func record(_ event: ModelEvent)
 }
 
@@ -16,6 +20,8 @@ struct NobodyWatching: FleetObserver {
     mutating func moved(_ node: Int, to status: NodeStatus, at timeMs: Int64, _ job: JobState) {}
     mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64) {}
     mutating func reported(_ node: Int, gpu: Int, xid: UInt8) {}
+    mutating func heated(_ node: Int, gpu: Int?, at timeMs: Int64, _ job: JobState) {}
+    mutating func truth(_ fault: TrueFault) {}
     mutating func record(_ event: ModelEvent) {}
 }
 
@@ -70,6 +76,12 @@ struct FleetCore: Sendable {
     var nextStepMs: Int64 = .max
     var nextFailureMs: Int64 = .max
     var nextJobEventMs: Int64 = .max
+    /// What somebody has asked for, by time; only a live fleet has any.
+    var injections: [FaultInjection] = []
+    var nextInjection = 0
+    var nextInjectionMs: Int64 = .max
+    /// The injection that strikes now.
+    var injected: FaultInjection?
     var nextWorkload = 0
     var nextWorkloadMs: Int64 = .max
     var failureDraw = Philox.Words()
@@ -133,7 +145,7 @@ struct FleetCore: Sendable {
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
         bookedMs = scenario.startMs
         touchedMs = scenario.startMs
-        let causeCount = scenario.failures.causes.count
+        let causeCount = plan.causes.count
         failuresByCause = Array(repeating: 0, count: causeCount)
         interruptionsByCause = Array(repeating: 0, count: causeCount)
         targetFLOP = scenario.job.targetFLOP
@@ -156,7 +168,7 @@ struct FleetCore: Sendable {
         calendar.removeAll()
         hidden.removeAll(keepingCapacity: true)
         candidates.removeAll(keepingCapacity: true)
-        (candidatesHead, nextStep, nextWorkload) = (0, 0, 0)
+        (candidatesHead, nextStep, nextWorkload, nextInjection) = (0, 0, 0, 0)
         (failureIndex, jobEventIndex, rejectedIndex, infantIndex) = (0, 0, 0, 0)
         (hazardRate, infantPosition, nextRejected) = (0, 0, .max)
         job = JobState(sinceMs: startMs, nextMs: 0, intervalMs: timing.interval)
@@ -179,6 +191,7 @@ struct FleetCore: Sendable {
         job.nextMs = max(jobStartMs, startMs)
         nextStepMs = plan.rackSteps.first?.timeMs ?? .max
         nextWorkloadMs = plan.scenario.job.workload.first?.timeMs ?? .max
+        nextInjectionMs = injections.first?.timeMs ?? .max
         hazardSinceMs = startMs
         nextFailureMs = .max
         nextJobEventMs = startMs
@@ -197,7 +210,7 @@ struct FleetCore: Sendable {
     var nextMs: Int64 {
         min(
             min(nextStepMs, nextFailureMs), min(nextJobEventMs, calendar.nextMs),
-            min(job.nextMs, nextWorkloadMs))
+            min(job.nextMs, min(nextWorkloadMs, nextInjectionMs)))
     }
 
     /// Everything that is due at that time, in a fixed order: racks, nodes, failures, the job.
@@ -206,6 +219,7 @@ struct FleetCore: Sendable {
         while nextStepMs == timeMs { takeRackStep(timeMs, &observer) }
         while calendar.nextMs == timeMs, let item = calendar.removeFirst() { wake(item, timeMs, &observer) }
         while nextFailureMs == timeMs { strike(timeMs, &observer) }
+        while nextInjectionMs == timeMs { inject(timeMs, &observer) }
         while nextJobEventMs == timeMs { strikeJob(timeMs, &observer) }
         while nextWorkloadMs == timeMs { changeWorkload(timeMs) }
         if job.nextMs == timeMs { continueJob(timeMs, &observer) }

@@ -85,7 +85,9 @@ final class FleetLaw: Sendable {
     init(_ scenario: Scenario) {
         let failures = scenario.failures
         let detectionMs = Int64((scenario.job.detectionSeconds * 1_000).rounded())
-        causes = failures.causes.map { Self.cause($0, failures.repair, detectionMs) }
+        causes = (failures.causes + Scenario.Cause.injectable).map {
+            Self.cause($0, failures.repair, detectionMs)
+        }
         let nodeBounds = Self.shares(failures.causes.map { $0.perJobDay > 0 ? 0 : $0.weight })
         bounds = nodeBounds
         jobBounds = Self.shares(failures.causes.map(\.perJobDay))

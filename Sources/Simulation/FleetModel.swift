@@ -19,12 +19,15 @@ public struct FleetModel: Sendable {
     private let endMs: Int64
 
     /// A fleet of which nothing stands, just before the scenario starts.
-    public init(plan: FleetPlan) {
+    ///
+    /// - Parameter injections: faults on purpose, in any order.
+    public init(plan: FleetPlan, injections: [FaultInjection] = []) {
         self.plan = plan
         nowMs = plan.scenario.startMs - 1
         endMs = plan.scenario.endMs
         core = FleetCore(plan: plan, seed: plan.scenario.seed, endMs: endMs)
         view = FleetView(plan: plan, timing: core.timing)
+        for injection in injections { inject(injection) }
     }
 
     /// The end of the scenario has been reached.
@@ -63,11 +66,32 @@ public struct FleetModel: Sendable {
         view.events.removeAll(keepingCapacity: true)
     }
 
+    // MARK: Faults on purpose
+
+    /// Whether `faults` is kept.
+    public var keepsTruth: Bool {
+        get { view.keepsTruth }
+        set { view.keepsTruth = newValue }
+    }
+    /// What really failed so far, 100,000 faults at most.
+    public var faults: [TrueFault] { view.faults }
+
+    /// Adds a fault at a time that has not come yet; one that is past is left out.
+    ///
+    /// - Returns: whether it will strike.
+    @discardableResult
+    public mutating func inject(_ injection: FaultInjection) -> Bool {
+        guard injection.timeMs > nowMs else { return false }
+        core.add(injection)
+        return true
+    }
+
     // MARK: What can be asked
 
     var nodes: [NodeState] { view.nodes }
     var job: JobState { core.job }
     var timing: JobTiming { core.timing }
+    var slowPermille: Int64 { core.slowPermille }
 
     /// Nodes in a status.
     public func nodeCount(_ status: NodeStatus) -> Int { view.statusCounts[Int(status.rawValue)] }

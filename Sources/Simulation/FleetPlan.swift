@@ -17,6 +17,8 @@ public final class FleetPlan: Sendable {
         var readyMs: Int64
     }
 
+    private static let siliconNodesMax = 131_072
+
     public let scenario: Scenario
     let racks: [Rack]
     let rackOfNode: [Int32]
@@ -27,11 +29,15 @@ public final class FleetPlan: Sendable {
     let arraysPerHall: Int
     let philox: Philox
     let kernel: TelemetryKernel
+    /// By node; 128 bytes each. Empty in very large fleets, where it is drawn at each tick.
+    let silicon: [NodeSilicon]
     /// Start of each phase and the end of the last one, Unix milliseconds.
     let phaseBounds: [Int64]
     let marks: [Mark]
     let rackSteps: [RackStep]
     let law: FleetLaw
+    /// Those of the scenario, and behind them those that only an injection has.
+    let causes: [Scenario.Cause]
     public var nodeCount: Int { rackOfNode.count }
     public var rackCount: Int { racks.count }
     public var gpuCount: Int { rackOfNode.count * Scenario.Layout.gpusPerNode }
@@ -55,10 +61,16 @@ public final class FleetPlan: Sendable {
         arraysPerHall = max(1, (scenario.layout.gpusPerHall + gpusPerArray / 2) / gpusPerArray)
         hallCount = (arrayCount + arraysPerHall - 1) / arraysPerHall
         philox = Philox(seed: scenario.seed)
-        kernel = TelemetryKernel(scenario)
+        let (kernel, philox) = (TelemetryKernel(scenario), philox)
+        self.kernel = kernel
+        let isSmall = build.rackOfNode.count <= Self.siliconNodesMax
+        silicon =
+            isSmall
+            ? build.rackOfNode.indices.map { kernel.silicon(gpu: UInt32(8 * $0), philox: philox) } : []
         marks = Mark.all(scenario, phaseBounds: bounds)
         rackSteps = build.steps
         law = FleetLaw(scenario)
+        causes = scenario.failures.causes + Scenario.Cause.injectable
     }
 
     func nodes(ofRack rack: Int) -> Range<Int> {
@@ -78,6 +90,12 @@ public final class FleetPlan: Sendable {
     public func nodeName(_ node: Int) -> String {
         let rack = Int(rackOfNode[node])
         return rackName(rack) + "-n\(node - Int(racks[rack].firstNode) + 1)"
+    }
+
+    /// The rack of a node, and its position in it.
+    public func place(ofNode node: Int) -> (rack: Int, position: Int) {
+        let rack = Int(rackOfNode[node])
+        return (rack, node - Int(racks[rack].firstNode))
     }
 
     func hall(ofArray array: Int) -> Int { array / arraysPerHall }

@@ -12,6 +12,10 @@ struct FleetView: FleetObserver, Sendable {
     var announced = 0
     var events: [ModelEvent] = []
     var isRecording = false
+    /// What really failed, when it is wanted.
+    static let faultsMax = 100_000
+    var keepsTruth = false
+    var faults: [TrueFault] = []
 
     /// Nodes with a broken GPU, until they are taken out.
     private var drains = NodeTimers()
@@ -101,6 +105,10 @@ struct FleetView: FleetObserver, Sendable {
         let elapsed = timeMs - state.sinceMs
         if state.status.isUp { state.upMs += elapsed }
         let warmth = tendency(state.status, timeMs, job) + state.heat * timing.decay(elapsed)
+        let level =
+            state.status.isUp
+            ? power(state.status, timeMs, job) + state.surge * timing.powerDecay(elapsed) : 0
+        state.load += timing.lag(state.surge, elapsed)
         if state.status == .burnIn {
             state.load += elapsed * burnInPermille
         }
@@ -109,6 +117,7 @@ struct FleetView: FleetObserver, Sendable {
             state.load += status == .training ? -integral : integral
         }
         state.heat = warmth - tendency(status, timeMs, job)
+        state.surge = status.isUp ? level - power(status, timeMs, job) : 0
         statusCounts[Int(state.status.rawValue)] -= 1
         statusCounts[Int(status.rawValue)] += 1
         state.sinceMs = timeMs
@@ -125,10 +134,22 @@ struct FleetView: FleetObserver, Sendable {
         }
     }
 
+    /// And its power.
+    private func power(_ status: NodeStatus, _ timeMs: Int64, _ job: JobState) -> Float {
+        switch status {
+        case .training: timing.power(job, at: timeMs)
+        case .burnIn: Float(burnInPermille) / 1_000
+        default: 0
+        }
+    }
+
     mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64) {
         nodes[node].culprit = culprit
         if culprit == NodeState.nobody {
+            // The driver is loaded anew.
             nodes[node].xids = SIMD8(repeating: 0)
+            nodes[node].fresh = SIMD8(repeating: 0)
+            nodes[node].loadedMs = nodes[node].upMs
         } else if drainMs > 0 {
             drains.add(node, at: timeMs + drainMs)
         }
@@ -136,10 +157,43 @@ struct FleetView: FleetObserver, Sendable {
 
     mutating func reported(_ node: Int, gpu: Int, xid: UInt8) {
         nodes[node].xids[gpu] = xid
-        if XIDClass.remapsRows(Int(xid)) { nodes[node].remaps[gpu] &+= 1 }
+        if XIDClass.remapsRows(Int(xid)) {
+            nodes[node].remaps[gpu] &+= 1
+            nodes[node].fresh[gpu] &+= 1
+        }
+        if xid == XIDClass.nvlink { nodes[node].links[gpu] &+= 1 }
+    }
+
+    mutating func heated(_ node: Int, gpu: Int?, at timeMs: Int64, _ job: JobState) {
+        var state = nodes[node]
+        let load = state.load(at: timeMs, job, timing, burnInPermille)
+        if state.hot != NodeState.nobody {
+            let ms = UInt32(clamping: max(0, load - state.hotLoad) / 1_000)
+            state.hotMs[Int(state.hot)] = UInt32(clamping: UInt64(state.hotMs[Int(state.hot)]) + UInt64(ms))
+        }
+        state.hot = gpu.map { UInt8($0) } ?? NodeState.nobody
+        state.hotLoad = load
+        nodes[node] = state
+    }
+
+    mutating func truth(_ fault: TrueFault) {
+        if keepsTruth, faults.count < Self.faultsMax { faults.append(fault) }
     }
 
     mutating func record(_ event: ModelEvent) {
         if isRecording { events.append(event) }
+    }
+}
+
+extension NodeState {
+    /// The load integral at a time not before `sinceMs`.
+    func load(at timeMs: Int64, _ job: JobState, _ timing: JobTiming, _ burnInPermille: Int64) -> Int64 {
+        let elapsed = timeMs - sinceMs
+        let own = load + timing.lag(surge, elapsed)
+        switch status {
+        case .training: return own + timing.load(job, at: timeMs)
+        case .burnIn: return own + elapsed * burnInPermille
+        default: return own
+        }
     }
 }

@@ -24,6 +24,8 @@ struct JobState: Sendable, Equatable {
     var load: Int64 = 0
     /// How warm members are at `sinceMs`, once what they brought along has decayed; 1 is training.
     var heat: Float = 0
+    /// The same of their power above idle.
+    var level: Float = 0
     var firstStartMs: Int64?
     /// Training time that checkpoints hold, or that a planned stop has saved, milliseconds.
     var savedMs: Int64 = 0
@@ -45,6 +47,9 @@ final class JobTiming: Sendable {
     let interval: Int64
     let resize: Int64
     let thermalMs: Double
+    /// Time constant of power, milliseconds.
+    let powerMs: Double
+    let step: TrainingStep
     private let restart: Int64
     private let restartPerDoubling: Double
     private let restartReferenceNodes: Double
@@ -64,6 +69,8 @@ final class JobTiming: Sendable {
         perNodeMs = scenario.failures.perGPUDay * 8 / 86_400_000
         resize = max(1, ms(job.resizeHours * 3_600))
         thermalMs = scenario.telemetry.thermalSeconds * 1_000
+        powerMs = scenario.telemetry.powerSeconds * 1_000
+        step = TrainingStep(seconds: scenario.telemetry.stepSeconds)
         let loads = scenario.telemetry
         permille = SIMD8(
             0, Int64(loads.training.powerPermille), Int64(loads.hung.powerPermille),
@@ -125,13 +132,45 @@ final class JobTiming: Sendable {
 
     /// The load integral at a time not before `sinceMs`.
     func load(_ job: JobState, at timeMs: Int64) -> Int64 {
+        let lag = lag(job.level - goal(job, at: job.sinceMs), timeMs - job.sinceMs)
         guard job.phase == .running else {
-            return job.load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)]
+            return job.load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)] + lag
         }
-        let training =
-            self.training(job.elapsed(at: timeMs), job.intervalMs)
-            - self.training(job.offsetMs, job.intervalMs)
-        return job.load + training * permille[1] + (timeMs - job.sinceMs - training) * writing
+        let from = self.training(job.offsetMs, job.intervalMs)
+        let training = self.training(job.elapsed(at: timeMs), job.intervalMs)
+        return job.load + stepped(training) - stepped(from) + lag
+            + (timeMs - job.sinceMs - training + from) * writing
+    }
+
+    private func stepped(_ training: Int64) -> Int64 {
+        Int64((step.integral(training) * Double(permille[1])).rounded(.down))
+    }
+
+    /// What the power of a phase would be if it had no time constant.
+    private func goal(_ job: JobState, at timeMs: Int64) -> Float {
+        guard job.phase == .running else { return Float(permille[Int(job.phase.rawValue)]) / 1_000 }
+        if isWriting(job, at: timeMs) { return Float(writing) / 1_000 }
+        return Float(permille[1]) / 1_000 * factors(job, at: timeMs).power
+    }
+
+    /// The members' power above idle: 1 is the mean of training.
+    func power(_ job: JobState, at timeMs: Int64) -> Float {
+        let elapsed = timeMs - job.sinceMs
+        return goal(job, at: timeMs) + (job.level - goal(job, at: job.sinceMs)) * powerDecay(elapsed)
+    }
+
+    /// Where in a step the members are; the mean while they do not train.
+    func factors(_ job: JobState, at timeMs: Int64) -> TrainingStep.Factors {
+        guard job.phase == .running, !isWriting(job, at: timeMs) else { return .mean }
+        return step.factors(at: training(job.elapsed(at: timeMs), job.intervalMs))
+    }
+
+    /// exp(-t / tau) of power, and its integral times a surplus, in thousandths times milliseconds.
+    func powerDecay(_ elapsed: Int64) -> Float { Self.decay(elapsed, powerMs) }
+
+    func lag(_ surplus: Float, _ elapsed: Int64) -> Int64 {
+        guard surplus != 0 else { return 0 }
+        return Int64((Double(surplus) * 1_000 * powerMs * (1 - Double(powerDecay(elapsed)))).rounded(.down))
     }
 
     /// What the members' temperature tends to in this phase; checkpoints are too short to matter.
@@ -147,9 +186,11 @@ final class JobTiming: Sendable {
     }
 
     /// exp(-t / tau); 0 once nothing of it could be seen.
-    func decay(_ elapsed: Int64) -> Float {
+    func decay(_ elapsed: Int64) -> Float { Self.decay(elapsed, thermalMs) }
+
+    private static func decay(_ elapsed: Int64, _ tauMs: Double) -> Float {
         if elapsed == 0 { return 1 }
-        let turns = Double(elapsed) / thermalMs
+        let turns = Double(elapsed) / tauMs
         return turns > 20 ? 0 : Float(PortableMath.exp(-turns))
     }
 
@@ -166,8 +207,9 @@ final class JobTiming: Sendable {
 
     /// Closes the books of the phase for telemetry; the phase that begins then is entered by `FleetCore`.
     func settle(_ job: inout JobState, at timeMs: Int64) {
-        let (load, heat) = (load(job, at: timeMs), heat(job, at: timeMs))
+        let (load, heat, level) = (load(job, at: timeMs), heat(job, at: timeMs), power(job, at: timeMs))
         job.load = load
         job.heat = heat
+        job.level = level
     }
 }

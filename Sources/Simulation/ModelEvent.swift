@@ -105,7 +105,7 @@ extension FleetModel {
 
     private func reason(_ event: ModelEvent) -> String {
         switch event.reason {
-        case .cause(let cause): plan.scenario.failures.causes[cause].name
+        case .cause(let cause): plan.causes[cause].name
         case .rejected: "did not pass burn-in"
         case .planned: "planned"
         case .none, .entry: "unknown"

@@ -39,14 +39,27 @@ struct NodeState: Sendable, Equatable {
     /// Integral of the power above idle (thousandths of that of training) over milliseconds until `sinceMs`; for a
     /// member of the job less the job's own integral at that time, so that adding the job's gives the sum.
     var load: Int64 = 0
+    /// `upMs` when the driver was last loaded.
+    var loadedMs: Int64 = 0
+    /// The load integral when `hot` began to be too hot.
+    var hotLoad: Int64 = 0
     /// Last XID of each GPU since the driver was loaded.
     var xids = SIMD8<UInt8>(repeating: 0)
-    /// Rows remapped after memory failures of each GPU.
+    /// Memory failures of each GPU, each with a row remapped: ever, and since the driver was loaded.
     var remaps = SIMD8<UInt8>(repeating: 0)
+    var fresh = SIMD8<UInt8>(repeating: 0)
+    /// NVLink failures of each GPU.
+    var links = SIMD8<UInt8>(repeating: 0)
+    /// How long each GPU was slowed down by its heat before, milliseconds at full load.
+    var hotMs = SIMD8<UInt32>(repeating: 0)
     /// How much warmer it was at `sinceMs` than what it tends to; 1 is the rise from rest to training. It decays
     /// with the thermal time constant.
     var heat: Float = 0
+    /// The same of its power above idle.
+    var surge: Float = 0
     var status = NodeStatus.planned
     /// Ordinal of the broken GPU, `wholeNode` or `nobody`.
     var culprit = NodeState.nobody
+    /// Ordinal of a GPU that gets too hot under load, or `nobody`.
+    var hot = NodeState.nobody
 }

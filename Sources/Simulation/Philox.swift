@@ -7,7 +7,7 @@ struct Philox: Sendable {
     enum Purpose: UInt32 {
         case failure, cause, repair, rejection, silicon, wear, tick, step, identity, spread, lemon, jobEvent,
             infant
-        case hidden
+        case hidden, injection
     }
 
     typealias Words = SIMD4<UInt32>
@@ -30,14 +30,18 @@ struct Philox: Sendable {
     }
 
     /// Four words for each of eight entities that follow each other.
+    ///
+    /// - Parameter rounds: 7 are the fewest that pass BigCrush (Salmon et al., table 2), and enough for noise.
     @inline(__always)
-    func draw8(_ purpose: Purpose, first entity: UInt32, counter: Int64) -> (Lanes, Lanes, Lanes, Lanes) {
+    func draw8(
+        _ purpose: Purpose, first entity: UInt32, counter: Int64, rounds: Int = 10
+    ) -> (Lanes, Lanes, Lanes, Lanes) {
         var c0 = Lanes(repeating: entity) &+ Lanes(0, 1, 2, 3, 4, 5, 6, 7)
         var c1 = Lanes(repeating: UInt32(truncatingIfNeeded: counter))
         var c2 = Lanes(repeating: UInt32(truncatingIfNeeded: counter >> 32))
         var c3 = Lanes(repeating: purpose.rawValue)
         var (k0, k1) = key
-        for _ in 0..<10 {
+        for _ in 0..<rounds {
             let (high0, low0) = Self.multiply(c0, 0xD251_1F53)
             let (high1, low1) = Self.multiply(c2, 0xCD9E_8D57)
             c0 = high1 ^ c1 ^ Lanes(repeating: k0)

@@ -125,6 +125,14 @@ extension Scenario {
         }
     }
 
+    /// Which fields of a GPU are made.
+    public enum Fields: String, Sendable, Equatable, CaseIterable {
+        /// Those that dcgm-exporter sends when nothing is configured.
+        case `default`
+        /// And violations, ECC errors, pending remaps and NVLink errors.
+        case all
+    }
+
     /// Numbers of the GPU model.
     public struct GPUTelemetry: Sendable, Equatable {
         /// Mean power of a GPU at rest, of a GPU in training, and the spread between GPUs at rest, watts.
@@ -151,6 +159,19 @@ extension Scenario {
         /// Share of GPUs whose memory remaps rows, and how many a year at most.
         public var remapShare: Float
         public var remapsPerYear: Float
+        /// Time constant of power, seconds: drivers report the mean of the last second or so.
+        public var powerSeconds: Double
+        /// Length of a training step, through whose phases all members go together; 0 for none.
+        public var stepSeconds: Double
+        /// What the warmest hour takes off clocks and throughput, 0...1.
+        public var diurnalShare: Float
+        /// Share of GPUs with corrected memory errors, and how many a day at most.
+        public var sbeShare: Float
+        public var sbesPerDay: Float
+        /// Share of GPUs whose NVLinks need retries, and how many errors a day at most.
+        public var noisyLinkShare: Float
+        public var linkErrorsPerDay: Float
+        public var fields: Fields
         public var driverVersion: String
         public var idle: Load
         public var burnIn: Load
@@ -166,8 +187,18 @@ extension Scenario {
             memoryTrainingAboveCelsius: Float, diurnalCelsius: Float, warmestHour: Float,
             thermalSeconds: Double, throttleCelsius: Float, flakyLinkShare: Float, replaysPerDay: Float,
             remapShare: Float, remapsPerYear: Float, driverVersion: String, idle: Load, burnIn: Load,
-            training: Load, checkpointing: Load, hung: Load, restarting: Load
+            training: Load, checkpointing: Load, hung: Load, restarting: Load, powerSeconds: Double = 1,
+            stepSeconds: Double = 5.779, diurnalShare: Float = 0, sbeShare: Float = 0, sbesPerDay: Float = 0,
+            noisyLinkShare: Float = 0, linkErrorsPerDay: Float = 0, fields: Fields = .all
         ) {
+            self.powerSeconds = powerSeconds
+            self.stepSeconds = stepSeconds
+            self.diurnalShare = diurnalShare
+            self.sbeShare = sbeShare
+            self.sbesPerDay = sbesPerDay
+            self.noisyLinkShare = noisyLinkShare
+            self.linkErrorsPerDay = linkErrorsPerDay
+            self.fields = fields
             self.idleWatts = idleWatts
             self.trainingWatts = trainingWatts
             self.idleSpreadWatts = idleSpreadWatts

@@ -83,6 +83,10 @@ extension Scenario {
     private func checkJob() throws(ScenarioProblem) {
         try expect(job.checkpointSeconds > 0, "job.checkpoint_s", "more than 0 seconds")
         try expect(job.resizeHours > 0, "job.resize_h", "more than 0 hours")
+        let most = gpuCount - job.spareNodes * Layout.gpusPerNode
+        try expect(
+            job.minimumGPUs <= most, "job.minimum_gpus",
+            "\(max(0, most)) at most: all GPUs less the spare nodes")
         try expect(job.maximumGPUs >= job.minimumGPUs, "job.maximum_gpus", "minimum_gpus or more")
         try expect(
             job.checkpointPolicy == .fixed || job.checkpointWriteSeconds > 0, "job.checkpoint_write_s",

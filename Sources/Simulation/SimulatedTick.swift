@@ -5,7 +5,8 @@ public import Telemetry
 /// An immutable value: shards may fill racks side by side while the model goes on.
 public struct SimulatedTick: FleetTick {
     public let timeMs: Int64
-    public let fields: [FieldIndex] = FieldCatalog.defaults
+    /// Those that `telemetry.fields` asks for; the default ones first.
+    public var fields: [FieldIndex] { plan.kernel.fields }
     public let jobs: [String]
     let plan: FleetPlan
     let nodes: [NodeState]
@@ -15,7 +16,7 @@ public struct SimulatedTick: FleetTick {
     public var rackCount: Int { plan.rackCount }
 
     public func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick {
-        precondition(values.count >= TelemetryKernel.fieldCount * 64, "too small for a rack")
+        precondition(values.count >= plan.kernel.fields.count * 64, "too small for a rack")
         var result = RackTick()
         let range = plan.nodes(ofRack: rack)
         var raw = values.mutableBytes
@@ -33,10 +34,23 @@ public struct SimulatedTick: FleetTick {
 
     @inline(__always)
     private func fill(_ node: Int, _ state: NodeState, column: Int, _ raw: inout MutableRawSpan) {
+        let silicon =
+            plan.silicon.isEmpty
+            ? plan.kernel.silicon(gpu: UInt32(8 * node), philox: plan.philox) : plan.silicon[node]
         plan.kernel.fill(
-            state, model: Int(plan.modelOfNode[node]), gpu: UInt32(8 * node),
-            decay: state.heat == 0 ? 0 : timing.decay(timeMs - state.sinceMs), tick: context,
-            philox: plan.philox, column: column, into: &raw)
+            state, silicon: silicon, model: Int(plan.modelOfNode[node]), gpu: UInt32(8 * node),
+            fading: fading(state),
+            tick: context, philox: plan.philox, column: column, into: &raw)
+    }
+
+    /// Most nodes have been in their state for long.
+    @inline(__always)
+    private func fading(_ state: NodeState) -> Fading {
+        guard state.heat != 0 || state.surge != 0 else { return Fading() }
+        let elapsed = timeMs - state.sinceMs
+        return Fading(
+            heat: timing.decay(elapsed), power: timing.powerDecay(elapsed),
+            integral: timing.lag(state.surge, elapsed))
     }
 
     /// The values of one GPU alone, in the order of `fields`; `nil` when it sends nothing.
@@ -44,11 +58,16 @@ public struct SimulatedTick: FleetTick {
         let node = gpu / Scenario.Layout.gpusPerNode
         let state = nodes[node]
         guard Self.reporting(state) >> (gpu % 8) & 1 == 1 else { return nil }
-        var buffer = [Double](repeating: 0, count: TelemetryKernel.fieldCount * 64)
+        var buffer = [Double](repeating: 0, count: plan.kernel.fields.count * 64)
         var span = buffer.mutableSpan
         var raw = span.mutableBytes
         fill(node, state, column: 0, &raw)
-        return (0..<TelemetryKernel.fieldCount).map { buffer[$0 * 64 + gpu % 8] }
+        return (0..<plan.kernel.fields.count).map { buffer[$0 * 64 + gpu % 8] }
+    }
+
+    /// The job that a node belongs to now.
+    public func job(ofNode node: Int) -> String? {
+        nodes[node].status == .training ? plan.scenario.job.name : nil
     }
 
     private static func reporting(_ state: NodeState) -> UInt8 {
@@ -89,19 +108,20 @@ extension FleetModel {
         case .hung: load = numbers.hung
         case .restarting, .stalled: load = numbers.restarting
         }
-        // Between forward pass, backward pass and exchange the whole job swings together.
-        let draw = plan.philox.draw(.step, entity: 0, counter: nowMs)
-        let step = job.phase == .running ? 1 + Float(draw.unit - 0.5) * 0.12 : 1
+        let wave = Self.wave(nowMs, numbers)
         return TickContext(
             timeMs: nowMs, jobLoad: load, jobHeat: timing.heat(job, at: nowMs),
-            jobIntegral: timing.load(job, at: nowMs), step: step, ambient: Self.ambient(nowMs, numbers))
+            jobPower: timing.power(job, at: nowMs), jobIntegral: timing.load(job, at: nowMs),
+            step: timing.factors(job, at: nowMs),
+            pace: job.phase == .running ? 1 - Float(slowPermille) / 1_000 : 1,
+            ambient: numbers.diurnalCelsius * wave, slowing: numbers.diurnalShare * (1 + wave) * 0.5)
     }
 
     /// Parabolas in place of a cosine: 1 at the warmest hour, -1 twelve hours later.
-    private static func ambient(_ timeMs: Int64, _ numbers: Scenario.GPUTelemetry) -> Float {
+    private static func wave(_ timeMs: Int64, _ numbers: Scenario.GPUTelemetry) -> Float {
         let hour = Float(timeMs % 86_400_000) / 3_600_000
         let turns = (hour - numbers.warmestHour + 24) / 24
         let x = turns - turns.rounded(.down)
-        return numbers.diurnalCelsius * (1 - 8 * x * (1 - x))
+        return 1 - 8 * x * (1 - x)
     }
 }

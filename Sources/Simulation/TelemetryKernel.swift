@@ -5,11 +5,37 @@ struct TickContext: Sendable {
     var timeMs: Int64
     var jobLoad: Scenario.Load
     var jobHeat: Float
+    /// The members' power above idle; 1 is the mean of training.
+    var jobPower: Float
     var jobIntegral: Int64
-    /// How this instant of the training step differs from the mean; near 1, and the same for all members.
-    var step: Float
+    /// Where in a training step the members are.
+    var step: TrainingStep.Factors
+    /// The job's pace; below 1 while a slow member holds it up.
+    var pace: Float
     /// Coolant above its daily mean, °C.
     var ambient: Float
+    /// What the warmth of the day takes off the clocks, 0...1.
+    var slowing: Float
+}
+
+/// What is left in one node of the state before.
+struct Fading: Sendable {
+    /// Of the surplus of temperature and of power, 0...1.
+    var heat: Float = 0
+    var power: Float = 0
+    /// Integral of the surplus of power since the state began, thousandths times milliseconds.
+    var integral: Int64 = 0
+}
+
+/// What sets the eight GPUs of a node apart, the same at every tick.
+struct NodeSilicon: Sendable {
+    /// Power at rest, and what the silicon asks for above it in training, watts.
+    var idleWatts: SIMD8<Float>
+    var asked: SIMD8<Float>
+    /// Warmer than others by so much in training, °C.
+    var spread: SIMD8<Float>
+    /// What decides how much memory it uses, and which counters grow how fast.
+    var word: Philox.Lanes
 }
 
 /// The physics of eight GPUs, the GPUs of a node, at once.
@@ -19,33 +45,77 @@ struct TelemetryKernel: Sendable {
     typealias Floats = SIMD8<Float>
     typealias Lanes = Philox.Lanes
 
-    /// Number of fields, all default fields in the order of `FieldCatalog.defaults`.
-    static let fieldCount = 25
+    /// The numbers of a GPU model, without its names: copying those would count references at every node.
+    private struct ModelNumbers: Sendable {
+        var tdpWatts: Float
+        var memoryMiB: Float
+        var reservedMiB: Float
+        var idleClockMHz: Float
+        var maxClockMHz: Float
+        var memoryClockMHz: Float
 
-    /// Rows of the output.
+        init(_ model: Scenario.GPUModel) {
+            tdpWatts = model.tdpWatts
+            memoryMiB = model.memoryMiB
+            reservedMiB = model.reservedMiB
+            idleClockMHz = model.idleClockMHz
+            maxClockMHz = model.maxClockMHz
+            memoryClockMHz = model.memoryClockMHz
+        }
+    }
+
+    /// Rows of the output: the default fields by id, then the others.
     private enum Row {
         static let smClock = 0, memoryClock = 1, memoryTemp = 2, gpuTemp = 3, power = 4, energy = 5
         static let replays = 6, utilization = 7, memoryUtilization = 8, encoder = 9, decoder = 10, xid = 11
         static let free = 12, used = 13, reserved = 14, uncorrectable = 15, correctable = 16
         static let remapFailed = 17, nvlink = 18, license = 19, engine = 20, tensor = 21, dram = 22
         static let pcieSent = 23, pcieReceived = 24
+        static let reasons = 25, powerViolation = 26, thermalViolation = 27, sbeVolatile = 28
+        static let dbeVolatile = 29, sbeTotal = 30, dbeTotal = 31, remapPending = 32, flitErrors = 33
+        static let dataErrors = 34, linkReplays = 35, linkRecoveries = 36
     }
 
-    private static let ids: [UInt16] = [
+    private static let defaultIDs: [UInt16] = [
         100, 101, 140, 150, 155, 156, 202, 203, 204, 206, 207, 230, 251, 252, 253, 393, 394, 395, 449, 526,
         1001, 1004, 1005, 1009, 1010,
     ]
+    /// Violations, ECC, row remapping and NVLink errors: what dcgm-exporter sends when they are switched on.
+    private static let otherIDs: [UInt16] = [112, 240, 241, 310, 311, 312, 313, 396, 409, 419, 429, 439]
+
+    /// The fields in the order of the rows.
+    let fields: [FieldIndex]
 
     private let numbers: Scenario.GPUTelemetry
-    private let models: [Scenario.GPUModel]
+    private let models: [ModelNumbers]
     private let risingWatts: Float
+    /// The highest power above idle that any load asks for; 1 is the mean of training.
+    private let peak: Float
+    private let hasAllFields: Bool
 
     init(_ scenario: Scenario) {
         precondition(
-            FieldCatalog.defaults.map(\.field.id) == Self.ids, "the default fields are not what they were")
+            FieldCatalog.defaults.map(\.field.id) == Self.defaultIDs,
+            "the default fields are not what they were")
         numbers = scenario.telemetry
-        models = scenario.gpuModels
+        models = scenario.gpuModels.map { ModelNumbers($0) }
         risingWatts = scenario.telemetry.trainingWatts - scenario.telemetry.idleWatts
+        let loads = [numbers.idle, numbers.burnIn, numbers.checkpointing, numbers.hung, numbers.restarting]
+        let training = Float(numbers.training.powerPermille) * TrainingStep(seconds: numbers.stepSeconds).peak
+        peak = max(loads.map { Float($0.powerPermille) }.max() ?? 0, training) / 1_000
+        hasAllFields = numbers.fields == .all
+        fields =
+            FieldCatalog.defaults
+            + (hasAllFields ? Self.otherIDs.compactMap { FieldCatalog.find(id: $0) } : [])
+    }
+
+    /// The draws of a node that never change.
+    func silicon(gpu: UInt32, philox: Philox) -> NodeSilicon {
+        let draw = philox.draw8(.silicon, first: gpu, counter: 0)
+        return NodeSilicon(
+            idleWatts: LaneMath.noise(draw.0) * numbers.idleSpreadWatts + numbers.idleWatts,
+            asked: (LaneMath.noise(draw.1) * 0.015 + 1) * risingWatts,
+            spread: LaneMath.noise(draw.2) * (0.4 * numbers.spreadCelsius), word: draw.3)
     }
 
     func load(_ status: NodeStatus, _ tick: TickContext) -> Scenario.Load {
@@ -59,66 +129,79 @@ struct TelemetryKernel: Sendable {
     /// Writes the values of a node's GPUs into columns `column ..< column + 8` of rows of 64.
     @inline(__always)
     func fill(
-        _ state: NodeState, model: Int, gpu: UInt32, decay: Float, tick: TickContext, philox: Philox,
-        column: Int, into raw: inout MutableRawSpan
+        _ state: NodeState, silicon: NodeSilicon, model: Int, gpu: UInt32, fading: Fading, tick: TickContext,
+        philox: Philox, column: Int, into raw: inout MutableRawSpan
     ) {
         let model = models[model]
         let load = load(state.status, tick)
         let isMember = state.status == .training
-        let step: Float = isMember ? tick.step : 1
-        let silicon = philox.draw8(.silicon, first: gpu, counter: 0)
-        let noise = philox.draw8(.tick, first: gpu, counter: tick.timeMs)
-        let n0 = Self.noise(noise.0)
-        let n1 = Self.noise(noise.1)
-        let n2 = Self.noise(noise.2)
-        let n3 = Self.noise(noise.3)
+        let step = isMember ? tick.step : .mean
+        let pace: Float = isMember ? tick.pace * (1 - tick.slowing) : 1 - tick.slowing
+        let noise = philox.draw8(.tick, first: gpu, counter: tick.timeMs, rounds: 7)
+        let n0 = LaneMath.noise(noise.0)
+        let n1 = LaneMath.noise(noise.1)
+        let n2 = LaneMath.noise(noise.2)
+        let n3 = LaneMath.noise(noise.3)
 
         // Load. A busy-waiting collective (engine 1) does not flicker.
         let flicker: Float = load.engine > 0 && load.engine < 1 ? 0.01 : 0
-        let engine = Self.unit(n0 * flicker + load.engine)
-        let tensor = Self.unit((n1 * 0.03 + 1) * (load.tensor * step))
-        let dram = Self.unit((n2 * 0.03 + 1) * (load.dram * step))
+        let engine = LaneMath.unit(n0 * flicker + load.engine)
+        let tensor = LaneMath.unit((n1 * 0.03 + 1) * (load.tensor * step.tensor * pace))
+        let dram = LaneMath.unit((n2 * 0.03 + 1) * (load.dram * step.dram * pace))
 
-        // Power follows the tensor pipe's noise, and the step of the whole job.
-        let share = Float(load.powerPermille) * 0.001 * (0.5 + 0.5 * step)
-        let idleWatts: Floats = Self.noise(silicon.0) * numbers.idleSpreadWatts + numbers.idleWatts
-        let rise: Floats = (Self.noise(silicon.1) * 0.015 + 1) * risingWatts
-        let wanted: Floats = (n1 * 0.02 + 1) * rise * share + idleWatts + n3
-        let power = Self.lower(wanted, Floats(repeating: model.tdpWatts))
+        // Power: what the silicon asks for, held down to where its highest load meets the limit. Noise is even around the
+        // mean and ends at the limit, so that energy stays the integral of power.
+        let burning: Float = state.status == .burnIn ? Float(numbers.burnIn.powerPermille) * 0.001 : 0
+        let share = (isMember ? tick.jobPower : burning) + state.surge * fading.power
+        let (idleWatts, asked) = (silicon.idleWatts, silicon.asked)
+        let most: Floats = (Floats(repeating: model.tdpWatts - 1) - idleWatts) * (1 / max(peak, 0.001))
+        let rise = LaneMath.lower(asked, most)
+        let mean: Floats = rise * share + idleWatts
+        let room: Floats = (Floats(repeating: model.tdpWatts) - mean) * (1 / 2.46)
+        let power: Floats = n1 * LaneMath.lower(rise * (0.02 * share) + 1, room) + mean
         store(power, Row.power, column, &raw)
 
         // Temperatures: what the state tends to, and what is left of the state before.
-        let base: Float = isMember ? tick.jobHeat : (state.status == .burnIn ? share : 0)
-        let heat = base + state.heat * decay
-        let spread: Floats = Self.noise(silicon.2) * (0.4 * numbers.spreadCelsius)
-        let warming: Floats = (spread + (numbers.trainingCelsius - numbers.idleCelsius)) * heat
+        let base: Float = isMember ? tick.jobHeat : burning
+        let heat = base + state.heat * fading.heat
+        var warming: Floats = (silicon.spread + (numbers.trainingCelsius - numbers.idleCelsius)) * heat
+        if state.hot < 8 {
+            // Four degrees too hot under full load, whatever the others are.
+            warming[Int(state.hot)] = (numbers.throttleCelsius + 4 - numbers.idleCelsius) * heat
+        }
         let temperature: Floats = warming + n2 * 0.4 + (numbers.idleCelsius + tick.ambient)
         let above =
             numbers.memoryIdleAboveCelsius
             + (numbers.memoryTrainingAboveCelsius - numbers.memoryIdleAboveCelsius) * heat
-        store(Self.rounded(temperature), Row.gpuTemp, column, &raw)
-        store(Self.rounded(temperature + above), Row.memoryTemp, column, &raw)
+        store(LaneMath.rounded(temperature), Row.gpuTemp, column, &raw)
+        store(LaneMath.rounded(temperature + above), Row.memoryTemp, column, &raw)
 
-        clocks(load, model, power, temperature, column, &raw)
+        clocks(load, model, power, temperature, tick.slowing, column, &raw)
         shares(engine, tensor, dram, column, &raw)
-        traffic(load, step, n0, n3, column, &raw)
-        memory(load, model, silicon.3, column, &raw)
-        counters(state, idleWatts, rise, silicon.3, tick, column, &raw)
+        traffic(load, step, pace, n0, n3, column, &raw)
+        memory(load, model, silicon.word, column, &raw)
+        let integral = integral(state, fading, tick)
+        counters(state, integral, idleWatts, rise, silicon.word, tick, column, &raw)
+        guard hasAllFields else { return }
+        let limited: Floats = LaneMath.unit((asked - rise) * (25 / max(risingWatts, 1)))
+        violations(state, integral, load, limited, temperature, column, &raw)
+        errors(state, silicon.word, tick, column, &raw)
     }
 
-    /// SM clocks go in steps of 15 MHz: down a little near the power limit, and much when it is too hot.
+    /// SM clocks go in steps of 15 MHz: down a little near the power limit and by day, and much when it is too hot.
     @inline(__always)
     private func clocks(
-        _ load: Scenario.Load, _ model: Scenario.GPUModel, _ power: Floats, _ temperature: Floats,
-        _ column: Int, _ raw: inout MutableRawSpan
+        _ load: Scenario.Load, _ model: ModelNumbers, _ power: Floats, _ temperature: Floats,
+        _ slowing: Float, _ column: Int, _ raw: inout MutableRawSpan
     ) {
         var clock = Floats(repeating: model.idleClockMHz)
         if load.engine > 0 {
             let zero = Floats(repeating: 0)
-            let near: Floats = Self.upper(power - 0.88 * model.tdpWatts, zero) * (60 / model.tdpWatts)
-            let hot: Floats = Self.upper(temperature - numbers.throttleCelsius, zero) * 4
-            let slowed: Floats = Self.rounded(near + hot) * -15 + model.maxClockMHz
-            clock = Self.upper(slowed, clock)
+            let near: Floats = LaneMath.upper(power - 0.88 * model.tdpWatts, zero) * (60 / model.tdpWatts)
+            let hot: Floats = LaneMath.upper(temperature - numbers.throttleCelsius, zero) * 4
+            let byDay = slowing * model.maxClockMHz * (1 / 15)
+            let slowed: Floats = LaneMath.rounded(near + hot + byDay) * -15 + model.maxClockMHz
+            clock = LaneMath.upper(slowed, clock)
         }
         store(clock, Row.smClock, column, &raw)
         store(Floats(repeating: model.memoryClockMHz), Row.memoryClock, column, &raw)
@@ -131,8 +214,8 @@ struct TelemetryKernel: Sendable {
         store(engine, Row.engine, column, &raw)
         store(tensor, Row.tensor, column, &raw)
         store(dram, Row.dram, column, &raw)
-        store(Self.rounded(engine * 100), Row.utilization, column, &raw)
-        store(Self.rounded(dram * 100), Row.memoryUtilization, column, &raw)
+        store(LaneMath.rounded(engine * 100), Row.utilization, column, &raw)
+        store(LaneMath.rounded(dram * 100), Row.memoryUtilization, column, &raw)
         let zero = Floats(repeating: 0)
         store(zero, Row.encoder, column, &raw)
         store(zero, Row.decoder, column, &raw)
@@ -141,54 +224,60 @@ struct TelemetryKernel: Sendable {
 
     @inline(__always)
     private func traffic(
-        _ load: Scenario.Load, _ step: Float, _ n0: Floats, _ n3: Floats, _ column: Int,
-        _ raw: inout MutableRawSpan
+        _ load: Scenario.Load, _ step: TrainingStep.Factors, _ pace: Float, _ n0: Floats, _ n3: Floats,
+        _ column: Int, _ raw: inout MutableRawSpan
     ) {
-        store(Self.rounded((n0 * 0.04 + 1) * (load.nvlinkMBps * step)), Row.nvlink, column, &raw)
-        store(Self.rounded((n3 * 0.1 + 1) * load.pcieBps), Row.pcieSent, column, &raw)
-        store(Self.rounded((n0 * -0.1 + 1.05) * load.pcieBps), Row.pcieReceived, column, &raw)
+        let nvlink = load.nvlinkMBps * step.nvlink * pace
+        let pcie = load.pcieBps * step.pcie * pace
+        store(LaneMath.rounded((n0 * 0.04 + 1) * nvlink), Row.nvlink, column, &raw)
+        store(LaneMath.rounded((n3 * 0.1 + 1) * pcie), Row.pcieSent, column, &raw)
+        store(LaneMath.rounded((n0 * -0.1 + 1.05) * pcie), Row.pcieReceived, column, &raw)
     }
 
     /// Free, used and reserved make the whole.
     @inline(__always)
     private func memory(
-        _ load: Scenario.Load, _ model: Scenario.GPUModel, _ word: Lanes, _ column: Int,
+        _ load: Scenario.Load, _ model: ModelNumbers, _ word: Lanes, _ column: Int,
         _ raw: inout MutableRawSpan
     ) {
         let usable = model.memoryMiB - model.reservedMiB
-        let used = Self.rounded((Self.noise(word) * 0.003 + 1) * (load.memory * usable))
+        let used = LaneMath.rounded((LaneMath.noise(word) * 0.003 + 1) * (load.memory * usable))
         store(used, Row.used, column, &raw)
         store(Floats(repeating: usable) - used, Row.free, column, &raw)
         store(Floats(repeating: model.reservedMiB), Row.reserved, column, &raw)
     }
 
+    /// The power above idle, in thousandths of that of training, summed over milliseconds.
+    @inline(__always)
+    private func integral(_ state: NodeState, _ fading: Fading, _ tick: TickContext) -> Int64 {
+        let own = state.load + fading.integral
+        let elapsed = tick.timeMs - state.sinceMs
+        switch state.status {
+        case .training: return own + tick.jobIntegral
+        case .burnIn: return own + elapsed * Int64(numbers.burnIn.powerPermille)
+        default: return own
+        }
+    }
+
     /// What only grows: sums of the node's history, each at the GPU's own rate.
     @inline(__always)
     private func counters(
-        _ state: NodeState, _ idleWatts: Floats, _ rise: Floats, _ word: Lanes, _ tick: TickContext,
-        _ column: Int, _ raw: inout MutableRawSpan
+        _ state: NodeState, _ integral: Int64, _ idleWatts: Floats, _ rise: Floats, _ word: Lanes,
+        _ tick: TickContext, _ column: Int, _ raw: inout MutableRawSpan
     ) {
-        let elapsed = tick.timeMs - state.sinceMs
-        let upMs = state.upMs + elapsed
-        let integral: Int64
-        switch state.status {
-        case .training: integral = state.load + tick.jobIntegral
-        case .burnIn: integral = state.load + elapsed * Int64(numbers.burnIn.powerPermille)
-        default: integral = state.load + elapsed * Int64(numbers.idle.powerPermille)
-        }
+        let upMs = state.upMs + tick.timeMs - state.sinceMs
         // Watts times milliseconds are millijoules. Both sums never fall, and rounding down keeps it so.
         let energy: SIMD8<Double> =
             SIMD8<Double>(idleWatts) * Double(upMs) + SIMD8<Double>(rise) * (Double(integral) * 0.001)
-        raw.storeBytes(
-            of: Self.whole(energy), toByteOffset: (Row.energy * 64 + column) * 8, as: SIMD8<Double>.self)
+        store(LaneMath.whole(energy), Row.energy, column, &raw)
 
         let days = Float(upMs) * (1 / 86_400_000)
-        let low = Floats(word & 0xffff) * (1 / 65_536)
-        let high = Floats(word &>> 16) * (1 / 65_536)
         store(
-            Self.events(low, numbers.flakyLinkShare, numbers.replaysPerDay * days), Row.replays, column, &raw)
+            LaneMath.events(LaneMath.low(word), numbers.flakyLinkShare, numbers.replaysPerDay * days),
+            Row.replays, column, &raw)
         store(
-            Self.events(high, numbers.remapShare, numbers.remapsPerYear * days * (1 / 365)),
+            LaneMath.events(
+                LaneMath.high(word), numbers.remapShare, numbers.remapsPerYear * days * (1 / 365)),
             Row.correctable, column, &raw)
         let xids = Floats(SIMD8<UInt32>(truncatingIfNeeded: state.xids))
         store(xids, Row.xid, column, &raw)
@@ -197,47 +286,65 @@ struct TelemetryKernel: Sendable {
         store(failed, Row.remapFailed, column, &raw)
     }
 
-    // MARK: Arithmetic that compiles to plain vector instructions on the baseline processor
+    /// Time of throttling, nanoseconds, and why the clocks are where they are (DCGM_CLOCKS_EVENT_REASON_*).
+    @inline(__always)
+    private func violations(
+        _ state: NodeState, _ integral: Int64, _ load: Scenario.Load, _ limited: Floats,
+        _ temperature: Floats, _ column: Int, _ raw: inout MutableRawSpan
+    ) {
+        // A GPU whose silicon asks for more than the limit is held back in proportion, whenever it is under load. The
+        // integral is in thousandths of milliseconds: a microsecond at full load.
+        let busy = Double(max(0, integral))
+        store(
+            LaneMath.whole(SIMD8<Double>(limited) * (busy * 1_000)), Row.powerViolation, column, &raw)
+        var hot = SIMD8<Double>(state.hotMs) * 1e6
+        if state.hot < 8 { hot[Int(state.hot)] += Double(max(0, integral - state.hotLoad)) * 1_000 }
+        store(hot, Row.thermalViolation, column, &raw)
+
+        var reasons = Floats(repeating: load.engine > 0 ? 0 : 1)
+        if load.engine > 0 {
+            reasons.replace(with: 4, where: limited .> 0)
+            reasons.replace(with: 32, where: temperature .> numbers.throttleCelsius)
+        }
+        store(reasons, Row.reasons, column, &raw)
+    }
+
+    /// Memory errors that were corrected and that were not, and errors of NVLinks.
+    @inline(__always)
+    private func errors(
+        _ state: NodeState, _ word: Lanes, _ tick: TickContext, _ column: Int, _ raw: inout MutableRawSpan
+    ) {
+        let upMs = state.upMs + tick.timeMs - state.sinceMs
+        // Other bits of the same draw: a multiplicative hash spreads them over the whole word.
+        let mixed = word &* 0x9e37_79b1
+        let (memory, link) = (LaneMath.high(mixed), LaneMath.high(mixed ^ (mixed &<< 13)))
+        let perDay = numbers.sbesPerDay * (1 / 86_400_000)
+        let ever = LaneMath.events(memory, numbers.sbeShare, perDay * Float(upMs))
+        let before = LaneMath.events(memory, numbers.sbeShare, perDay * Float(state.loadedMs))
+        store(ever, Row.sbeTotal, column, &raw)
+        store(ever - before, Row.sbeVolatile, column, &raw)
+        let fresh = Floats(SIMD8<UInt32>(truncatingIfNeeded: state.fresh))
+        store(fresh, Row.dbeVolatile, column, &raw)
+        store(Floats(SIMD8<UInt32>(truncatingIfNeeded: state.remaps)), Row.dbeTotal, column, &raw)
+        // Remapped rows are in use after the next reset.
+        store(LaneMath.lower(fresh, Floats(repeating: 1)), Row.remapPending, column, &raw)
+
+        let days = Float(upMs) * (1 / 86_400_000)
+        let noisy = LaneMath.events(link, numbers.noisyLinkShare, numbers.linkErrorsPerDay * days)
+        let failures = Floats(SIMD8<UInt32>(truncatingIfNeeded: state.links))
+        store(noisy + failures * 1_000, Row.flitErrors, column, &raw)
+        store(failures * 16, Row.dataErrors, column, &raw)
+        store(LaneMath.rounded(noisy * 0.25 - 0.25) + failures * 100, Row.linkReplays, column, &raw)
+        store(failures, Row.linkRecoveries, column, &raw)
+    }
 
     @inline(__always)
     private func store(_ values: Floats, _ row: Int, _ column: Int, _ raw: inout MutableRawSpan) {
-        raw.storeBytes(
-            of: SIMD8<Double>(values), toByteOffset: (row * 64 + column) * 8, as: SIMD8<Double>.self)
-    }
-
-    /// Mean 0, standard deviation 1, within ±2.45: the sum of two 16-bit uniforms.
-    @inline(__always)
-    private static func noise(_ word: Lanes) -> Floats {
-        (Floats((word & 0xffff) &+ (word &>> 16)) - 65_535) * (1 / 26_754.9)
-    }
-
-    /// To the nearest integer for |x| < 2^22, to some integer near by above. `.rounded()` would call the C library
-    /// once a lane.
-    @inline(__always)
-    private static func rounded(_ x: Floats) -> Floats { (x + 12_582_912) - 12_582_912 }
-
-    /// A share of the GPUs, told by a uniform number of each, has an ever growing number of events, at rates between
-    /// 0 and the highest.
-    @inline(__always)
-    private static func events(_ uniform: Floats, _ share: Float, _ most: Float) -> Floats {
-        guard share > 0 else { return Floats(repeating: 0) }
-        let count = Self.rounded(upper(uniform * (most / share) - 0.5, Floats(repeating: 0)))
-        return count.replacing(with: 0, where: uniform .>= share)
-    }
-
-    /// Rounds down, for 0 <= x < 2^51.
-    @inline(__always)
-    private static func whole(_ x: SIMD8<Double>) -> SIMD8<Double> {
-        let near = (x + 0x1.8p52) - 0x1.8p52
-        return near.replacing(with: near - 1, where: near .> x)
+        store(SIMD8<Double>(values), row, column, &raw)
     }
 
     @inline(__always)
-    private static func lower(_ a: Floats, _ b: Floats) -> Floats { a.replacing(with: b, where: b .< a) }
-    @inline(__always)
-    private static func upper(_ a: Floats, _ b: Floats) -> Floats { a.replacing(with: b, where: b .> a) }
-    @inline(__always)
-    private static func unit(_ x: Floats) -> Floats {
-        lower(upper(x, Floats(repeating: 0)), Floats(repeating: 1))
+    private func store(_ values: SIMD8<Double>, _ row: Int, _ column: Int, _ raw: inout MutableRawSpan) {
+        raw.storeBytes(of: values, toByteOffset: (row * 64 + column) * 8, as: SIMD8<Double>.self)
     }
 }

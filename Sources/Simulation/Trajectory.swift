@@ -116,8 +116,9 @@ public struct TrajectoryRunner: Sendable {
         trajectory.gpuTime = time
         trajectory.installedNodeMs = plan.installedNodeMs(at: end)
         trajectory.failures = core.failureCount
-        trajectory.failuresByCause = core.failuresByCause
-        trajectory.interruptionsByCause = core.interruptionsByCause
+        let causeCount = plan.scenario.failures.causes.count
+        trajectory.failuresByCause = Array(core.failuresByCause.prefix(causeCount))
+        trajectory.interruptionsByCause = Array(core.interruptionsByCause.prefix(causeCount))
         trajectory.interruptions = core.job.interruptions
         trajectory.plannedStops = core.job.plannedStops
         trajectory.exposedNodeMs =

@@ -36,6 +36,18 @@ enum Schema {
             }
             try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN paused INTEGER NOT NULL DEFAULT 0")
         }
+        migrator.registerMigration("faults and exports") { db in
+            // Faults that somebody asked for, so that a run that goes on has them again; and what is exported.
+            try db.execute(
+                sql: """
+                    CREATE TABLE injections (
+                        number INTEGER PRIMARY KEY, run TEXT NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+                        entity TEXT NOT NULL, for_ms INTEGER)
+                    """)
+            try db.execute(sql: "CREATE INDEX injections_by_run ON injections (run, number)")
+            try db.execute(
+                sql: "CREATE TABLE exports (name TEXT PRIMARY KEY, run TEXT NOT NULL, request TEXT NOT NULL)")
+        }
         return migrator
     }
 

@@ -239,7 +239,10 @@ actor StoreWriter {
                 sql: "UPDATE streams SET name = 'removed/' || id, closed_through_ms = ? WHERE name = ?",
                 arguments: [Int64.max, stream.name])
             if let run = stream.run {
-                try db.execute(sql: "DELETE FROM runs WHERE name = ?", arguments: [run])
+                for statement in [
+                    "DELETE FROM runs WHERE name = ?", "DELETE FROM injections WHERE run = ?",
+                    "DELETE FROM exports WHERE run = ?",
+                ] { try db.execute(sql: statement, arguments: [run]) }
             }
         }
         if removed != nil {

@@ -17,6 +17,7 @@ struct PlanCommand: ParsableCommand {
               colossusctl plan Config/scenarios/colossus.yaml
               colossusctl plan colossus.yaml --set failures.per_gpu_day=8e-4 --compare colossus.yaml
               colossusctl plan colossus.yaml --runs 10000 --output html > plan.html
+              colossusctl plan colossus.yaml --output csv --table quantities
             """)
 
     @OptionGroup var global: GlobalOptions
@@ -38,6 +39,9 @@ struct PlanCommand: ParsableCommand {
         completion: .file(extensions: ["yaml"]))
     var compare: String?
 
+    @Option(help: "What --output csv prints: the curve by day, or one of the tables.")
+    var table = PlanTable.curve
+
     @Flag(inversion: .prefixedNo, help: "Find out which parameter moves the answer most.")
     var sensitivity = true
 
@@ -58,13 +62,20 @@ struct PlanCommand: ParsableCommand {
             if let other {
                 Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width))
             }
-        case .json, .jsonl, .csv:
-            let format = global.output
-            if let other, format != .csv {
-                Output.write(try PlanPair(plan: report, other: other).output(format))
+        case .json, .jsonl:
+            if let other {
+                Output.write(try PlanPair(plan: report, other: other).output(global.output))
             } else {
-                Output.write(try report.output(format))
+                Output.write(try report.output(global.output))
             }
+        case .csv:
+            if table == .comparison, other == nil {
+                throw ValidationError("--table comparison needs --compare")
+            }
+            Output.write(
+                other.map { PlanComparison(report, $0).records.csv }.flatMap {
+                    table == .comparison ? $0 : nil
+                } ?? report.records(table).csv)
         }
     }
 
@@ -76,15 +87,23 @@ struct PlanCommand: ParsableCommand {
             plan: plan, runs: runs, firstSeed: seed, thresholds: PlanReport.thresholds(plan.scenario),
             progress: { bar.show($0) })
         var moved: [Sensitivity] = []
-        if withSensitivity {
-            let few = min(runs, max(20, runs / 20))
+        let few = withSensitivity ? min(runs, max(20, runs / 20)) : nil
+        if let few {
             let second = ProgressBar(title: "sensitivity", total: 20 * few)
             moved = Sensitivity.all(plan.scenario, runs: few, progress: { second.show($0) })
             second.clear()
         }
         bar.clear()
-        return PlanReport(ensemble, sensitivity: moved)
+        var report = PlanReport(ensemble, sensitivity: moved)
+        report.sensitivityRuns = few
+        return report
     }
+}
+
+/// A part of a plan, as CSV.
+enum PlanTable: String, ExpressibleByArgument, CaseIterable {
+    case curve, quantities, dates, claims, causes, sensitivity, comparison
+    case gpuTime = "gpu-time"
 }
 
 /// How far a long computation has come, on standard error when that is a terminal.

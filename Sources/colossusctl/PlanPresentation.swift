@@ -15,8 +15,32 @@ extension PlanReport: Presented {
         if !claims.isEmpty { blocks += [.blank, .table(claimTable)] }
         if !causes.isEmpty { blocks += [.blank, .table(causeTable)] }
         blocks += [.blank, .table(timeTable)]
-        if !sensitivity.isEmpty { blocks += [.blank, .table(sensitivityTable)] }
+        if !sensitivity.isEmpty {
+            blocks += [.blank, .table(sensitivityTable)]
+            if let runs = sensitivityRuns {
+                blocks.append(.line("each the median of \(Number.grouped(runs)) runs with the same seeds"))
+            }
+        }
+        if spreadSigma == 0 {
+            blocks.append(
+                .line(
+                    "all runs are of one cluster; --set failures.spread_sigma=0.85 adds what differs between "
+                        + "published ones"))
+        }
         return blocks
+    }
+
+    /// One of the tables.
+    func records(_ table: PlanTable) -> Table {
+        switch table {
+        case .curve, .comparison: records
+        case .quantities: quantityTable
+        case .dates: dateTable
+        case .claims: claimTable
+        case .causes: causeTable
+        case .gpuTime: timeTable
+        case .sensitivity: sensitivityTable
+        }
     }
 
     /// The curve by day.

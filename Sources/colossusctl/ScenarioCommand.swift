@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlAPI
+import Glibc
 import Planning
 import Settings
 import Simulation
@@ -14,7 +15,8 @@ struct ScenarioCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Checks scenario files as strictly as a run would.",
             discussion: """
-                Says FILE:LINE:COL: what is wrong, and what was expected, and ends with 78 when something is.
+                Says FILE:LINE:COL: what is wrong, and what was expected, and ends with 78 when something is, and with 4 \
+                when a file is not there.
 
                 Example:
                   colossusctl scenario check Config/scenarios/*.yaml
@@ -27,20 +29,25 @@ struct ScenarioCommand: ParsableCommand {
 
         func run() throws {
             var problems: [SettingsError] = []
+            var missing: ControlError?
+            var reply = ScenarioCheckReply()
             for file in files {
                 var found: [String] = []
-                do throws(SettingsFailure) {
+                do {
                     _ = try ScenarioReader.plan(file, changes: [])
-                } catch {
-                    problems += error.errors
-                    found = error.errors.map(\.description)
+                } catch let failure as SettingsFailure {
+                    problems += failure.errors
+                    found = failure.errors.map(\.description)
+                } catch let error as ControlError {
+                    found = [error.message]
+                    missing = missing ?? error
                 }
-                // People read the places on stderr; programs get the same as data.
-                if found.isEmpty || global.output != .table {
-                    try global.show(ConfigCheckReply(path: file, problems: found))
-                }
+                reply.files.append(ScenarioCheckReply.File(path: file, ok: found.isEmpty, problems: found))
             }
+            // People read the places on stderr; programs get the same as data.
+            try global.show(reply)
             if !problems.isEmpty { throw SettingsFailure(problems) }
+            if let missing { throw missing }
         }
     }
 
@@ -114,9 +121,14 @@ struct ChangeOptions: ParsableArguments {
     }
 }
 
-/// From a file to a plan; all that is wrong comes as `SettingsFailure`.
+/// From a file to a plan; all that is wrong with it comes as `SettingsFailure`, and `notFound` when it is not there.
 enum ScenarioReader {
-    static func plan(_ file: String, changes: [ScenarioChange]) throws(SettingsFailure) -> FleetPlan {
+    static func plan(_ file: String, changes: [ScenarioChange]) throws -> FleetPlan {
+        guard access(file, F_OK) == 0 else {
+            throw ControlError(
+                .notFound, "The scenario \(file) cannot be read: \(String(cString: strerror(errno))).",
+                hint: "Check the path.")
+        }
         let scenario = try loadScenario(path: file, changes: changes)
         do throws(ScenarioProblem) {
             return try FleetPlan(scenario)
@@ -128,6 +140,34 @@ enum ScenarioReader {
             ])
         }
     }
+}
+
+/// `colossusctl scenario check`: one document for all files.
+struct ScenarioCheckReply: Presented {
+    struct File: Codable, Sendable {
+        var path: String
+        var ok: Bool
+        /// `FILE:LINE:COL: what, and what was expected`.
+        var problems: [String]
+    }
+
+    static let schemaName = "colossus.scenario_check/v1"
+    var schema = Self.schemaName
+    var files: [File] = []
+
+    /// What is right; what is wrong goes to standard error.
+    var blocks: [Block] { files.filter(\.ok).map { .line("\($0.path): ok") } }
+
+    var records: Table {
+        Table(
+            [.text("path", ""), .text("ok", ""), .text("problem", "")],
+            rows: files.flatMap { file -> [[Cell]] in
+                let problems = file.problems.isEmpty ? [""] : file.problems
+                return problems.map { [.text(file.path), .flag(file.ok), .text($0)] }
+            })
+    }
+
+    func objects() throws -> [String] { try rowObjects(files) }
 }
 
 /// `colossusctl scenario explain`.

@@ -7,7 +7,8 @@ struct SimulateCommand: ParsableCommand {
         abstract: "Starts, steers and watches simulated runs.",
         subcommands: [
             SimulateStart.self, SimulateStatus.self, SimulateWatch.self, SimulatePause.self,
-            SimulateResume.self, SimulateSpeed.self, SimulateStop.self,
+            SimulateResume.self, SimulateSpeed.self, SimulateStop.self, SimulateRemove.self,
+            SimulateInject.self, SimulateTruth.self, SimulateExport.self,
         ])
 }
 

@@ -28,6 +28,30 @@ extension Daemon: ControlPlane {
         try await running().runs.change(run: run, action)
     }
 
+    func removeSimulation(run: String) async throws -> SimulationStatus {
+        try await running().runs.remove(run: run)
+    }
+
+    func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply {
+        try await running().runs.inject(run: run, request)
+    }
+
+    func truth(run: String, _ request: TruthRequest) async throws -> TruthReply {
+        try await running().runs.truth(run: run, request)
+    }
+
+    func exports() async throws -> [ExportStatus] { try await running().runs.exportStatuses }
+
+    func export(name: String) async throws -> ExportStatus { try await running().runs.export(name: name) }
+
+    func startExport(_ start: ExportStart) async throws -> ExportStatus {
+        try await running().runs.startExport(start)
+    }
+
+    func stopExport(name: String) async throws -> ExportStatus {
+        try await running().runs.stopExport(name: name)
+    }
+
     func status() async throws -> StatusReply {
         let now = clock.nowMs()
         var reply = StatusReply(

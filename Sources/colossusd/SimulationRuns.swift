@@ -1,5 +1,6 @@
 import Aggregation
 import ControlAPI
+import Exporters
 import Logging
 import Playback
 import QueueIsolation
@@ -15,19 +16,23 @@ actor SimulationRuns {
     static let playingMax = 8
 
     /// A run that plays, or has played since the start.
-    private struct Playing {
+    struct Playing {
         var record: SimulationRun
         var run: ScenarioRun
         var index: StreamIndex
+        /// Shows its ticks to its exports.
+        var tap: ExportTap
     }
 
     private let core: AggregationCore
-    private let store: HistoryStore
+    let store: HistoryStore
     private let streams: Streams
-    private let clock: WallClock
+    let clock: WallClock
     private let levels: Set<Level>
-    private let logger: Logger
-    private var runs: [String: Playing] = [:]
+    let logger: Logger
+    var runs: [String: Playing] = [:]
+    /// By name.
+    var exports: [String: ActiveExport] = [:]
     /// Runs of earlier processes, which nothing changes any more: working one out takes a whole trajectory.
     private var past: [String: SimulationStatus] = [:]
     private var isSuspended = false
@@ -137,14 +142,17 @@ actor SimulationRuns {
         let closedThrough = isNew ? nil : try await store.closedThrough(stream)
         let windowMs = isNew ? nil : try await store.resolutions(stream).first
         let name = record.name
+        let tap = ExportTap(into: core)
         let run = ScenarioRun(
             plan: plan, stream: stream, index: index, pace: pace, tickMs: record.tickMs, windowMs: windowMs,
-            startAfterMs: closedThrough, sink: core, events: core,
+            startAfterMs: closedThrough, injections: isNew ? [] : try await injections(name, plan), sink: tap,
+            events: core,
             onEnd: { [weak self] status in Task { await self?.ended(name, status) } })
         try await openStream(stream, scenario, run, closedThrough)
-        runs[name] = Playing(record: record, run: run, index: index)
+        runs[name] = Playing(record: record, run: run, index: index, tap: tap)
         queues.withLock { $0[name] = run.monitoredQueues }
         if record.state == "paused" { run.pause() }
+        if !isNew { await resumeExports(run: name) }
         run.start()
         logger.notice(
             isNew ? "a simulated run starts" : "a simulated run goes on",
@@ -195,6 +203,12 @@ actor SimulationRuns {
         return ticksPerWindow >= 16 && perSecond > 500_000 ? 8 : 1
     }
 
+    /// Nothing of an ended run is needed any more.
+    func forget(_ name: String) {
+        runs[name] = nil
+        past[name] = nil
+    }
+
     // MARK: Control
 
     func change(run name: String, _ action: SimulationAction) async throws -> SimulationStatus {
@@ -227,12 +241,14 @@ actor SimulationRuns {
     /// Stops playing without forgetting: the runs go on after the next start.
     func suspend() async {
         isSuspended = true
+        await closeExports(run: nil, forgets: false)
         for playing in runs.values { playing.run.stop() }
     }
 
     private func ended(_ name: String, _ status: RunStatus) async {
         guard !isSuspended, var playing = runs[name] else { return }
         queues.withLock { $0[name] = nil }
+        await closeExports(run: name, forgets: true)
         if status.state == .finished {
             await close(playing.index)
         } else {
@@ -285,7 +301,9 @@ actor SimulationRuns {
             throw ControlError(.failed, "The stored run \(record.name) has no valid name.")
         }
         let closed = try await store.closedThrough(stream)
-        let status = try SimulationStatus(record, scenario, closedThroughMs: closed)
+        let plan = try FleetPlan(scenario)
+        let status = try SimulationStatus(
+            record, plan, try await injections(record.name, plan), closedThroughMs: closed)
         past[record.name] = status
         return status
     }
@@ -306,6 +324,15 @@ actor SimulationRuns {
         guard let text else { return nil }
         guard let ms = DurationText.milliseconds(text), (1_000...UTC.dayMs).contains(ms) else {
             throw ControlError(.badRequest, "A tick of \(text) cannot be.", hint: "Write 1s to 1d.")
+        }
+        guard UTC.dayMs % ms == 0 else {
+            let seconds = (1...86_400).filter { 86_400 % $0 == 0 }
+            let near = [seconds.last { $0 * 1_000 < ms }, seconds.first { $0 * 1_000 > ms }]
+            throw ControlError(
+                .badRequest, "A tick of \(text) does not divide a day.",
+                hint:
+                    "Write \(near.compactMap { $0.map { "\($0)s" } }.joined(separator: " or ")), or another that does."
+            )
         }
         return ms
     }

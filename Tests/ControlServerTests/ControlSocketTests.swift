@@ -85,6 +85,39 @@ import Testing
         }
     }
 
+    @Test("faults on purpose, truth, removal and exports reach the plane")
+    func faultsAndExports() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let injection = InjectionRequest(kind: "memory", at: "r0001-n1/3", for: "10m")
+            let reply = try await server.ask { c throws(ControlError) in
+                try c.inject(run: "colossus", injection)
+            }
+            #expect(reply.kind == "memory" && reply.time == UTCTime(ms: 1))
+            var wanted = TruthRequest()
+            (wanted.injected, wanted.limit) = (true, 7)
+            let request = wanted
+            let truth = try await server.ask { c throws(ControlError) in
+                try c.truth(run: "colossus", request)
+            }
+            #expect(truth.faults.map(\.detection) == [.hidden])
+            var export = ExportStart(run: "colossus")
+            (export.nodes, export.url) = (3, "http://h/w")
+            let start = export
+            let started = try await server.ask { c throws(ControlError) in try c.startExport(start) }
+            #expect(started.export.targets.map(\.node) == ["r0001-n1"])
+            #expect(try await server.ask { try $0.exports() }.exports.count == 1)
+            #expect(try await server.ask { try $0.export(name: "a/b") }.export.name == "a/b")
+            #expect(try await server.ask { try $0.stopExport(name: "x") }.export.name == "x")
+            #expect(try await server.ask { try $0.removeSimulation(run: "old") }.simulation.run == "old")
+            #expect(
+                server.plane.asked == [
+                    "inject memory at r0001-n1/3 for 10m into colossus", "truth colossus true 7",
+                    "export colossus 3 nodes to http://h/w", "exports", "export a/b", "stop export x",
+                    "remove old",
+                ])
+        }
+    }
+
     private func askForDeadLetters(_ server: ServerUnderTest) async throws {
         var request = DeadLettersRequest()
         request.endpoint = "a b"

@@ -88,6 +88,54 @@ final class FakeControlPlane: ControlPlane {
         return Self.run(run)
     }
 
+    func removeSimulation(run: String) async throws -> SimulationStatus {
+        try note("remove \(run)")
+        return Self.run(run)
+    }
+
+    func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply {
+        try note("inject \(request.kind) at \(request.at) for \(request.for ?? "-") into \(run)")
+        return InjectionReply(run: run, kind: request.kind, at: request.at, time: UTCTime(ms: 1))
+    }
+
+    func truth(run: String, _ request: TruthRequest) async throws -> TruthReply {
+        try note("truth \(run) \(request.injected) \(request.limit)")
+        let row = FaultRow(
+            time: UTCTime(ms: 0), kind: "memory", entity: "r0001-n1", gpu: 3, injected: true,
+            detection: .hidden)
+        return TruthReply(run: run, until: UTCTime(ms: 1), total: 1, faults: [row])
+    }
+
+    func exports() async throws -> [ExportStatus] {
+        try note("exports")
+        return [Self.export("a")]
+    }
+
+    func export(name: String) async throws -> ExportStatus {
+        try note("export \(name)")
+        return Self.export(name)
+    }
+
+    func startExport(_ start: ExportStart) async throws -> ExportStatus {
+        try note("export \(start.run) \(start.nodes ?? 0) nodes to \(start.url ?? "ports")")
+        return Self.export(start.name ?? start.run)
+    }
+
+    func stopExport(name: String) async throws -> ExportStatus {
+        try note("stop export \(name)")
+        return Self.export(name)
+    }
+
+    static func export(_ name: String) -> ExportStatus {
+        ExportStatus(
+            name: name, run: "colossus", kind: "scrape", nodes: 1, firstNode: "r0001-n1",
+            simulatedTime: false,
+            targets: [
+                ExportTarget(
+                    address: "127.0.0.1:9400", node: "r0001-n1", rack: "r0001", array: "a001", hall: "h1")
+            ])
+    }
+
     func endpoints() async throws -> [EndpointStatus] {
         try note("endpoints")
         return [EndpointStatus(name: "file", kind: "file", target: "/tmp/x", state: .ok)]

@@ -11,6 +11,7 @@ struct ArrowTests {
         "WireFormats": ["Telemetry", "Sketches"],
         "Simulation": ["Telemetry"],
         "Playback": ["Telemetry", "Simulation", "QueueIsolation"],
+        "Exporters": ["Telemetry", "WireFormats", "Simulation", "QueueIsolation", "CCurl"],
         "Receivers": ["Telemetry", "WireFormats", "CZlib", "CZstd"],
         "QueueIsolation": [],
         "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
@@ -29,8 +30,8 @@ struct ArrowTests {
         "CSystemd": [],
         "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [],
         "colossusd": [
-            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "QueueIsolation",
-            "Aggregation",
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
+            "QueueIsolation", "Aggregation",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
         ],
         "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],

@@ -48,6 +48,35 @@ import Testing
         }
     }
 
+    @Test(
+        "a fault on purpose strikes at the next millisecond, shows in the timeline, and comes again after a restart"
+    )
+    func injection() async throws {
+        let scenario = Scenario.fixture { $0.failures.perGPUDay = 0 }
+        let stage = try Stage(scenario, pace: .times(3_600))
+        stage.run.start()
+        stage.turn(1)
+        let last = try #require(stage.sink.times.last)
+        // Somebody has looked ahead already.
+        #expect(stage.run.timeline.look(at: last + Self.hourMs, overMs: Self.hourMs).interruptions == 0)
+        let injection = try await stage.run.inject("node_down", at: "r0001-n1", forMs: 1_800_000)
+        #expect(injection?.timeMs == last + 1)
+        await #expect(throws: ScenarioProblem.self) {
+            try await stage.run.inject("node_down", at: "nowhere", forMs: nil)
+        }
+        stage.turn(1)
+        let told = stage.sink.events.filter { $0.kind == .nodeDown }
+        #expect(told.map(\.timeMs) == [last + 1] && told.map(\.entity) == ["r0001-n1"])
+        #expect(stage.run.timeline.look(at: last + Self.hourMs, overMs: Self.hourMs).interruptions == 1)
+        let given = try #require(injection)
+        let sink = RecordingSink(holds: false)
+        let again = ScenarioRun(
+            plan: stage.run.plan, stream: stage.run.stream, index: StreamIndex(rawValue: 1),
+            pace: .times(3_600), injections: [given], sink: sink, events: sink, clock: VirtualClock())
+        #expect(again.timeline.look(at: last + Self.hourMs, overMs: Self.hourMs).interruptions == 1)
+        stage.run.stop()
+    }
+
     @Test("at an hour a second there is a tick of 10 min six times a second")
     func pace() throws {
         let stage = try Stage(pace: .times(3_600))

@@ -1,3 +1,4 @@
+import Foundation
 import Settings
 import Simulation
 import Testing
@@ -83,11 +84,11 @@ import Testing
             ),
             (
                 "gpus: 64", "gpus: 63",
-                "s.yaml:6:3: `phases[0].groups[0].gpus` does not fit, expected a multiple of 8 GPUs"
+                "s.yaml:6:55: `phases[0].groups[0].gpus` does not fit, expected a multiple of 8 GPUs"
             ),
             (
                 "model: H100", "model: B200",
-                "s.yaml:6:3: `phases[0].groups[0].model` does not fit, expected a key of gpu_models"
+                "s.yaml:6:43: `phases[0].groups[0].model` does not fit, expected a key of gpu_models"
             ),
             (
                 "kw_per_gpu: 1.4", "pue: 1.4",
@@ -122,5 +123,29 @@ import Testing
     func missing() {
         let failure = #expect(throws: SettingsFailure.self) { try loadScenario(path: "/nonexistent/s.yaml") }
         #expect(failure?.description.hasPrefix("/nonexistent/s.yaml: cannot be opened") == true)
+    }
+
+    @Test(
+        "what does not fit together is reported at its own place",
+        arguments: [
+            ("minimum_gpus: 32", "minimum_gpus: 72", "job.minimum_gpus"),
+            ("{model: H100, gpus: 64}", "{model: H100, gpus: 60}", "phases[0].groups[0].gpus"),
+            ("{model: H100, gpus: 64}", "{model: H900, gpus: 64}", "phases[0].groups[0].model"),
+        ])
+    func places(old: String, new: String, key: String) throws {
+        let path = ScenarioColossusTests.folder + "small-64.yaml"
+        let text = try String(contentsOfFile: path, encoding: .utf8).replacingOccurrences(of: old, with: new)
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let line = try #require(lines.firstIndex { $0.contains(new) }) + 1
+        let last = try #require(key.split(separator: ".").last)
+        let found = try #require(lines[line - 1].range(of: "\(last): "))
+        let column = lines[line - 1].distance(from: lines[line - 1].startIndex, to: found.upperBound) + 1
+        do {
+            _ = try parseScenario(text, file: "a.yaml")
+            Issue.record("it was taken")
+        } catch {
+            let shown = error.errors.map(\.description)
+            #expect(shown.contains { $0.hasPrefix("a.yaml:\(line):\(column): `\(key)`") }, "\(shown)")
+        }
     }
 }

@@ -9,7 +9,8 @@ import Testing
 
 @Suite struct ScenarioShippedTests {
     static let names = [
-        "abilene", "acme", "b200-504", "bloom-176b", "colossus", "colossus-2", "colossus-slow", "grok-1",
+        "abilene", "acme", "b200-504", "bloom-176b", "colossus", "colossus-2", "colossus-slow", "deepseek-v3",
+        "grok-1",
         "grok-2", "live-200k", "llama3-405b", "megascale", "opt-175b", "rsc-1", "rsc-2", "small-512",
         "small-64",
     ]

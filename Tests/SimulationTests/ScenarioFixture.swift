@@ -98,6 +98,8 @@ extension Scenario {
             training: load(0.97, 0.52, 0.42, 320_000, 1_800_000_000, 0.88, 1_000),
             checkpointing: load(0.1, 0, 0.05, 1_000, 8_000_000_000, 0.88, 150),
             hung: load(1, 0, 0.01, 10, 2_000_000, 0.88, 300),
-            restarting: load(0.05, 0, 0.04, 500, 4_000_000_000, 0.45, 80))
+            restarting: load(0.05, 0, 0.04, 500, 4_000_000_000, 0.45, 80), diurnalShare: 0.015,
+            sbeShare: 0.05,
+            sbesPerDay: 200, noisyLinkShare: 0.05, linkErrorsPerDay: 1_000)
     }()
 }

@@ -401,6 +401,31 @@ import Testing
         await store.close()
     }
 
+    @Test("injections and exports are kept in order, and go with their run")
+    func injections() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        let faults = [
+            StoredInjection(timeMs: 9, kind: "memory", entity: "r0001-n1/2", forMs: nil),
+            StoredInjection(timeMs: 5, kind: "hot", entity: "r0002-n1", forMs: 60_000),
+        ]
+        for fault in faults { try await store.save(fault, run: "a") }
+        try await store.save(faults[0], run: "b")
+        try await store.save(StoredExport(name: "x", run: "a", request: "{}"))
+        try await store.save(StoredExport(name: "y", run: "b", request: "{}"))
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.injections(run: "a") == faults)
+        #expect(try await store.exports().map(\.name) == ["x", "y"])
+        try await store.remove(#require(StreamID.simulated(run: "a")))
+        #expect(try await store.injections(run: "a").isEmpty)
+        #expect(try await store.injections(run: "b") == [faults[0]])
+        #expect(try await store.exports().map(\.run) == ["b"])
+        try await store.removeExport(name: "y")
+        #expect(try await store.exports().isEmpty)
+        await store.close()
+    }
+
     @Test("runs, senders and the removal of a stream")
     func runs() async throws {
         let sandbox = try Sandbox()

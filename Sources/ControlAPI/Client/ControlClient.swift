@@ -64,6 +64,32 @@ public struct ControlClient: Sendable {
         }
     }
 
+    public func removeSimulation(run: String) throws(ControlError) -> SimulationReply {
+        try post("/v1/simulations/" + QueryString.encode(run) + "/remove")
+    }
+
+    public func inject(run: String, _ request: InjectionRequest) throws(ControlError) -> InjectionReply {
+        try post("/v1/simulations/" + QueryString.encode(run) + "/inject", request)
+    }
+
+    public func truth(run: String, _ request: TruthRequest) throws(ControlError) -> TruthReply {
+        try get("/v1/simulations/" + QueryString.encode(run) + "/truth" + request.query.text)
+    }
+
+    public func exports() throws(ControlError) -> ExportsReply { try get("/v1/exports") }
+
+    public func export(name: String) throws(ControlError) -> ExportReply {
+        try get("/v1/exports/" + QueryString.encode(name))
+    }
+
+    public func startExport(_ start: ExportStart) throws(ControlError) -> ExportReply {
+        try post("/v1/exports", start)
+    }
+
+    public func stopExport(name: String) throws(ControlError) -> ExportReply {
+        try post("/v1/exports/" + QueryString.encode(name) + "/stop")
+    }
+
     public func testEndpoint(name: String) throws(ControlError) -> EndpointTestReply {
         try post("/v1/endpoints/" + QueryString.encode(name) + "/test")
     }

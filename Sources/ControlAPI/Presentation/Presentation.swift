@@ -43,7 +43,7 @@ extension Presented {
     }
 
     /// One object for each row, with this reply's schema.
-    func rowObjects(_ rows: [some Encodable]) throws -> [String] {
+    public func rowObjects(_ rows: [some Encodable]) throws -> [String] {
         try rows.map { try ControlJSON.text(RowObject(schema: schema, row: $0)) }
     }
 }

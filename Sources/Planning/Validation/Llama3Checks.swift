@@ -150,8 +150,12 @@ enum Llama3Checks {
         }
         let stopMs = events.first { $0.kind == .jobInterrupted }?.timeMs ?? timeMs
         var before = FleetModel(plan: plan)
-        let training = watts(before.tick(at: stopMs - 1))
-        let restarting = watts(before.tick(at: stopMs + Int64(cluster.detection * 1_000) + 1_000))
+        // The mean over the phases of a step, and once the fall has come to its end.
+        let stepMs = Int64(plan.scenario.telemetry.stepSeconds * 1_000)
+        let training =
+            (1...10).reversed().reduce(0.0) { $0 + watts(before.tick(at: stopMs - 1 - stepMs * $1 / 10)) }
+            / 10
+        let restarting = watts(before.tick(at: stopMs + Int64(cluster.detection * 1_000) + 10_000))
         return ValidationCheck(
             "llama3_run", "power step when the job stops, MW", .prediction, published: "tens (>= 10)",
             simulated: (training - restarting) * 1.1 * 1.12 / 1e6, in: 10...99)

@@ -20,11 +20,14 @@ extension SimulationStatus {
     }
 
     /// A run of the past.
-    init(_ record: SimulationRun, _ scenario: Scenario, closedThroughMs: Int64?) throws {
-        let plan = try FleetPlan(scenario)
+    init(
+        _ record: SimulationRun, _ plan: FleetPlan, _ injections: [FaultInjection], closedThroughMs: Int64?
+    ) throws {
+        let scenario = plan.scenario
         let pace = try Pace(text: record.speed)
         self.init(
-            record, scenario, TimelineSource(plan: plan), state: State(rawValue: record.state) ?? .failed,
+            record, scenario, TimelineSource(plan: plan, injections: injections),
+            state: State(rawValue: record.state) ?? .failed,
             resolution: Resolution(pace: pace, tickMs: record.tickMs), closedThroughMs: closedThroughMs)
     }
 
