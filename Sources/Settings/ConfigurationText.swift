@@ -27,7 +27,8 @@ ingest:
     decompressed_bytes: 32MiB # of a request after decompression; more gives 413
     connections: 512 # at a time
     idle: 2m # a connection without traffic, or a request that does not arrive, is closed
-    series: 5_000_000 # known at a time; samples of further ones are counted and dropped
+    series: 5_000_000 # known at a time; further ones are folded into __other__: colossusctl top series
+    series_per_sender: 5_000_000
     senders: 10_000 # known at a time
 
 # Read only: /metrics, /healthz, /readyz.
