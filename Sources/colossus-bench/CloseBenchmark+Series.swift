@@ -95,7 +95,8 @@ extension CloseBenchmark {
             while bench.core.offer([batch]) == .full { BenchCore.pause() }
         }
         bench.core.observed(
-            sender: SenderID(rawValue: 0), stream: stream, newestMs: timeMs, arrivalMs: timeMs + 100)
+            sender: SenderID(rawValue: 0), stream: stream, oldestMs: timeMs, newestMs: timeMs,
+            arrivalMs: timeMs + 100)
         bench.core.tick()
     }
 }

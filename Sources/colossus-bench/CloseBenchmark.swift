@@ -78,7 +78,8 @@ enum CloseBenchmark {
         let cpu = workNs()
         let began = Stopwatch.nowNs()
         bench.core.observed(
-            sender: SenderID(rawValue: 0), stream: stream, newestMs: timeMs, arrivalMs: timeMs)
+            sender: SenderID(rawValue: 0), stream: stream, oldestMs: timeMs, newestMs: timeMs,
+            arrivalMs: timeMs)
         let answered = Answers(queues.count)
         bench.core.drain { done.raise() }
         while !done.isRaised {
