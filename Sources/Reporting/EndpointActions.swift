@@ -1,0 +1,90 @@
+import Store
+
+// What the state machine of an endpoint is told, what it asks for, and where it can be.
+
+extension EndpointStateMachine {
+    enum Event: Sendable {
+        case start
+        /// Replies of the store; `nil` and `false` when it failed.
+        case cursor(DeliveryPosition?)
+        case windows([StoredWindow]?, scannedThrough: Int64)
+        case advanced(Bool)
+        /// New windows were committed, this is the newest.
+        case committed(Int64)
+        case attempted(AttemptOutcome)
+        /// The time of a `wake` has come.
+        case timer(Int)
+        case drain(DrainScope)
+        /// An operator wants it to rest, or to go on; going on also wakes one that is disabled or waits.
+        case pause
+        case resume
+    }
+
+    enum Action: Sendable, Equatable {
+        case openCursor(fromBeginning: Bool)
+        case fetch(after: DeliveryPosition, limit: Int)
+        case send(Part)
+        case advance(Advance)
+        case wake(afterMs: Int64, token: Int)
+        case report(Notice)
+        case stopped
+    }
+
+    /// A durable move of the cursor, and what it settles.
+    struct Advance: Sendable, Equatable {
+        var to: DeliveryPosition
+        var parts = 0
+        var samples = 0
+        var dead: [Refusal] = []
+    }
+
+    /// A part, or a piece of one, that was refused for good.
+    struct Refusal: Sendable, Equatable {
+        var part: Part
+        var status: Int
+        var reason: String
+        /// The beginning of what the endpoint said.
+        var response: [UInt8] = []
+        /// Some of it was taken.
+        var isPartial = false
+    }
+
+    /// What an operator may want to read in the journal.
+    enum Notice: Sendable, Equatable {
+        case failing(String)
+        case recovered(afterAttempts: Int)
+        case refused(samples: Int, reason: String)
+        case disabled(String)
+        case dropped(samples: Int, DropReason)
+        case storeFailing
+        case simplified(from: WireForm, to: WireForm, because: String)
+    }
+
+    /// Why samples are not sent although they were selected. The raw value is the label of a metric.
+    enum DropReason: String, CaseIterable, Sendable {
+        case future, revision
+    }
+
+    enum Step: Sendable, Equatable { case open, fetch, send, advance }
+
+    enum State: Sendable, Equatable {
+        case created, opening, idle, fetching, sending, advancing, paused, disabled, stopped
+        /// Until the timer of that token.
+        case waiting(Step, token: Int, untilMs: Int64)
+    }
+
+    /// Named limits.
+    enum Limits {
+        /// Windows held in memory.
+        static let fetchedWindows = 4
+        /// Refusals of one part before what is left is no longer cut: enough to find several bad rows.
+        static let refusals = 64
+        /// The same after a part of which nothing was accepted: an endpoint that refuses everything costs little.
+        static let refusalsWhenHopeless = 2
+        /// How far the cursor may be behind in windows that were not selected, before it is moved for their sake.
+        static let skippedWindows: Int64 = 64
+        static let skippedMs: Int64 = 5_000
+        /// Windows of remote write may end this much after now.
+        static let futureMs: Int64 = 600_000
+    }
+}
