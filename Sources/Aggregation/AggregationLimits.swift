@@ -31,8 +31,9 @@ public struct AggregationLimits: Sendable, Hashable {
     /// Nodes at which a block of a closing ends even before that many racks.
     public var nodesPerBlock = 128
 
-    /// How long before its last closed window a stream keeps what it received.
-    static let relearnMs: Int64 = 30_000
+    /// How long before its last closed window a stream keeps what it received, in milliseconds: the time between two
+    /// checkpoints, and between two samples of a counter that is scraped once a minute.
+    static let relearnMs: Int64 = 150_000
 
     public init() {}
 }

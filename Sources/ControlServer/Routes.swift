@@ -81,7 +81,8 @@ struct Route: Sendable {
         .read("simulations/:name", web: true) {
             SimulationReply(try await $0.plane.simulation(run: $0.name))
         },
-        .read("simulations/:name/truth", web: true) {
+        // Works out a whole trajectory: not for whoever reaches the web listener.
+        .read("simulations/:name/truth") {
             try await $0.plane.truth(run: $0.name, TruthRequest(query: $0.query))
         },
         .read("exports", web: true) { ExportsReply(try await $0.plane.exports()) },

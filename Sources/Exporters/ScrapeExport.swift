@@ -12,6 +12,7 @@ public final class ScrapeExport: TickTaker {
     public static let nodesMax = 1_024
     static let connectionsMax = 4_096
     static let headerBytesMax = 16 << 10
+    private static let unreadBytesMax = 1_048_576
     static let idleSeconds: Int64 = 300
 
     private struct Listening: Sendable {
@@ -96,6 +97,9 @@ public final class ScrapeExport: TickTaker {
         return ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 64)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // A page fits in, several that nobody reads do not.
+            .childChannelOption(
+                .writeBufferWaterMark, value: .init(low: Self.unreadBytesMax / 2, high: Self.unreadBytesMax))
             .childChannelInitializer { channel in
                 guard feed.connections.load(ordering: .relaxed) < Self.connectionsMax else {
                     return channel.close()
@@ -148,9 +152,19 @@ private final class ScrapeConnection: ChannelInboundHandler {
         if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
     }
 
+    /// Who asks and does not read is let go, before answers pile up.
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if !context.channel.isWritable { context.close(promise: nil) }
+        context.fireChannelWritabilityChanged()
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard context.channel.isActive, context.channel.isWritable else {
+            context.close(promise: nil)
+            return
+        }
         let path = head.uri.split(separator: "?", maxSplits: 1).first ?? ""
         guard head.method == .GET || head.method == .HEAD else {
             return send(.methodNotAllowed, Array("only GET\n".utf8), "text/plain", head, context)

@@ -68,6 +68,8 @@ public struct EndpointStatus: Sendable, Hashable {
 public struct EndpointTestResult: Sendable, Hashable {
     public var endpoint: String
     public var succeeded: Bool
+    /// Another try may end otherwise.
+    public var isTemporary: Bool
     /// HTTP status, or 0.
     public var status: Int
     public var seconds: Double

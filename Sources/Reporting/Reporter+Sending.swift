@@ -122,7 +122,8 @@ extension Reporter {
     ) -> EndpointTestResult {
         let succeeded = verdict == .delivered
         return EndpointTestResult(
-            endpoint: configuration.name, succeeded: succeeded, status: result.outcome.status,
+            endpoint: configuration.name, succeeded: succeeded, isTemporary: verdict == .retry,
+            status: result.outcome.status,
             seconds: result.seconds,
             message: "\(configuration.destination): \(succeeded ? "ok" : result.outcome.text)",
             response: result.outcome.responseBody

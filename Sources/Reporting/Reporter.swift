@@ -108,7 +108,9 @@ public actor Reporter {
     /// at its cursor; one that is not there any more is stopped.
     ///
     /// - Throws: when one cannot be used; then nothing has changed.
-    public func apply(_ configurations: [EndpointConfiguration]) throws(EndpointConfigurationError) {
+    public func apply(
+        _ configurations: [EndpointConfiguration], paused: Set<String> = []
+    ) throws(EndpointConfigurationError) {
         let problems = EndpointConfiguration.problems(in: configurations)
         guard problems.isEmpty else { throw EndpointConfigurationError(problems: problems) }
         guard !isDraining else { return }
@@ -118,7 +120,8 @@ public actor Reporter {
         where endpoints[configuration.name]?.configuration != configuration {
             if let lane = endpoints[configuration.name + Self.replayMark] { forget(lane.configuration.name) }
             // Who rests goes on resting.
-            let isPaused = endpoints[configuration.name]?.machine.isPaused ?? false
+            let isPaused =
+                endpoints[configuration.name]?.machine.isPaused ?? paused.contains(configuration.name)
             remove(configuration.name)
             start(configuration, isPaused: isPaused)
         }

@@ -139,8 +139,13 @@ struct IngestLogState {
         }
     }
 
+    /// What is kept only to learn from again takes three quarters of the log at most, and nothing of one that goes away.
     func keepFrom(newestMs: Int64, cut: Int64) -> Int64 {
-        for segment in segments where segment.newestMs >= newestMs { return min(segment.start, cut) }
+        guard retiredAt == nil else { return cut }
+        for segment in segments
+        where segment.newestMs >= newestMs && end - segment.start <= limits.bytesMax / 4 * 3 {
+            return min(segment.start, cut)
+        }
         return cut
     }
 

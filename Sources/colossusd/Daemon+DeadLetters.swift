@@ -54,35 +54,47 @@ extension Daemon {
                 reply.truncated = true
                 break
             }
-            try await replay(letter, parts, &reply)
+            guard try await replay(letter, parts, &reply) else {
+                reply.truncated = true
+                break
+            }
         }
         return reply
     }
 
+    /// - Returns: `false` when there is no sense in going on: the endpoint is not there. The letter stays as it is.
     private func replay(
         _ letter: StoredDeadLetter, _ parts: DaemonParts, _ reply: inout DeadLettersDoneReply
-    ) async throws {
+    ) async throws -> Bool {
         func problem(_ text: String) {
             if reply.problems.count < Self.problemsMax { reply.problems.append("\(letter.number): \(text)") }
         }
         guard letter.letter.isReplayable else {
             reply.skipped += 1
-            return problem("it was taken in part, or is too large to have been kept")
+            problem("it was taken in part, or is too large to have been kept")
+            return true
         }
         guard let result = await parts.reporter.resend(letter.letter) else {
             reply.skipped += 1
-            return problem(
-                "endpoint \(letter.letter.endpoint) takes no requests or is not configured any more")
+            problem("endpoint \(letter.letter.endpoint) takes no requests or is not configured any more")
+            return true
         }
         if result.succeeded {
             reply.delivered += 1
-            return try await parts.store.delivered(deadLetter: letter.number)
+            try await parts.store.delivered(deadLetter: letter.number)
+            return true
+        }
+        if result.isTemporary {
+            reply.skipped += 1
+            problem(result.message)
+            return false
         }
         reply.refused += 1
         problem(result.message)
         try await parts.store.refusedAgain(
             deadLetter: letter.number, status: result.status, reason: result.message,
             response: result.response, timeMs: clock.nowMs())
+        return true
     }
 }
 

@@ -192,11 +192,8 @@ struct DaemonParts: Sendable {
                 endpoint: one.name,
                 limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
         }
-        try await reporter.apply(configurations)
-        for record in try await store.endpointRecords() where record.isPaused {
-            let status = await reporter.status().first { $0.name == record.endpoint }
-            if let status, status.state != .paused { _ = await reporter.setPaused(record.endpoint, true) }
-        }
+        let paused = try await store.endpointRecords().filter(\.isPaused).map(\.endpoint)
+        try await reporter.apply(configurations, paused: Set(paused))
     }
 
     private static func makeIngest(

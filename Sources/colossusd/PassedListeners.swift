@@ -10,10 +10,11 @@ struct PassedListeners: Sendable {
     var web: Int32?
     /// Whoever can connect to it may change things.
     var operators: Int32?
-    /// Names that mean nothing to us.
+    /// Names that mean nothing to us, or came twice.
     var unknown: [String] = []
 
-    /// A socket of another name is closed: what connected there would wait for ever.
+    /// A socket of another name, or a second one of a name, is shut down for systemd, too: what connected there would
+    /// wait for ever.
     init(_ sockets: [PassedSocket]) {
         for socket in sockets {
             switch socket.name {
@@ -23,6 +24,7 @@ struct PassedListeners: Sendable {
             case "operator" where operators == nil: operators = socket.descriptor
             default:
                 unknown.append(socket.name)
+                shutdown(socket.descriptor, Int32(SHUT_RDWR))
                 close(socket.descriptor)
             }
         }
@@ -31,7 +33,7 @@ struct PassedListeners: Sendable {
     func complain(_ logger: Logger) {
         guard !unknown.isEmpty else { return }
         logger.warning(
-            "systemd has passed sockets that are not known and were closed: FileDescriptorName= must be control, operator, ingest or web",
+            "systemd has passed sockets that cannot be used and were shut down: FileDescriptorName= must be control, operator, ingest or web, with one ListenStream= each",
             metadata: ["names": "\(unknown.joined(separator: ","))"])
     }
 }

@@ -194,10 +194,13 @@ extension SimulationRuns {
 
     private static func checked(_ url: String) throws -> String {
         let isHTTP = url.hasPrefix("http://") || url.hasPrefix("https://")
-        guard isHTTP, let parsed = URL(string: url), parsed.host() != nil, parsed.user == nil else {
+        // It is shown to all who may look.
+        guard isHTTP, let parsed = URL(string: url), parsed.host() != nil, parsed.user == nil,
+            parsed.password == nil, parsed.query == nil
+        else {
             throw ControlError(
                 .badRequest, "Nothing can be sent to that URL.",
-                hint: "Write http://HOST:PORT/PATH or https://…, without a user or a password.")
+                hint: "Write http://HOST:PORT/PATH or https://…, without a user, a password or a query.")
         }
         return url
     }

@@ -57,6 +57,12 @@ extension SimulationRuns {
         let plan = try await plan(name)
         let injections = try await injections(name, plan)
         let position = runs[name]?.run.status().positionMs ?? status.now.time.ms
+        guard !isTellingTruth else {
+            throw ControlError(
+                .tryAgain, "Another trajectory is being worked out.", hint: "Try again in some seconds.")
+        }
+        isTellingTruth = true
+        defer { isTellingTruth = false }
         // Following every node through months takes seconds; nobody else waits for it.
         let faults = await Task.detached {
             var model = FleetModel(plan: plan, injections: injections)
@@ -90,8 +96,8 @@ extension SimulationRuns {
                 .conflict, "Run \(name) is playing.", hint: "Stop it first: colossusctl simulate stop \(name)"
             )
         }
-        // A run that has just finished is over once its last window is stored.
-        guard last.state.isOver else {
+        // A run that has just finished or stopped is over once its last window is stored.
+        guard last.state.isOver, runs[name]?.hasEnded != false else {
             throw ControlError(.tryAgain, "Run \(name) is about to end.", hint: "Try again in a moment.")
         }
         guard let stream = StreamID.simulated(run: name) else { return last }

@@ -22,6 +22,8 @@ actor SimulationRuns {
         var index: StreamIndex
         /// Shows its ticks to its exports.
         var tap: ExportTap
+        /// Nothing of it is on its way any more.
+        var hasEnded = false
     }
 
     private let core: AggregationCore
@@ -36,6 +38,8 @@ actor SimulationRuns {
     /// Runs of earlier processes, which nothing changes any more: working one out takes a whole trajectory.
     private var past: [String: SimulationStatus] = [:]
     private var isSuspended = false
+    /// A truth is being worked out, which takes a core for seconds.
+    var isTellingTruth = false
     /// Names of runs that are being started: starting waits for the store, and another request may come meanwhile.
     private var starting: Set<String> = []
     private nonisolated let queues = Mutex<[String: [MonitoredQueue]]>([:])
@@ -252,9 +256,13 @@ actor SimulationRuns {
         if status.state == .finished {
             await close(playing.index)
         } else {
-            core.closeStream(playing.index)
+            let core = core
+            await withCheckedContinuation { continuation in
+                core.closeStream(playing.index) { continuation.resume() }
+            }
         }
         playing.record.state = status.state.rawValue
+        playing.hasEnded = true
         runs[name] = playing
         try? await store.save(playing.record, nowMs: clock.nowMs())
         logger.notice(

@@ -79,8 +79,7 @@ struct ResponseHead: Sendable {
         guard isComplete else { return nil }
         return .response(
             status: status, retryAfterMs: retryAfter.flatMap { RetryAfter.delayMs($0, nowMs: nowMs) },
-            reason: (200..<300).contains(status)
-                ? "" : Self.line(Array(details.body.prefix(Self.reasonBytesMax))),
+            reason: (200..<300).contains(status) ? "" : reason,
             details: details
         )
     }
