@@ -99,7 +99,8 @@ public final class ScrapeExport: TickTaker {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             // A page fits in, several that nobody reads do not.
             .childChannelOption(
-                .writeBufferWaterMark, value: .init(low: Self.unreadBytesMax / 2, high: Self.unreadBytesMax))
+                .writeBufferWaterMark, value: .init(low: Self.unreadBytesMax / 2, high: Self.unreadBytesMax)
+            )
             .childChannelInitializer { channel in
                 guard feed.connections.load(ordering: .relaxed) < Self.connectionsMax else {
                     return channel.close()
