@@ -14,8 +14,6 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
-let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
-let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -79,7 +77,7 @@ var targets: [Target] = [
     library("Settings", ["Telemetry", "Simulation", yams]),
     library("Planning", ["Telemetry", "Simulation", "Settings"]),
     library("ControlAPI"),
-    library("ControlServer", ["ControlAPI", hummingbird, hummingbirdCore, logging] + nio),
+    library("ControlServer", ["ControlAPI", logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
     .systemLibrary(name: "CIngestLog"),
@@ -150,7 +148,6 @@ var packages: [String: Package.Dependency] = [
     "swift-argument-parser": .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     "swift-log": .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     "swift-nio": .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-    "hummingbird": .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     "GRDB.swift": .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     "Yams": .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
 ]

@@ -1,30 +1,50 @@
 import ControlAPI
-import HTTPTypes
-import Hummingbird
 import Logging
+import NIOHTTP1
 
-/// Puts the table of routes behind an address.
-enum ControlRouter {
+/// The table of routes behind one address: finds the handler of a request, and turns all that is thrown into answers.
+struct ControlRouter: Sendable {
+    /// One path with its method. A segment `:name` of the pattern is any one segment.
+    private struct Entry: Sendable {
+        var method: HTTPMethod
+        var pattern: [Substring]
+        var answer: @Sendable (_ request: ControlRequest, _ name: String) async throws -> ControlAnswer
+
+        /// What stands in the place of `:name`, or `nil` when the path is another.
+        func match(_ segments: [Substring]) -> Substring? {
+            guard segments.count == pattern.count else { return nil }
+            var name: Substring = ""
+            for (wanted, given) in zip(pattern, segments) where wanted != given {
+                guard wanted.first == ":" else { return nil }
+                name = given
+            }
+            return name
+        }
+    }
+
+    private var entries: [Entry] = []
+    /// Judges every request first, whatever its path.
+    private var guarding: @Sendable (ControlRequest) throws -> Void = { _ in }
+    private let logger: Logger
+
+    private init(logger: Logger) { self.logger = logger }
+
     /// Everything, for callers whom the kernel names.
-    static func control(
-        plane: any ControlPlane, policy: AccessPolicy, logger: Logger
-    ) -> Router<ConnectionContext> {
-        let router = Router(context: ConnectionContext.self, options: [.autoGenerateHeadEndpoints])
-        let known = Route.all.map { (pattern: "/v1/" + $0.path, method: $0.method.rawValue) }
-        router.add(middleware: ErrorAnswers(methods: { methods(for: $0, among: known) }, logger: logger))
+    static func control(plane: any ControlPlane, policy: AccessPolicy, logger: Logger) -> ControlRouter {
+        var router = ControlRouter(logger: logger)
         for route in Route.all {
-            router.on(RouterPath("/v1/" + route.path), method: route.method) { request, context in
-                let peer = await Peer.of(context.channel)
-                guard policy.allows(route.access, peer: peer) else { throw refusal(peer) }
+            router.on(route.method, "/v1/" + route.path) { request, name in
+                guard policy.allows(route.access, peer: request.peer) else { throw refusal(request.peer) }
                 if route.access == .write {
                     logger.info(
                         "asked to change something",
                         metadata: [
-                            "path": .string(request.uri.path), "peer_uid": .stringConvertible(peer?.uid ?? 0),
-                            "peer_pid": .stringConvertible(peer?.pid ?? 0),
+                            "path": .string(request.path),
+                            "peer_uid": .stringConvertible(request.peer?.uid ?? 0),
+                            "peer_pid": .stringConvertible(request.peer?.pid ?? 0),
                         ])
                 }
-                return try await answer(route, request, context, plane)
+                return try await answer(route, request, name, plane)
             }
         }
         return router
@@ -34,43 +54,84 @@ enum ControlRouter {
     static func web(
         plane: any ControlPlane, hosts: Set<String>, metricsText: @escaping @Sendable () -> String,
         logger: Logger
-    ) -> Router<ConnectionContext> {
-        let router = Router(context: ConnectionContext.self, options: [.autoGenerateHeadEndpoints])
-        let table = Route.all.filter(\.isOnWeb)
-        let plain = ["/metrics", "/healthz", "/readyz"]
-        let known = (table.map { "/api/v1/" + $0.path } + plain).map { (pattern: $0, method: "GET") }
-        router.add(middleware: ErrorAnswers(methods: { methods(for: $0, among: known) }, logger: logger))
-        router.add(middleware: WebGuard(hosts: hosts))
-        for route in table {
-            router.on(RouterPath("/api/v1/" + route.path), method: route.method) { request, context in
-                try await answer(route, request, context, plane)
+    ) -> ControlRouter {
+        var router = ControlRouter(logger: logger)
+        let own = WebGuard(hosts: hosts)
+        router.guarding = { request in
+            if let refusal = own.refusal(of: request) { throw refusal }
+        }
+        for route in Route.all where route.isOnWeb {
+            router.on(route.method, "/api/v1/" + route.path) { request, name in
+                try await answer(route, request, name, plane)
             }
         }
-        router.get("/metrics") { _, _ in
-            Response.text(metricsText(), type: "text/plain; version=0.0.4; charset=utf-8")
+        router.on(.GET, "/metrics") { _, _ in
+            .text(metricsText(), type: "text/plain; version=0.0.4; charset=utf-8")
         }
-        router.get("/healthz") { _, _ in Response.text("ok\n") }
-        router.get("/readyz") { _, _ in
+        router.on(.GET, "/healthz") { _, _ in .text("ok\n") }
+        router.on(.GET, "/readyz") { _, _ in
             let reply = try await plane.ready()
             return reply.ready
-                ? Response.text("ready\n")
-                : Response.text("not ready: \(reply.reason ?? reply.state.rawValue)\n", status: 503)
+                ? .text("ready\n")
+                : .text("not ready: \(reply.reason ?? reply.state.rawValue)\n", status: 503)
         }
         return router
     }
 
+    private mutating func on(
+        _ method: HTTPMethod, _ path: String,
+        _ answer: @escaping @Sendable (ControlRequest, String) async throws -> ControlAnswer
+    ) {
+        entries.append(Entry(method: method, pattern: path.split(separator: "/"), answer: answer))
+    }
+
+    /// Never throws: what goes wrong becomes a JSON error.
+    func respond(to request: ControlRequest) async -> ControlAnswer {
+        do {
+            try guarding(request)
+            let segments = request.path.split(separator: "/")
+            let matching = entries.compactMap { entry in entry.match(segments).map { (entry, $0) } }
+            // HEAD is GET without a body.
+            let wanted = request.method == .HEAD ? .GET : request.method
+            guard let (entry, name) = matching.first(where: { $0.0.method == wanted }) else {
+                throw Self.unknown(request, methods: matching.map(\.0.method.rawValue))
+            }
+            return try await entry.answer(request, String(name))
+        } catch let error as ControlError {
+            return .error(error)
+        } catch is CancellationError {
+            return .error(ControlError(.tryAgain, "colossusd is stopping.", hint: "Try again."))
+        } catch {
+            logger.error(
+                "a control request failed",
+                metadata: ["path": .string(request.path), "error": .string(String(describing: error))])
+            return .error(
+                ControlError(
+                    .failed, "colossusd could not answer: \(error).",
+                    hint: "Look at `journalctl -u colossusd`."))
+        }
+    }
+
     private static func answer(
-        _ route: Route, _ request: Request, _ context: ConnectionContext, _ plane: any ControlPlane
-    ) async throws -> Response {
-        let body = try await request.body.collect(upTo: ControlLimits.requestBytesMax)
-        let name = context.parameters.get("name") ?? ""
+        _ route: Route, _ request: ControlRequest, _ name: String, _ plane: any ControlPlane
+    ) async throws -> ControlAnswer {
         guard let decoded = name.contains("%") ? QueryString.decode(name) : name else {
-            throw ControlError(.badRequest, "The path \(request.uri.path) is not percent-encoded UTF-8.")
+            throw ControlError(.badRequest, "The path \(request.path) is not percent-encoded UTF-8.")
         }
         let call = Call(
-            plane: plane, query: try QueryString(parsing: request.uri.query ?? ""), name: decoded,
-            body: Array(body.readableBytesView))
+            plane: plane, query: try QueryString(parsing: request.query), name: decoded, body: request.body)
         return try .json(await route.answer(call))
+    }
+
+    /// - Parameter methods: those that the path has.
+    private static func unknown(_ request: ControlRequest, methods: [String]) -> ControlError {
+        if methods.isEmpty {
+            return ControlError(
+                .notFound, "There is nothing at \(request.path).", hint: "colossusd(8) lists the paths.")
+        }
+        return ControlError(
+            .methodNotAllowed, "\(request.method.rawValue) is not for \(request.path).",
+            hint: "Use \(methods.joined(separator: " or ")).")
     }
 
     /// `overflowuid` of the kernel.
@@ -84,15 +145,5 @@ enum ControlRouter {
                 ($0.uid == Self.nobody ? "You" : "User \($0.uid)") + " may read, but not change anything."
             } ?? "The caller is unknown.",
             hint: "Use sudo, or become a member of the group colossusd-operators.")
-    }
-
-    /// The methods that the table has for a path.
-    static func methods(for path: String, among known: [(pattern: String, method: String)]) -> [String] {
-        let segments = path.split(separator: "/", omittingEmptySubsequences: true)
-        return known.filter { entry in
-            let pattern = entry.pattern.split(separator: "/", omittingEmptySubsequences: true)
-            return pattern.count == segments.count
-                && zip(pattern, segments).allSatisfy { $0.first == ":" || $0 == $1 }
-        }.map(\.method)
     }
 }

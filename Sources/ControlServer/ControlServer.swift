@@ -1,6 +1,5 @@
 import ControlAPI
 import Glibc
-import Hummingbird
 public import Logging
 import NIOCore
 
@@ -80,7 +79,7 @@ public actor ControlServer {
         if let passed = configuration.passedSocket {
             listeners.append(
                 try await Listener(
-                    router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger))
+                    router, at: .passed(passed), connectionsMax: configuration.connectionsMax))
             logger.info("the control socket is that of systemd")
             return
         }
@@ -89,8 +88,8 @@ public actor ControlServer {
         do {
             listeners.append(
                 try await Listener(
-                    router, at: .unixDomainSocket(path: file.temporaryPath),
-                    connectionsMax: configuration.connectionsMax, logger: logger))
+                    router, at: .unixSocket(path: file.temporaryPath),
+                    connectionsMax: configuration.connectionsMax))
         } catch {
             throw Self.bindFailure(configuration.socketPath, error)
         }
@@ -104,8 +103,7 @@ public actor ControlServer {
             plane: plane, policy: AccessPolicy(writers: configuration.writers, everybodyWrites: true),
             logger: logger)
         listeners.append(
-            try await Listener(
-                router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger))
+            try await Listener(router, at: .passed(passed), connectionsMax: configuration.connectionsMax))
         logger.info("operators have a socket of their own, that of systemd")
     }
 
@@ -116,15 +114,10 @@ public actor ControlServer {
         let router = ControlRouter.web(
             plane: plane, hosts: Set(hosts.map(WebGuard.host)), metricsText: metricsText, logger: logger)
         do {
-            let listener =
-                if let passed = configuration.passedWeb {
-                    try await Listener(
-                        router, passed: passed, connectionsMax: configuration.connectionsMax, logger: logger)
-                } else {
-                    try await Listener(
-                        router, at: .hostname(web.host, port: web.port),
-                        connectionsMax: configuration.connectionsMax, logger: logger)
-                }
+            let address: ListenAddress =
+                configuration.passedWeb.map { .passed($0) } ?? .host(web.host, port: web.port)
+            let listener = try await Listener(
+                router, at: address, connectionsMax: configuration.connectionsMax)
             listeners.append(listener)
             let port = listener.channel.localAddress?.port ?? web.port
             logger.info("the web listener is open", metadata: ["address": .string("\(own):\(port)")])

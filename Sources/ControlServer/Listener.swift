@@ -1,78 +1,103 @@
-import FoundationEssentials
-import Hummingbird
-import HummingbirdCore
-import Logging
 import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
 
-/// What a handler knows about the connection.
-struct ConnectionContext: RequestContext {
-    var coreContext: CoreRequestContextStorage
-    let channel: any Channel
-
-    init(source: ApplicationRequestContextSource) {
-        coreContext = .init(source: source)
-        channel = source.channel
-    }
+/// Where to listen.
+enum ListenAddress: Sendable {
+    case unixSocket(path: String)
+    case host(String, port: Int)
+    /// A listening socket that somebody else has opened and keeps: systemd. The descriptor is taken over; closing it
+    /// closes our copy alone, so that connections wait for the next process instead of being refused.
+    case passed(Int32)
 }
 
 /// One address that HTTP is served on, from binding to closing.
 final class Listener: Sendable {
     /// Where it really listens.
     let channel: any Channel
-    private let serving: Task<Void, any Error>
+    private let connections: OpenConnections
 
-    private static let limits = HTTP1Channel.Configuration(
-        idleTimeout: .seconds(60),
-        httpDecoderConfiguration: .init(
-            maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 32 << 10, maxHeaderFieldCount: 64))
-
-    /// Listens on a socket that was opened by somebody else; it takes over the descriptor.
-    init(
-        _ router: Router<ConnectionContext>, passed descriptor: Int32, connectionsMax: Int, logger: Logger
-    ) async throws {
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .critical)
-        let log = quiet
-        let http = PassedListener.http(router, configuration: Self.limits, logger: log)
-        let server = try await PassedListener.bind(
-            descriptor, http, connectionsMax: connectionsMax, logger: log)
-        channel = server.channel
-        serving = Task { try await PassedListener.serve(server, http, logger: log) }
+    private static let idleTimeout = TimeAmount.seconds(60)
+    private static var headLimits: NIOHTTPDecoderLimitConfiguration {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = 16 << 10
+        limits.maxHeaderListSize = 32 << 10
+        limits.maxHeaderFieldCount = 64
+        return limits
     }
 
     /// Returns once the address is bound.
-    init(
-        _ router: Router<ConnectionContext>, at address: BindAddress, connectionsMax: Int, logger: Logger
-    ) async throws {
-        // Hummingbird reports each start, and each stop as an error; that is ours to say.
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .critical)
-        let (bound, continuation) = AsyncThrowingStream<any Channel, any Error>.makeStream()
-        let application = Application(
-            router: router,
-            server: .http1(configuration: Self.limits),
-            configuration: ApplicationConfiguration(
-                address: address, serverName: nil,
-                availableConnectionsDelegate: .maximum(connectionsMax, logger: quiet)),
-            onServerRunning: { continuation.yield($0) },
-            logger: quiet)
-        serving = Task {
-            do {
-                try await application.run()
-                continuation.finish()
-            } catch {
-                continuation.finish(throwing: error)
-                throw error
+    ///
+    /// - Parameter connectionsMax: those beyond are closed at once.
+    init(_ router: ControlRouter, at address: ListenAddress, connectionsMax: Int) async throws {
+        let connections = OpenConnections(limit: connectionsMax)
+        self.connections = connections
+        let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: 256)
+            .childChannelInitializer { channel in
+                guard connections.add(channel) else { return channel.close() }
+                return channel.eventLoop.makeCompletedFuture { try Self.assemble(channel, router) }
             }
-        }
-        var iterator = bound.makeAsyncIterator()
-        guard let channel = try await iterator.next() else { throw CancellationError() }
-        self.channel = channel
+        channel =
+            switch address {
+            case .unixSocket(let path): try await bootstrap.bind(unixDomainSocketPath: path).get()
+            case .host(let host, let port):
+                try await bootstrap.serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    .bind(host: host, port: port).get()
+            case .passed(let descriptor): try await bootstrap.withBoundSocket(descriptor).get()
+            }
+    }
+
+    private static func assemble(_ channel: any Channel, _ router: ControlRouter) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(IdleStateHandler(readTimeout: idleTimeout))
+        try pipeline.addHandler(HTTPResponseEncoder())
+        try pipeline.addHandler(
+            ByteToMessageHandler(
+                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: headLimits)))
+        try pipeline.addHandler(HTTPServerPipelineHandler())
+        try pipeline.addHandler(HTTPServerProtocolErrorHandler())
+        try pipeline.addHandler(ControlConnection(router: router))
     }
 
     /// Closes it and every connection.
     func close() async {
-        serving.cancel()
-        _ = await serving.result
+        try? await channel.close()
+        for connection in connections.stop() { try? await connection.close() }
+    }
+}
+
+/// The open connections of a listener, up to a limit.
+private final class OpenConnections: Sendable {
+    private struct State {
+        var channels: [ObjectIdentifier: any Channel] = [:]
+        var isStopping = false
+    }
+
+    private let state = Mutex(State())
+    private let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    /// `false` if there is no room. Connections leave by themselves when they are closed.
+    func add(_ channel: any Channel) -> Bool {
+        let key = ObjectIdentifier(channel)
+        let isIn = state.withLock { state in
+            guard !state.isStopping, state.channels.count < limit else { return false }
+            state.channels[key] = channel
+            return true
+        }
+        guard isIn else { return false }
+        channel.closeFuture.whenComplete { [self] _ in state.withLock { $0.channels[key] = nil } }
+        return true
+    }
+
+    /// Lets nobody in any more, and returns who is there.
+    func stop() -> [any Channel] {
+        state.withLock { state in
+            state.isStopping = true
+            return Array(state.channels.values)
+        }
     }
 }

@@ -1,6 +1,6 @@
 import ControlAPI
 import FoundationEssentials
-import Hummingbird
+import NIOHTTP1
 
 /// One request, decoded as far as all have it in common.
 struct Call: Sendable {
@@ -48,7 +48,7 @@ struct Call: Sendable {
 
 /// A line of the table: which request is answered by what.
 struct Route: Sendable {
-    var method: HTTPRequest.Method
+    var method: HTTPMethod
     /// Behind `/v1/`; `:name` is one segment.
     var path: String
     /// Also on the web listener, behind `/api/v1/`.
@@ -56,18 +56,18 @@ struct Route: Sendable {
     var answer: @Sendable (Call) async throws -> any Reply
 
     /// Reading is GET and changing is POST; nothing else decides who may ask.
-    var access: AccessPolicy.Access { method == .get ? .read : .write }
+    var access: AccessPolicy.Access { method == .GET ? .read : .write }
 
     static func read(
         _ path: String, web: Bool = false, _ answer: @escaping @Sendable (Call) async throws -> any Reply
     ) -> Route {
-        Route(method: .get, path: path, isOnWeb: web, answer: answer)
+        Route(method: .GET, path: path, isOnWeb: web, answer: answer)
     }
 
     static func write(
         _ path: String, _ answer: @escaping @Sendable (Call) async throws -> any Reply
     ) -> Route {
-        Route(method: .post, path: path, answer: answer)
+        Route(method: .POST, path: path, answer: answer)
     }
 
     static let all: [Route] = [

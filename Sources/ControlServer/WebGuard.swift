@@ -1,41 +1,28 @@
 import ControlAPI
-import HTTPTypes
-import Hummingbird
+import NIOHTTP1
 
 /// Keeps web pages of others away from the web listener.
 ///
 /// A page in somebody's browser can send requests to 127.0.0.1, and by DNS rebinding even read the answers: the first
 /// kind carries an `Origin`, the second a `Host` that is not ours. Both are refused.
-struct WebGuard: RouterMiddleware {
+struct WebGuard: Sendable {
     /// Host names without ports, in lower case.
     var hosts: Set<String>
 
-    func handle(
-        _ request: Request, context: ConnectionContext,
-        next: (Request, ConnectionContext) async throws -> Response
-    ) async throws -> Response {
-        if let refusal = refusal(of: request) { throw refusal }
-        return try await next(request, context)
-    }
-
-    private func refusal(of request: Request) -> ControlError? {
-        if request.headers[.origin] != nil {
+    func refusal(of request: ControlRequest) -> ControlError? {
+        guard !request.headers.contains(name: "origin") else {
             return ControlError(
                 .notPermitted, "Requests from web pages are refused.", hint: "Send no Origin header.")
         }
-        // The first Host header became the authority; a second one is an attempt to be understood in two ways.
-        let authority = request.head.authority ?? ""
-        guard Self.secondHost.map({ request.headers[$0] == nil }) ?? true,
-            hosts.contains(Self.host(authority))
-        else {
+        // A second Host header is an attempt to be understood in two ways.
+        let names = request.headers["host"]
+        guard names.count == 1, hosts.contains(Self.host(names[0])) else {
             return ControlError(
-                .notPermitted, "The host \"\(authority)\" is not a name of this server.",
+                .notPermitted, "The host \"\(names.first ?? "")\" is not a name of this server.",
                 hint: "Use the address it listens on, or add the name to `hosts` in the configuration.")
         }
         return nil
     }
-
-    private static let secondHost = HTTPField.Name("Host")
 
     /// The name in `name:port`, `[v6]:port` or `name`, in lower case and without a final dot.
     static func host(_ authority: String) -> String {

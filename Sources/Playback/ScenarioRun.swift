@@ -56,6 +56,8 @@ public actor ScenarioRun {
     private var timer = 0
     private var hasStarted = false
     private var hasEnded = false
+    /// Injections that are being stored; nothing is played meanwhile.
+    private var holds = 0
 
     /// - Parameters:
     ///   - tickMs: simulated milliseconds between ticks; `nil` follows the pace.
@@ -128,17 +130,29 @@ public actor ScenarioRun {
 
     /// Lets a fault strike at the first millisecond that has not been played.
     ///
+    /// The run stands still until `keep` has returned, so that nobody sees a fault that a crash could make undone.
+    ///
     /// - Parameters:
     ///   - kind: one of `FleetPlan.injectableKinds`.
     ///   - entity: as in `FleetPlan.injection`.
     ///   - forMs: simulated, until it is repaired, found or over; `nil` as the kind has it.
-    /// - Returns: the injection, to be given to `init` after a restart; `nil` when the run is over.
+    ///   - keep: stores the injection, to be given to `init` after a restart. When it throws, nothing strikes.
+    /// - Returns: the injection; `nil` when the run is over.
+    /// - Throws: `ScenarioProblem`, or what `keep` throws.
     public func inject(
-        _ kind: String, at entity: String, forMs: Int64?
-    ) throws(ScenarioProblem) -> FaultInjection? {
+        _ kind: String, at entity: String, forMs: Int64?,
+        keep: @Sendable (FaultInjection) async throws -> Void = { _ in }
+    ) async throws -> FaultInjection? {
         guard !hasEnded, !model.isFinished else { return nil }
         let injection = try plan.injection(kind, at: entity, timeMs: model.nowMs + 1, forMs: forMs)
-        guard model.inject(injection) else { return nil }
+        holds += 1
+        defer {
+            holds -= 1
+            pump()
+        }
+        try await keep(injection)
+        // It may have been stopped meanwhile; it cannot have gone on.
+        guard !hasEnded, model.inject(injection) else { return nil }
         timeline.inject(injection)
         return injection
     }
@@ -191,7 +205,7 @@ public actor ScenarioRun {
 
     /// Does what is due.
     private func pump() {
-        guard !hasEnded, hasStarted || status().state.isOver else { return }
+        guard holds == 0, !hasEnded, hasStarted || status().state.isOver else { return }
         while true {
             let now = clock.nowNs()
             switch shared.withLock({ $0.schedule.next(nowNs: now) }) {

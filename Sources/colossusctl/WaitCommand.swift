@@ -6,8 +6,8 @@ struct WaitCommand: ParsableCommand {
         commandName: "wait",
         abstract: "Waits until something is so.",
         discussion: """
-            ready: the daemon serves. drained: nothing is in flight, and every endpoint has got everything. window>=TIME: \
-            every window up to that time is closed and stored.
+            ready: the daemon serves. drained: nothing is in flight, and every endpoint that is neither paused nor disabled \
+            has got everything. window>=TIME: every window up to that time is closed and stored.
 
             Ends with 0 when it is so, with 75 when it was not in time, with 69 when nobody answered.
 

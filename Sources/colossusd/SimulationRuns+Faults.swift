@@ -20,10 +20,17 @@ extension SimulationRuns {
             throw ControlError(.conflict, "Run \(name) has \(Self.injectionsMax) injected faults already.")
         }
         let forMs = try Self.length(request.for)
+        let store = store
         let injection: FaultInjection?
-        do throws(ScenarioProblem) {
-            injection = try await playing.run.inject(request.kind, at: request.at, forMs: forMs)
-        } catch {
+        do {
+            injection = try await playing.run.inject(request.kind, at: request.at, forMs: forMs) {
+                injection in
+                try await store.save(
+                    StoredInjection(
+                        timeMs: injection.timeMs, kind: request.kind, entity: request.at, forMs: forMs),
+                    run: name)
+            }
+        } catch let error as ScenarioProblem {
             throw ControlError(
                 error.key == "at" ? .notFound : .badRequest, error.found.capitalizedFirst + ".",
                 hint: "Expected: \(error.expected).")
@@ -31,9 +38,6 @@ extension SimulationRuns {
         guard let injection else {
             throw ControlError(.conflict, "Run \(name) is over.", hint: "Start another one.")
         }
-        try await store.save(
-            StoredInjection(timeMs: injection.timeMs, kind: request.kind, entity: request.at, forMs: forMs),
-            run: name)
         logger.notice(
             "a fault is injected",
             metadata: ["run": "\(name)", "kind": "\(request.kind)", "entity": "\(request.at)"])

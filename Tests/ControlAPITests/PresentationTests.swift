@@ -80,6 +80,21 @@ import Testing
         ] { #expect(text.contains(part), "\(part) is not in\n\(text)") }
     }
 
+    @Test("drained waits for samples and for endpoints, but not for those that are paused or disabled")
+    func undrained() {
+        var status = Samples.status
+        #expect(status.undrained?.contains("60 samples of measured") == true)
+        status.streams[0].samples.inFlight = 0
+        #expect(status.undrained?.contains("12 windows wait for endpoint victoria") == true)
+        for state in [EndpointStatus.State.paused, .disabled] {
+            status.endpoints[0].state = state
+            #expect(status.undrained == nil)
+        }
+        status.endpoints[0].state = .ok
+        status.endpoints[0].pending = 0
+        #expect(status.undrained == nil)
+    }
+
     @Test("the series of each kind have a table, and folded ones show where there are any")
     func topSeries() throws {
         let lines = try Samples.topSeries.output(.table)

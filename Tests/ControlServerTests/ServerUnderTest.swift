@@ -12,7 +12,8 @@ struct ServerUnderTest {
     let port: Int
 
     static func run(
-        writers: Set<UInt32>? = nil, ready: Bool = true, _ body: (ServerUnderTest) async throws -> Void
+        writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil,
+        _ body: (ServerUnderTest) async throws -> Void
     ) async throws {
         let folder = try temporaryFolder()
         let plane = FakeControlPlane()
@@ -22,6 +23,7 @@ struct ServerUnderTest {
         var configuration = ControlServer.Configuration(
             socketPath: folder + "/control.sock", web: (host: "127.0.0.1", port: 0))
         if let writers { configuration.writers = writers }
+        if let connectionsMax { configuration.connectionsMax = connectionsMax }
         configuration.webHosts = ["colossus.example"]
         let server = ControlServer(
             configuration: configuration, plane: plane, metricsText: { "# TYPE up gauge\nup 1\n" },
@@ -77,10 +79,9 @@ enum TCPClient {
         var code = errno
     }
 
-    /// Sends everything and reads until the other side closes.
-    static func exchange(_ request: String, port: Int, endsWithHead: Bool = false) throws -> HTTPReply {
+    /// A descriptor, to be closed by the caller.
+    static func connect(port: Int) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
         var limit = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
@@ -89,14 +90,44 @@ enum TCPClient {
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard connected == 0 else { throw Failure(call: "connect") }
+        guard connected == 0 else {
+            let failure = Failure(call: "connect")
+            close(descriptor)
+            throw failure
+        }
+        return descriptor
+    }
+
+    /// Sends everything, and what comes until the other side closes.
+    static func everything(_ request: String, port: Int) throws -> String {
+        let descriptor = try connect(port: port)
+        defer { close(descriptor) }
+        try send(request, to: descriptor)
+        var all: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(descriptor, &piece, piece.count, 0)
+            guard count >= 0 else { throw Failure(call: "recv") }
+            if count == 0 { return String(decoding: all, as: UTF8.self) }
+            all += piece[..<count]
+        }
+    }
+
+    private static func send(_ request: String, to descriptor: Int32) throws {
         let bytes = Array(request.utf8)
-        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+        guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             throw Failure(call: "send")
         }
+    }
+
+    /// Sends everything and reads until the other side closes.
+    static func exchange(_ request: String, port: Int, endsWithHead: Bool = false) throws -> HTTPReply {
+        let descriptor = try connect(port: port)
+        defer { close(descriptor) }
+        try send(request, to: descriptor)
         var parser = HTTPReplyParser()
         var all: [UInt8] = []
         while true {

@@ -1,5 +1,6 @@
 import ControlAPI
 import ControlServer
+import Glibc
 import Logging
 import Testing
 
@@ -127,6 +128,63 @@ import Testing
             }
             #expect(reply.status == 200)
             #expect(reply.body.isEmpty)
+        }
+    }
+
+    @Test("requests that come in one packet are answered one after another, on one connection")
+    func pipelined() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let port = server.port
+            let one = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+            let text = try await blocking {
+                try TCPClient.everything(
+                    one + "\r\n" + one + "\r\n" + one + "Connection: close\r\n\r\n", port: port)
+            }
+            #expect(text.ranges(of: "HTTP/1.1 200 OK").count == 3)
+            #expect(text.ranges(of: "\r\n\r\nok\n").count == 3)
+        }
+    }
+
+    @Test("what is no HTTP is refused as such, and a head beyond the limits, too; the server goes on")
+    func unreadable() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            #expect(try await server.web("\u{1}\u{2}nothing\r\n\r\n").status == 400)
+            let long = String(repeating: "x", count: 20_000)
+            #expect(try await server.get("/healthz", more: "X-Long: \(long)\r\n").status >= 400)
+            let many = (0..<100).map { "X-\($0): 1\r\n" }.joined()
+            #expect(try await server.get("/healthz", more: many).status >= 400)
+            #expect(try await server.get("/healthz").status == 200)
+        }
+    }
+
+    @Test("a caller that waits for 100 Continue gets it")
+    func continues() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let port = server.port
+            let text = try await blocking {
+                try TCPClient.everything(
+                    "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1\r\n"
+                        + "Connection: close\r\n\r\nx", port: port)
+            }
+            #expect(text.hasPrefix("HTTP/1.1 100 Continue\r\n"))
+            #expect(text.contains("\r\n\r\nHTTP/1.1 200 OK\r\n"))
+        }
+    }
+
+    @Test("a connection beyond the limit is closed, and there is room again when another goes")
+    func connectionLimit() async throws {
+        try await ServerUnderTest.run(connectionsMax: 2) { (server) async throws in
+            let held = try (0..<2).map { _ in try TCPClient.connect(port: server.port) }
+            // Both are accepted in their order, so the third is beyond.
+            await #expect(throws: (any Error).self) { try await server.get("/healthz") }
+            close(held[0])
+            let deadline = ContinuousClock.now + .seconds(60)
+            var status: Int?
+            while status != 200, ContinuousClock.now < deadline {
+                status = try? await server.get("/healthz").status
+            }
+            #expect(status == 200)
+            close(held[1])
         }
     }
 }

@@ -77,6 +77,31 @@ import Testing
         stage.run.stop()
     }
 
+    @Test("while a fault is being stored the run stands still; one that cannot be stored does not strike")
+    func storedFirst() async throws {
+        let stage = try Stage(Scenario.fixture { $0.failures.perGPUDay = 0 }, pace: .times(3_600))
+        stage.run.start()
+        stage.turn(1)
+        let last = try #require(stage.sink.times.last)
+        struct DiskFull: Error {}
+        await #expect(throws: DiskFull.self) {
+            try await stage.run.inject("node_down", at: "r0001-n1", forMs: nil) { _ in throw DiskFull() }
+        }
+        stage.turn(1)
+        let next = try #require(stage.sink.times.last)
+        #expect(next > last)
+        #expect(!stage.sink.events.contains { $0.kind == .nodeDown })
+        let injection = try await stage.run.inject("node_down", at: "r0001-n1", forMs: nil) { injection in
+            #expect(injection.timeMs == next + 1)
+            stage.turn(5)
+            #expect(stage.sink.times.last == next)
+            #expect(!stage.sink.events.contains { $0.kind == .nodeDown })
+        }
+        stage.turn(1)
+        #expect(stage.sink.events.filter { $0.kind == .nodeDown }.map(\.timeMs) == [injection?.timeMs])
+        stage.run.stop()
+    }
+
     @Test("at an hour a second there is a tick of 10 min six times a second")
     func pace() throws {
         let stage = try Stage(pace: .times(3_600))

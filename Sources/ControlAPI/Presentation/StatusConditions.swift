@@ -1,11 +1,12 @@
 // What `colossusctl wait` and `colossusctl check` look at.
 extension StatusReply {
-    /// What is still on its way, in words; `nil` when everything is stored and delivered.
+    /// What is still on its way, in words; `nil` when everything is stored and delivered. Endpoints that somebody has
+    /// paused, or that are disabled, get nothing until somebody acts: nothing is on its way to them.
     public var undrained: String? {
         if let stream = streams.first(where: { $0.samples.inFlight > 0 }) {
             return "\(Number.grouped(stream.samples.inFlight)) samples of \(stream.stream) are in flight"
         }
-        if let endpoint = endpoints.first(where: { $0.pending > 0 && $0.state != .disabled }) {
+        if let endpoint = endpoints.first(where: { $0.pending > 0 && $0.state != .disabled && $0.state != .paused }) {
             return "\(Number.grouped(endpoint.pending)) windows wait for endpoint \(endpoint.name)"
         }
         return nil

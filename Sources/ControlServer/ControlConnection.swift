@@ -1,0 +1,132 @@
+import ControlAPI
+import NIOCore
+import NIOHTTP1
+
+/// One connection: collects a request, has it answered, writes the answer.
+///
+/// NIO's pipeline handler before it lets one request in at a time.
+final class ControlConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private enum State {
+        /// Between requests.
+        case idle
+        case collecting(HTTPRequestHead)
+        /// Refused before its body had come in, which is read over; then the connection is closed.
+        case discarding
+        case answering(HTTPRequestHead, Task<Void, Never>)
+        case closed
+    }
+
+    private let router: ControlRouter
+    private var state = State.idle
+    private var body: [UInt8] = []
+    private var deadline: Scheduled<Void>?
+
+    /// In which a request has to come in whole.
+    private static let requestTimeout = TimeAmount.seconds(30)
+
+    init(router: ControlRouter) { self.router = router }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch (Self.unwrapInboundIn(data), state) {
+        case (.head(let head), .idle): begin(head, context)
+        case (.body(let part), .collecting(let head)):
+            guard body.count + part.readableBytes <= ControlLimits.requestBytesMax else {
+                return refuse(head, context)
+            }
+            body.append(contentsOf: part.readableBytesView)
+        case (.end, .collecting(let head)): answer(head, context)
+        case (.end, .discarding): close(context)
+        // Parts of a request that was answered already.
+        default: break
+        }
+    }
+
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: Self.requestTimeout) { [weak self] in
+            self?.close(context)
+        }
+        let announced = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        guard announced <= ControlLimits.requestBytesMax else { return refuse(head, context) }
+        state = .collecting(head)
+        if head.headers["expect"].contains(where: { $0.lowercased() == "100-continue" }) {
+            let go = HTTPResponseHead(version: .http1_1, status: .continue)
+            context.writeAndFlush(Self.wrapOutboundOut(.head(go)), promise: nil)
+        }
+    }
+
+    /// Closing at once, with the body unread, could cost the caller the answer.
+    private func refuse(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        body = []
+        state = .discarding
+        write(.tooLarge, head, context)
+    }
+
+    private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        deadline?.cancel()
+        let whole = body
+        body = []
+        let (router, channel) = (router, context.channel)
+        let own = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
+        let task = Task {
+            let peer = await Peer.of(channel)
+            let answer = await router.respond(to: ControlRequest(head, body: whole, peer: peer))
+            channel.eventLoop.execute {
+                let (connection, context) = own.value
+                connection.finish(answer, context)
+            }
+        }
+        state = .answering(head, task)
+    }
+
+    private func finish(_ answer: ControlAnswer, _ context: ChannelHandlerContext) {
+        guard case .answering(let head, _) = state else { return }
+        state = .idle
+        write(answer, head, context)
+        if answer.closes || !head.isKeepAlive { close(context) }
+    }
+
+    private func write(_ answer: ControlAnswer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        var headers = answer.headers
+        if !head.isKeepAlive, !answer.closes { headers.add(name: "Connection", value: "close") }
+        let reply = HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers)
+        context.write(Self.wrapOutboundOut(.head(reply)), promise: nil)
+        if head.method != .HEAD {
+            let bytes = context.channel.allocator.buffer(bytes: answer.body)
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
+        }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    private func close(_ context: ChannelHandlerContext) {
+        end()
+        context.close(promise: nil)
+    }
+
+    /// Whoever has gone needs no answer.
+    private func end() {
+        deadline?.cancel()
+        body = []
+        if case .answering(_, let task) = state { task.cancel() }
+        state = .closed
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch (event, state) {
+        case (is IdleStateHandler.IdleStateEvent, .idle): close(context)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Broken HTTP was answered with 400 by the handler before this one; a broken connection needs no answer.
+        close(context)
+    }
+}
