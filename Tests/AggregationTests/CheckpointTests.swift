@@ -4,7 +4,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite struct CheckpointTests {
+@Suite(.computing) struct CheckpointTests {
     static let start = CoreHarness.startMs
     static let energy = TestFleet.energy
 

@@ -1,9 +1,10 @@
 import Aggregation
 import QueueIsolation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct ClosingTests {
+@Suite(.computing) struct ClosingTests {
     static let start = CoreHarness.startMs
 
     private func fleet(_ second: Int64, nodes: Int = 10, _ value: Double? = nil) -> [TestSample] {
@@ -175,7 +176,7 @@ import Testing
         #expect(harness.core.offer(batches) == .accepted)
     }
 
-    @Test("closings wait for the sink, and lose nothing", .timeLimit(.minutes(5)))
+    @Test("closings wait for the sink, and lose nothing", .timeLimit(.minutes(20)))
     func slowSink() async {
         let harness = CoreHarness()
         harness.sink.hold()

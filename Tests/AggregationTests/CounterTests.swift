@@ -3,7 +3,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite struct CounterTests {
+@Suite(.computing) struct CounterTests {
     static let start = CoreHarness.startMs
     static let energy = FieldCatalog.find(name: "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION")
     static let replays = FieldCatalog.find(name: "DCGM_FI_DEV_PCIE_REPLAY_COUNTER")

@@ -1,9 +1,10 @@
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Aggregation
 
-@Suite struct CoverageTests {
+@Suite(.computing) struct CoverageTests {
     private func coverage(_ senders: [CloseStep.Heard], _ fromMs: Int64) -> Double {
         let step = CloseStep(
             throughMs: 0, tickedMs: [], isFleet: false, senders: senders,

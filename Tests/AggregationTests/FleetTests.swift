@@ -58,7 +58,7 @@ struct TestTick: FleetTick {
     }
 }
 
-@Suite struct FleetTests {
+@Suite(.computing) struct FleetTests {
     static let start = CoreHarness.startMs
     static let plan = WindowPlan(finestMs: 10_000, rollupsMs: [60_000], latenessMs: 0)
 
@@ -223,7 +223,7 @@ struct TestTick: FleetTick {
 
     @Test(
         "a fleet that outruns the sink waits, and is let go when its stream is closed",
-        .timeLimit(.minutes(5)))
+        .timeLimit(.minutes(20)))
     func waitsForTheSink() async throws {
         let sink = CollectingSink()
         sink.hold()
@@ -240,7 +240,7 @@ struct TestTick: FleetTick {
         #expect(sink.closes.count == 2)
     }
 
-    @Test("finishing one stream does not wait for another that never rests", .timeLimit(.minutes(5)))
+    @Test("finishing one stream does not wait for another that never rests", .timeLimit(.minutes(20)))
     func finishesAlone() async throws {
         let sink = CollectingSink()
         let (core, stream, streams) = try Self.core(shards: 2, sink: sink)

@@ -56,7 +56,7 @@ struct Workload {
     }
 }
 
-@Suite struct InvariantTests {
+@Suite(.computing) struct InvariantTests {
     static let jobs: [Oracle.Membership] = [
         .init(node: 0, job: "llm", fromMs: CoreHarness.startMs + 5_000, toMs: .max),
         .init(node: 1, job: "llm", fromMs: CoreHarness.startMs + 5_000, toMs: .max),

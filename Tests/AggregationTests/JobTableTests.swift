@@ -1,9 +1,10 @@
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Aggregation
 
-@Suite struct JobTableTests {
+@Suite(.computing) struct JobTableTests {
     private func find(_ name: String) -> Int32? { Int32(name.dropFirst()) }
 
     private func job(_ table: JobTable, _ node: Int32, _ timeMs: Int64) -> Int32 {

@@ -1,6 +1,7 @@
 import Aggregation
 import Exchange
 import Telemetry
+import TestSupport
 import Testing
 
 /// A bus that lets the sink acknowledge what it holds just before each share of the next window arrives: the moment at
@@ -24,7 +25,7 @@ private final class AcknowledgingBus: PartialBus {
     func subscribe(_ handler: @escaping @Sendable (WindowPartial) -> Void) { inner.subscribe(handler) }
 }
 
-@Suite("Late commits")
+@Suite("Late commits", .computing)
 struct LateCommitTests {
     @Test("a commit that comes while the next window is being merged does not cut that window short")
     func wholeWindows() async throws {

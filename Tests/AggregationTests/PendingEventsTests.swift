@@ -4,7 +4,7 @@ import Testing
 
 @testable import Aggregation
 
-@Suite struct PendingEventsTests {
+@Suite(.computing) struct PendingEventsTests {
     private static func events(_ numbers: Range<Int>) -> [Event] {
         numbers.map {
             Event(stream: .measured, timeMs: Int64($0), kind: .checkpoint, job: "j", source: .ingest)

@@ -5,7 +5,7 @@ import Testing
 @testable import Aggregation
 
 /// A core that is killed at any request and repeats its log says what one says that ran through.
-@Suite struct ReplayTests {
+@Suite(.computing) struct ReplayTests {
     enum Step {
         case request([TestSample], sender: UInt32, arrivalMs: Int64)
         case tick(Int64)

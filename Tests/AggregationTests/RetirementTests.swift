@@ -1,8 +1,9 @@
 import Aggregation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct RetirementTests {
+@Suite(.computing) struct RetirementTests {
     static let start = CoreHarness.startMs
 
     private func sample(_ node: Int, _ second: Int64, _ value: Double = 1) -> TestSample {

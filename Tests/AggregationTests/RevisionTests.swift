@@ -3,7 +3,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite struct RevisionTests {
+@Suite(.computing) struct RevisionTests {
     static let start = CoreHarness.startMs
     static var spec: StreamSpec {
         StreamSpec(

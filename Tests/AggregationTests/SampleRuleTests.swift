@@ -1,8 +1,9 @@
 import Aggregation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct SampleRuleTests {
+@Suite(.computing) struct SampleRuleTests {
     static let start = CoreHarness.startMs
 
     private func sample(_ second: Int64, _ value: Double, _ field: FieldIndex = .powerUsage) -> TestSample {

@@ -1,9 +1,10 @@
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Aggregation
 
-@Suite struct WatermarkTests {
+@Suite(.computing) struct WatermarkTests {
     static let plan = WindowPlan()
     static let now: Int64 = 1_700_000_000_000
 

@@ -116,7 +116,7 @@ enum TCPClient {
         }
     }
 
-    private static func send(_ request: String, to descriptor: Int32) throws {
+    static func send(_ request: String, to descriptor: Int32) throws {
         let bytes = Array(request.utf8)
         guard Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             throw Failure(call: "send")

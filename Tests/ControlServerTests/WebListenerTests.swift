@@ -174,8 +174,19 @@ import Testing
     @Test("a connection beyond the limit is closed, and there is room again when another goes")
     func connectionLimit() async throws {
         try await ServerUnderTest.run(connectionsMax: 2) { (server) async throws in
-            let held = try (0..<2).map { _ in try TCPClient.connect(port: server.port) }
-            // Both are accepted in their order, so the third is beyond.
+            let port = server.port
+            let held = try await blocking {
+                try (0..<2).map { _ in
+                    let descriptor = try TCPClient.connect(port: port)
+                    try TCPClient.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", to: descriptor)
+                    var piece = [UInt8](repeating: 0, count: 4_096)
+                    // Answered, so it is in.
+                    guard recv(descriptor, &piece, piece.count, 0) > 0 else {
+                        throw TCPClient.Failure(call: "recv")
+                    }
+                    return descriptor
+                }
+            }
             await #expect(throws: (any Error).self) { try await server.get("/healthz") }
             close(held[0])
             let deadline = ContinuousClock.now + .seconds(60)

@@ -3,7 +3,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite("Buses")
+@Suite("Buses", .computing)
 struct BusTests {
     static func bytes(_ number: Int) -> [UInt8] { Array(String(number).utf8) }
 

@@ -1,7 +1,8 @@
 import Exchange
+import TestSupport
 import Testing
 
-@Suite("Workers and roll-ups")
+@Suite("Workers and roll-ups", .computing)
 struct ClusterTests {
     static var calm: ChaosBus.Faults {
         var faults = ChaosBus.Faults()

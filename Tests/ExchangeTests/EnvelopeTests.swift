@@ -4,7 +4,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite("Envelopes")
+@Suite("Envelopes", .computing)
 struct EnvelopeTests {
     static func partial(_ seed: UInt64 = 1, groups: Int = 3) -> PartialEnvelope {
         let source = SampleFleet(seed: seed, samplesMax: 12)

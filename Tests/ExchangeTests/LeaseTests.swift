@@ -1,7 +1,8 @@
 import Exchange
+import TestSupport
 import Testing
 
-@Suite("A lease")
+@Suite("A lease", .computing)
 struct LeaseTests {
     static let leaseMs: Int64 = 3_000
 

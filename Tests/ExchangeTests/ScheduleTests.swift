@@ -1,9 +1,10 @@
 import Exchange
 import Glibc
+import TestSupport
 import Testing
 
 /// The whole protocol under seeded faults. `COLOSSUS_SEED=n` runs one schedule, `COLOSSUS_CAMPAIGN=1` 10,000 of them.
-@Suite("Schedules of faults")
+@Suite("Schedules of faults", .computing)
 struct ScheduleTests {
     static let windows: Int64 = 8
     static let lanes = 4

@@ -3,7 +3,7 @@ import Telemetry
 import TestSupport
 import Testing
 
-@Suite("Merging of partials")
+@Suite("Merging of partials", .computing)
 struct WindowMergeTests {
     let fleet: FleetMap
     let source = SampleFleet(seed: 42)

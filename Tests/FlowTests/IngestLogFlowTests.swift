@@ -84,7 +84,7 @@ import WireFormats
 
     @Test(
         "a killed process's successor counts what was acknowledged, once: remote write 1.0 and 2.0, gauges and counters",
-        .timeLimit(.minutes(2)), arguments: [[7], [33], [61], [14, 45], [25, 26, 58]])
+        .timeLimit(.minutes(10)), arguments: [[7], [33], [61], [14, 45], [25, 26, 58]])
     func kills(at kills: [Int]) async throws {
         let remains = try Remains()
         let steps = 70

@@ -1,9 +1,10 @@
 import Planning
 import Settings
 import Simulation
+import TestSupport
 import Testing
 
-@Suite struct EnsembleTests {
+@Suite(.computing) struct EnsembleTests {
     static let folder =
         #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/Config/scenarios/"
 

@@ -1,10 +1,11 @@
 import Planning
 import Settings
 import Simulation
+import TestSupport
 import Testing
 
 /// Plans of the shipped scenarios beside the published facts.
-@Suite struct PlanReportTests {
+@Suite(.computing) struct PlanReportTests {
     @Test(
         "Colossus: the four counts and the power at the dates of the facts, and Grok 3's compute by early January"
     )
@@ -73,7 +74,7 @@ import Testing
     }
 }
 
-@Suite struct ValidationReportTests {
+@Suite(.computing) struct ValidationReportTests {
     @Test("Llama 3 and RSC: the published numbers lie where the model has them")
     func quick() {
         let report = ValidationReport(runs: 150, only: ["llama3", "meta_rsc"])

@@ -3,7 +3,7 @@ import Settings
 import TestSupport
 import Testing
 
-@Suite struct EffectiveConfigurationTests {
+@Suite(.computing) struct EffectiveConfigurationTests {
     private func entry(_ key: String, _ files: [String: String]) throws -> EffectiveConfiguration.Entry? {
         let folder = try ConfigFolder(files)
         return try EffectiveConfiguration(path: folder.path + "/c.yaml").entries.first { $0.key == key }
@@ -52,7 +52,7 @@ import Testing
     }
 }
 
-@Suite struct MutatedConfigurationTests {
+@Suite(.computing) struct MutatedConfigurationTests {
     private static let pieces = [
         "-1", "0", "99999999999999999999", "10", "10s", "10x", "1e9", "true", "null", "~", "''", "\"", "[",
         "]", "{", "}", ": ",

@@ -1,9 +1,10 @@
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// What an endpoint of the configuration may say.
-@Suite struct EndpointSettingsTests {
+@Suite(.computing) struct EndpointSettingsTests {
     private func endpoint(_ text: String) throws -> DaemonSettings.Endpoint {
         let settings = try ConfigFolder(["c.yaml": "endpoints:\n  - " + text]).load()
         return try #require(settings.endpoints.first)

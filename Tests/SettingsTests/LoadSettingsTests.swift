@@ -1,6 +1,7 @@
 import Foundation
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// A configuration in a folder of its own, gone with the test.
@@ -35,7 +36,7 @@ final class ConfigFolder {
 let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().path
 
-@Suite("loadSettings")
+@Suite("loadSettings", .computing)
 struct LoadSettingsTests {
     @Test("the commented configuration says the defaults")
     func defaults() throws {

@@ -1,10 +1,11 @@
 import Settings
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
 /// The scenario files of the repository, run to their ends and set beside the published numbers.
-@Suite struct ScenarioColossusTests {
+@Suite(.computing) struct ScenarioColossusTests {
     static let folder =
         #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/Config/scenarios/"
 

@@ -1,9 +1,10 @@
 import Foundation
 import Settings
 import Simulation
+import TestSupport
 import Testing
 
-@Suite struct ScenarioFileTests {
+@Suite(.computing) struct ScenarioFileTests {
     /// The least that is a scenario.
     static let least = """
         name: least

@@ -1,13 +1,14 @@
 import Settings
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
 #endif
 
-@Suite struct ScenarioShippedTests {
+@Suite(.computing) struct ScenarioShippedTests {
     static let names = [
         "abilene", "acme", "b200-504", "bloom-176b", "colossus", "colossus-2", "colossus-slow", "deepseek-v3",
         "grok-1",
@@ -54,7 +55,7 @@ import Testing
     }
 }
 
-@Suite struct ScenarioChangeTests {
+@Suite(.computing) struct ScenarioChangeTests {
     @Test("a change takes the place of a value, by position or by name, or adds one that was left out")
     func changes() throws {
         let texts = [

@@ -1,7 +1,8 @@
 import Settings
+import TestSupport
 import Testing
 
-@Suite("StrictYAML")
+@Suite("StrictYAML", .computing)
 struct StrictYAMLTests {
     enum Color: String, CaseIterable { case red, green, blue }
 

@@ -1,7 +1,8 @@
 import Simulation
+import TestSupport
 import Testing
 
-@Suite struct CheckpointTheoryTests {
+@Suite(.computing) struct CheckpointTheoryTests {
     /// Minutes: MTTF, write, restart, and the published optimum, Young's, Daly's and the efficiency, by exact arithmetic.
     static let vectors: [(Double, Double, Double, Double, Double, Double, Double)] = [
         (185.6, 0.33, 10, 10.849, 11.068, 10.849, 0.8922), (185.6, 1, 10, 18.606, 19.267, 18.606, 0.8526),

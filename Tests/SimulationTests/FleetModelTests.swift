@@ -1,8 +1,9 @@
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct FleetModelTests {
+@Suite(.computing) struct FleetModelTests {
     static let dayMs: Int64 = 86_400_000
 
     static func model(_ scenario: Scenario) throws -> FleetModel { FleetModel(plan: try FleetPlan(scenario)) }

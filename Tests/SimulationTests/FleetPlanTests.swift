@@ -1,8 +1,9 @@
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct FleetPlanTests {
+@Suite(.computing) struct FleetPlanTests {
     @Test("entities are registered in order, eight GPUs a node, racks without gaps")
     func topology() throws {
         let plan = try FleetPlan(.growing())

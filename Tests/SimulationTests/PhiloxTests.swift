@@ -1,8 +1,9 @@
+import TestSupport
 import Testing
 
 @testable import Simulation
 
-@Suite struct PhiloxTests {
+@Suite(.computing) struct PhiloxTests {
     struct Known: Sendable {
         var counter: SIMD4<UInt32>
         var key: (UInt32, UInt32)

@@ -1,9 +1,10 @@
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
 /// Power, energy and clocks as functions of the load, checked by numbers that the kernel did not make.
-@Suite struct PhysicsTests {
+@Suite(.computing) struct PhysicsTests {
     typealias Ticks = SimulatedTickTests
 
     static func column(_ id: UInt16, _ tick: SimulatedTick) -> [Double] {
@@ -152,7 +153,7 @@ import Testing
 }
 
 /// An injected fault shows in the fields that it should, and nowhere else.
-@Suite struct FaultSignTests {
+@Suite(.computing) struct FaultSignTests {
     typealias Ticks = SimulatedTickTests
 
     static let gpu = 8 * 11 + 5

@@ -1,9 +1,10 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Simulation
 
-@Suite struct PortableMathTests {
+@Suite(.computing) struct PortableMathTests {
     @Test("log and exp agree with the C library to a few units of the last place")
     func againstLibrary() {
         for step in -400...400 {

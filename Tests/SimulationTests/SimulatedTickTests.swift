@@ -1,8 +1,9 @@
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
-@Suite struct SimulatedTickTests {
+@Suite(.computing) struct SimulatedTickTests {
     static let gpus = 512
 
     struct Frame {

@@ -1,10 +1,11 @@
 import Glibc
 import Simulation
 import Telemetry
+import TestSupport
 import Testing
 
 /// Trajectories beside the live model, which follows every node: two ways to the same numbers.
-@Suite struct TrajectoryTests {
+@Suite(.computing) struct TrajectoryTests {
     static let dayMs: Int64 = 86_400_000
 
     /// Everything that can happen, all of it often.

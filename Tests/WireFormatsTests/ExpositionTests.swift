@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 import WireFormats
 
@@ -19,7 +20,7 @@ private func series(_ text: String) throws -> [ReadLabels] {
     }
 }
 
-@Suite struct ExpositionParserTests {
+@Suite(.computing) struct ExpositionParserTests {
     @Test("a page is read: families, labels, values, timestamps, line numbers")
     func page() throws {
         let text = """

@@ -1,4 +1,5 @@
 import Telemetry
+import TestSupport
 import Testing
 import WireFormats
 
@@ -6,7 +7,7 @@ private func read(_ labels: KeyValuePairs<String, String>) -> GPULabels {
     GPULabels(labels.map { Label($0.key, $0.value) })
 }
 
-@Suite struct GPULabelsTests {
+@Suite(.computing) struct GPULabelsTests {
     @Test("a line of dcgm-exporter names its GPU")
     func exporter() {
         let found = read([
@@ -77,7 +78,7 @@ private func read(_ labels: KeyValuePairs<String, String>) -> GPULabels {
     }
 }
 
-@Suite struct InventoryTests {
+@Suite(.computing) struct InventoryTests {
     @Test("a file is read, quotes, comments, blank lines and Windows included")
     func good() throws {
         let inventory = try Inventory(

@@ -57,7 +57,7 @@ private struct Brought: Equatable {
     }
 }
 
-@Suite struct GuessTests {
+@Suite(.computing) struct GuessTests {
     private static func varint(_ value: Int) -> [UInt8] {
         value < 0x80 ? [UInt8(value)] : [UInt8(value & 0x7F | 0x80)] + varint(value >> 7)
     }
@@ -148,7 +148,7 @@ private struct Brought: Equatable {
     }
 }
 
-@Suite struct LabelScannerTests {
+@Suite(.computing) struct LabelScannerTests {
     private static let names = [
         "__name__", "Hostname", "hostname", "instance", "gpu", "UUID", "uuid", "rack", "array", "pod", "hall",
         "modelName", "hpc_job", "job", "prometheus", "prometheus_replica", "replica", "__replica__",

@@ -129,7 +129,7 @@ private func meaning(_ message: [UInt8]) throws -> Meaning {
         })
 }
 
-@Suite struct RemoteWriteDecoderTests {
+@Suite(.computing) struct RemoteWriteDecoderTests {
     /// `WriteRequest{timeseries{labels{__name__="up"},samples{1.5, 1000}}}` by hand.
     private static let up: [UInt8] =
         [0x0A, 0x1E]
@@ -280,7 +280,7 @@ private func meaning(_ message: [UInt8]) throws -> Meaning {
     }
 }
 
-@Suite struct RemoteWriteEncoderTests {
+@Suite(.computing) struct RemoteWriteEncoderTests {
     @Test("the plain decoder reads what is encoded: labels sorted, empty ones left out")
     func encoded() throws {
         var encoder = RemoteWriteEncoder()
@@ -317,7 +317,7 @@ private func meaning(_ message: [UInt8]) throws -> Meaning {
     }
 }
 
-@Suite struct IdentityTests {
+@Suite(.computing) struct IdentityTests {
     @Test("one bit more or less, another salt or another seed is another identity")
     func differs() {
         var random = SeededRandom(seed: 31)

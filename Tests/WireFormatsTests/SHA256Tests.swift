@@ -1,7 +1,8 @@
+import TestSupport
 import Testing
 import WireFormats
 
-@Suite struct SHA256Tests {
+@Suite(.computing) struct SHA256Tests {
     private func hex(_ bytes: [UInt8]) -> String {
         bytes.map { byte in
             let text = String(byte, radix: 16)

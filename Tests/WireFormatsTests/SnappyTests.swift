@@ -72,7 +72,7 @@ private enum Corpus {
     }
 }
 
-@Suite struct SnappyTests {
+@Suite(.computing) struct SnappyTests {
     @Test("libsnappy reads what we compress", arguments: [UInt64(1), 2, 3])
     func compressed(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
