@@ -93,8 +93,8 @@ var targets: [Target] = [
         [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation",
-            "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
-            arguments, logging,
+            "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
+            "SystemdSupport", arguments, logging,
         ]
     ),
     program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
@@ -138,8 +138,8 @@ var targets: [Target] = [
     .testTarget(
         name: "FlowTests",
         dependencies: [
-            "Telemetry", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange", "Settings",
-            "Store", "TestSupport", logging,
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "Aggregation", "Exchange",
+            "Settings", "Store", "TestSupport", logging,
         ],
         swiftSettings: strict),
 ]
