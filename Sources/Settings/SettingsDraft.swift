@@ -21,6 +21,7 @@ final class SettingsDraft {
         m.section("store", store)
         simulations(m)
         endpoints(m)
+        m.section("cluster", cluster)
         m.section("log") { log in
             settings.log.level = log.optional(
                 "level", .oneOf(DaemonSettings.Log.Level.self), default: settings.log.level)
@@ -31,7 +32,7 @@ final class SettingsDraft {
         text.hasPrefix("/") || text.hasPrefix("credential:") || folder.isEmpty ? text : folder + "/" + text
     }
 
-    private func note(_ name: String, _ m: YAMLMapping, _ key: String) {
+    func note(_ name: String, _ m: YAMLMapping, _ key: String) {
         if m.keys.contains(key) { places[name] = m.place(key) }
     }
 

@@ -49,7 +49,7 @@ struct LoadSettingsTests {
             "", "ingest", "ingest.limits", "web", "inventory", "windows", "aggregation", "aggregation.levels",
             "store", "log", "simulations", "endpoints", "endpoints.retry", "endpoints.labels",
             "endpoints.basic", "endpoints.tls", "endpoints.batch", "remote_write", "otlp", "influx", "file",
-            "file.rotate",
+            "file.rotate", "cluster", "cluster.tls", "cluster.nkey", "cluster.simulation",
         ])
     func everyKey(section: String) throws {
         let parts = section.split(separator: ".").map(String.init)
