@@ -30,6 +30,13 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case storeDamaged = "store_damaged"
     case endpointRefused = "endpoint_refused"
     case inventoryMoved = "inventory_moved"
+    case clusterJoined = "cluster_joined"
+    case clusterRefused = "cluster_refused"
+    case clusterUnreachable = "cluster_unreachable"
+    case clusterBack = "cluster_back"
+    case clusterShare = "cluster_share"
+    case clusterDrained = "cluster_drained"
+    case clusterDivergence = "cluster_divergence"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -62,6 +69,13 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .storeDamaged: "bef92769888980d24196bb1f44de5b3d"
         case .endpointRefused: "b0746268cf7492ff1a6213d503dec5c0"
         case .inventoryMoved: "1e7c3285c5b942836703dcf94bdcf186"
+        case .clusterJoined: "04d97720b57d4c74af637755c002e200"
+        case .clusterRefused: "9e2f549c85bf411aa72afb588312ba80"
+        case .clusterUnreachable: "95cfe1acb97d4ce6bbf7f94e52c50dfd"
+        case .clusterBack: "1435c30f4fee4b34a43fc415035882d9"
+        case .clusterShare: "50e3cfd7aeff49a7b22840b9bb2cb015"
+        case .clusterDrained: "7ba27d03901c413abb41b8d8100c0922"
+        case .clusterDivergence: "2bfee75aab4e4127934719a098a1b223"
         }
     }
 

@@ -69,6 +69,7 @@ struct Colossusctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
             EventsCommand.self, SimulateCommand.self, EndpointsCommand.self, DeadLetterCommand.self,
+            ClusterCommand.self,
             ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,

@@ -107,7 +107,8 @@ extension Daemon {
 
     /// The labels of the loggers.
     private static let subsystems = [
-        "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store", "watchdog",
+        "cluster", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
+        "watchdog",
     ]
 
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {
