@@ -30,6 +30,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case storeDamaged = "store_damaged"
     case endpointRefused = "endpoint_refused"
     case inventoryMoved = "inventory_moved"
+    case alertFiring = "alert_firing"
+    case alertResolved = "alert_resolved"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -62,6 +64,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .storeDamaged: "bef92769888980d24196bb1f44de5b3d"
         case .endpointRefused: "b0746268cf7492ff1a6213d503dec5c0"
         case .inventoryMoved: "1e7c3285c5b942836703dcf94bdcf186"
+        case .alertFiring: "5b0f5f0c4c3b4f5f8a56d0f2b2f0c9a1"
+        case .alertResolved: "c4a1d7e9302f4be2a1b7f9e05d6c8e37"
         }
     }
 
