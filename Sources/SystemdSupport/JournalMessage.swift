@@ -37,6 +37,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case clusterShare = "cluster_share"
     case clusterDrained = "cluster_drained"
     case clusterDivergence = "cluster_divergence"
+    case alertFiring = "alert_firing"
+    case alertResolved = "alert_resolved"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -76,6 +78,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .clusterShare: "50e3cfd7aeff49a7b22840b9bb2cb015"
         case .clusterDrained: "7ba27d03901c413abb41b8d8100c0922"
         case .clusterDivergence: "2bfee75aab4e4127934719a098a1b223"
+        case .alertFiring: "5b0f5f0c4c3b4f5f8a56d0f2b2f0c9a1"
+        case .alertResolved: "c4a1d7e9302f4be2a1b7f9e05d6c8e37"
         }
     }
 

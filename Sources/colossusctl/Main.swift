@@ -68,7 +68,8 @@ struct Colossusctl: ParsableCommand {
         version: ProgramVersion.text,
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
-            EventsCommand.self, SimulateCommand.self, EndpointsCommand.self, DeadLetterCommand.self,
+            EventsCommand.self, AlertsCommand.self, SimulateCommand.self, EndpointsCommand.self,
+            DeadLetterCommand.self,
             ClusterCommand.self,
             ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,

@@ -1,3 +1,4 @@
+import Alerts
 import ControlAPI
 import Logging
 import Receivers
@@ -38,9 +39,11 @@ extension Daemon {
         let effective = try EffectiveConfiguration(path: places.config)
         let inventory = try DaemonParts.readInventory(new)
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
+        try? await parts.alerts.replace(AlertPolicy(new.alerts))
         parts.ingest.reload(inventory: inventory)
         if new.log != settings.log { threshold.level = .init(new.log.level) }
         settings.endpoints = new.endpoints
+        settings.alerts = new.alerts
         settings.inventory.file = new.inventory.file
         settings.log = new.log
         note(effective, in: &reply)
@@ -107,7 +110,7 @@ extension Daemon {
 
     /// The labels of the loggers.
     private static let subsystems = [
-        "cluster", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
+        "alerts", "cluster", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
         "watchdog",
     ]
 

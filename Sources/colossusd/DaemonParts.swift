@@ -1,4 +1,5 @@
 import Aggregation
+import Alerts
 import ControlAPI
 import ControlServer
 import Dispatch
@@ -27,6 +28,7 @@ struct DaemonParts: Sendable {
     /// `nil` where the daemon works alone.
     let cluster: ClusterNode?
     let reporter: Reporter
+    let alerts: AlertKeeper
     let control: ControlServer
     let ticker: Ticker
     let watchdog: WatchdogFeeder
@@ -48,11 +50,13 @@ struct DaemonParts: Sendable {
             store: store, clock: clock, metrics: metrics, logger: Logger(label: "reporter"),
             seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory],
             credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
-        let (core, cluster) = makeCore(settings, places, streams, store, clock, metrics)
+        let alerts = try await openAlerts(settings, store, clock, metrics)
+        let (core, cluster) = makeCore(settings, places, streams, store, alerts, clock, metrics)
         let mark = try await store.stream(.measured)?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openMeasured(settings, streams, core, store, log)
         try await apply(settings.endpoints, reporter, store)
+        await tell(of: alerts, reporter)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
             levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
@@ -68,7 +72,8 @@ struct DaemonParts: Sendable {
         try await cluster?.start()
         let (control, webPort) = try await startControl(settings, daemon)
         let fixed =
-            core.monitoredQueues + store.monitoredQueues + reporter.monitoredQueues
+            core.monitoredQueues + alerts.monitoredQueues + store.monitoredQueues
+            + reporter.monitoredQueues
             + (log?.monitoredQueues ?? [])
             + [MonitoredQueue(label: "colossus.events", queue: daemon.eventQueue.queue)]
         let watchdog = WatchdogFeeder(
@@ -78,7 +83,7 @@ struct DaemonParts: Sendable {
             queues: { fixed + runs.monitoredQueues + (cluster?.monitoredQueues ?? []) })
         return DaemonParts(
             streams: streams, runs: runs, ingest: ingest, log: log, core: core, store: store,
-            cluster: cluster, reporter: reporter,
+            cluster: cluster, reporter: reporter, alerts: alerts,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
             ingestPort: ingestPort, webPort: webPort, monitoredQueues: fixed)
@@ -111,12 +116,15 @@ struct DaemonParts: Sendable {
         for id in streams.all {
             guard let index = streams.find(id) else { continue }
             let events = core.takePendingEvents(index)
-            if !events.isEmpty { try? await store.save(events, nowMs: WallClock.system.nowMs()) }
+            if !events.isEmpty { try? await alerts.keep(events) }
         }
     }
 
     /// What shards remember costs some bytes a series; a minute of a counter's growth is the most that is uncertain.
     private static let checkpointEveryMs: Int64 = 60_000
+
+    /// A receiver may have learned something since: after a week it is asked again at the next start.
+    private static let formsKeepMs: Int64 = 7 * UTC.dayMs
 
     // MARK: One function a part
 
@@ -128,16 +136,16 @@ struct DaemonParts: Sendable {
     /// The core; in a cluster with a bus and a sink that take another's stream in, and else without anything of it.
     private static func makeCore(
         _ settings: DaemonSettings, _ places: DaemonPlaces, _ streams: Streams, _ store: HistoryStore,
-        _ clock: WallClock, _ metrics: Metrics
+        _ sink: any SummarySink, _ clock: WallClock, _ metrics: Metrics
     ) -> (AggregationCore, ClusterNode?) {
         let count = shardCount(settings)
         guard let cluster = settings.cluster else {
             let core = AggregationCore(
-                shardCount: count, streams: streams, bus: EmbeddedBus(), sink: store, clock: clock,
+                shardCount: count, streams: streams, bus: EmbeddedBus(), sink: sink, clock: clock,
                 metrics: metrics, limits: AggregationLimits(settings))
             return (core, nil)
         }
-        let (shares, coverage) = (ReportingBus(), CoverageSink(store))
+        let (shares, coverage) = (ReportingBus(), CoverageSink(sink))
         let core = AggregationCore(
             shardCount: count, streams: streams, bus: shares, sink: coverage, clock: clock, metrics: metrics,
             limits: AggregationLimits(settings))
@@ -160,6 +168,30 @@ struct DaemonParts: Sendable {
         return try HistoryStore(
             directory: places.stateDirectory, limits: limits, clock: clock, metrics: metrics,
             logger: Logger(label: "store"))
+    }
+
+    private static func openAlerts(
+        _ settings: DaemonSettings, _ store: HistoryStore, _ clock: WallClock, _ metrics: Metrics
+    ) async throws -> AlertKeeper {
+        let policy = AlertPolicy(settings.alerts)
+        var told: [Event] = []
+        for stream in try await store.streams().map(\.stream) where policy.contains(stream) {
+            told += try await OpenEvents.read(stream, store)
+        }
+        let engine = AlertEngine(policy, restoring: try await store.alerts(), openEvents: told)
+        return AlertKeeper(
+            engine: engine, sink: store, store: AlertHistory(store: store), clock: clock, metrics: metrics)
+    }
+
+    /// Endpoints and the journal hear of alerts once they are kept.
+    private static func tell(of alerts: AlertKeeper, _ reporter: Reporter) async {
+        let logger = Logger(label: "alerts")
+        await alerts.tell { open, news in
+            AlertJournal.log(news, logger)
+            reporter.show(alerts: open)
+        }
+        // A store that fails says so, and they are kept the next time.
+        try? await alerts.endForgotten()
     }
 
     private static func openLog(
@@ -216,12 +248,19 @@ struct DaemonParts: Sendable {
     ) async throws {
         let configurations = endpoints.map { EndpointConfiguration($0) }
         for one in configurations {
+            if let events = one.eventCursor {
+                store.describe(endpoint: events.name, events: events.selection)
+            }
+            guard one.wantsWindows else { continue }
             store.describe(
                 endpoint: one.name,
                 limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
         }
-        let paused = try await store.endpointRecords().filter(\.isPaused).map(\.endpoint)
-        try await reporter.apply(configurations, paused: Set(paused))
+        let records = try await store.endpointRecords() + store.eventRecords()
+        let paused = records.filter(\.isPaused).map(\.endpoint)
+        let forms = try await store.rememberedForms(
+            sinceMs: WallClock.system.nowMs() - Self.formsKeepMs)
+        try await reporter.apply(configurations, paused: Set(paused), forms: forms)
     }
 
     private static func makeIngest(

@@ -156,6 +156,15 @@ final class FakeControlPlane: ControlPlane {
             message: "done")
     }
 
+    func alerts(_ request: AlertsRequest) async throws -> AlertsReply {
+        try note("alerts \(request.query.text)")
+        return AlertsReply([])
+    }
+    func alertRules() async throws -> AlertRulesReply {
+        try note("alert rules")
+        return AlertRulesReply([], streams: "measured")
+    }
+
     func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply {
         try note("deadletters \(request.query.text)")
         return DeadLettersReply([Self.letter])
