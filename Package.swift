@@ -96,8 +96,8 @@ var targets: [Target] = [
         [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
-            "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
-            arguments, logging,
+            "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
+            "SystemdSupport", arguments, logging,
         ]
     ),
     program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
@@ -142,8 +142,8 @@ var targets: [Target] = [
     .testTarget(
         name: "FlowTests",
         dependencies: [
-            "Telemetry", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange", "Settings",
-            "Store", "TestSupport", logging,
+            "Telemetry", "WireFormats", "Simulation", "Playback", "Receivers", "Aggregation", "Exchange",
+            "Settings", "Store", "TestSupport", logging,
         ],
         swiftSettings: strict),
 ]

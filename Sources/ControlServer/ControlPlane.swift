@@ -49,6 +49,13 @@ public protocol ControlPlane: Sendable {
     func replayDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
     func dropDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply
 
+    /// The cluster that the daemon is a member of. Throws `notFound` where it works alone.
+    func cluster() async throws -> ClusterReply
+    func clusterSlices() async throws -> ClusterSlicesReply
+    /// Returns when the worker has no slices any more, or after some seconds. Throws `notFound`.
+    func drainWorker(name: String) async throws -> ClusterChangeReply
+    func rebalanceCluster() async throws -> ClusterChangeReply
+
     /// What is in force.
     func configuration() async throws -> ConfigReply
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply

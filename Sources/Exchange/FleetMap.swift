@@ -75,6 +75,8 @@ public struct FleetMap: Sendable, Equatable {
         Subject("clsd.v1.\(cluster).part.\(partition).*")
     }
     public func finalSubject(_ partition: Int) -> Subject { Subject("clsd.v1.\(cluster).fin.\(partition)") }
+    /// The finals of all partitions.
+    public var finalSubjects: Subject { Subject("clsd.v1.\(cluster).fin.*") }
     public func sliceLease(_ slice: Int) -> Subject { Subject("clsd.v1.\(cluster).lease.slice.\(slice)") }
     public func partitionLease(_ partition: Int) -> Subject {
         Subject("clsd.v1.\(cluster).lease.roll.\(partition)")
@@ -83,5 +85,14 @@ public struct FleetMap: Sendable, Equatable {
     public func memberSubject(_ role: String, _ name: String) -> Subject {
         Subject("clsd.v1.\(cluster).lease.\(role).\(name)")
     }
+    /// Where members tell of themselves, all of them together, and one.
+    public var noteSubjects: Subject { Subject("clsd.v1.\(cluster).lease.note.*") }
+    public func noteSubject(_ member: String) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.note.\(member)")
+    }
+    /// What the members agreed upon when the first of them came.
+    public var agreementSubject: Subject { Subject("clsd.v1.\(cluster).lease.agreement") }
+    /// Where a member takes requests.
+    public func requestSubject(_ member: String) -> Subject { Subject("clsd.v1.\(cluster).rpc.\(member)") }
     public var leaseSubjects: Subject { Subject("clsd.v1.\(cluster).lease.>") }
 }

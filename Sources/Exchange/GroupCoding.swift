@@ -3,7 +3,7 @@ import Telemetry
 
 /// The binary form of groups, the same in partials and finals.
 ///
-/// `level u8 | name (varint length, UTF-8) | expected, reporting, in job, faulted (varints) | number of fields (varint)`,
+/// `level u8 | name, job (varint length, UTF-8) | expected, reporting, in job, faulted (varints) | number of fields (varint)`,
 /// then for each field `id u16 | count varint | sum, min, max f64 | sketch (varint length, bytes of Sketches)`.
 enum GroupCoding {
     /// On the wire for ever: a level keeps its number.
@@ -13,6 +13,7 @@ enum GroupCoding {
         let level = levels.firstIndex(of: group.key.level) ?? 0
         writer.append(UInt8(level))
         writer.append(counted: Array(group.key.name.utf8))
+        writer.append(counted: Array(group.key.job.utf8))
         for number in [
             group.gpus.expected, group.gpus.reporting, group.gpus.inJob, group.gpus.faulted,
         ] {
@@ -39,8 +40,8 @@ enum GroupCoding {
     static func groups(
         _ reader: inout ByteReader, count: Int, _ limits: ExchangeLimits
     ) throws(EnvelopeError) -> [PartialGroup] {
-        // A group takes 7 bytes at least: a count beyond that is a lie, and would reserve memory.
-        guard count <= limits.groupsMax, count <= reader.left / 7 else { throw .outOfRange }
+        // A group takes 8 bytes at least: a count beyond that is a lie, and would reserve memory.
+        guard count <= limits.groupsMax, count <= reader.left / 8 else { throw .outOfRange }
         var groups: [PartialGroup] = []
         groups.reserveCapacity(count)
         for _ in 0..<count { groups.append(try group(&reader, limits)) }
@@ -53,7 +54,8 @@ enum GroupCoding {
     ) throws(EnvelopeError) -> PartialGroup {
         let level = Int(try reader.number(UInt8.self))
         guard level < levels.count else { throw .badName }
-        guard let name = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self)
+        guard let name = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self),
+            let job = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self)
         else { throw .badName }
         var gpus = GroupGPUs()
         gpus.expected = UInt32(try reader.varint(max: UInt64(UInt32.max)))
@@ -68,7 +70,7 @@ enum GroupCoding {
             fields.append(field)
         }
         return PartialGroup(
-            key: PartialGroupKey(level: levels[level], name: name), gpus: gpus, fields: fields)
+            key: PartialGroupKey(level: levels[level], name: name, job: job), gpus: gpus, fields: fields)
     }
 
     private static func field(

@@ -53,6 +53,9 @@ public struct LeaseStateMachine: Sendable {
     /// When the revision was last seen to move, on our clock.
     public var seenSinceMs: Int64? { seen?.sinceMs }
 
+    /// How long ago the last confirmed renewal began; `nil` while it is not held.
+    public func ageMs(nowMs: Int64) -> Int64? { held.map { nowMs - $0.confirmedMs } }
+
     /// Whether it could be taken now, by what is known.
     public func looksFree(nowMs: Int64) -> Bool {
         guard held == nil else { return false }

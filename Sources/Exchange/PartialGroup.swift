@@ -40,14 +40,18 @@ public struct FieldStatistics: Sendable, Equatable {
 public struct PartialGroupKey: Hashable, Sendable, Comparable {
     public var level: Level
     public var name: String
+    /// The job that the entity's GPUs worked for: a rack has a group for each. Empty: none, or all of them.
+    public var job: String
 
-    public init(level: Level, name: String) {
+    public init(level: Level, name: String, job: String = "") {
         self.level = level
         self.name = name
+        self.job = job
     }
 
     public static func < (left: Self, right: Self) -> Bool {
-        left.level == right.level ? left.name < right.name : left.level < right.level
+        if left.level != right.level { return left.level < right.level }
+        return left.name == right.name ? left.job < right.job : left.name < right.name
     }
 }
 

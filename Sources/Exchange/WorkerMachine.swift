@@ -2,13 +2,26 @@
 public protocol PartialSource: Sendable {
     /// The last window that is over, by its number; nothing later is asked for.
     func lastReadyWindow() -> Int64
+    /// The first window that there still is something of; those before are closed, and are not asked for either.
+    func firstKeptWindow() -> Int64
     /// A slice's share of a window. The same each time it is asked.
     func groups(slice: Int, window: Int64) -> [PartialGroup]
+}
+
+extension PartialSource {
+    public func firstKeptWindow() -> Int64 { 0 }
 }
 
 /// What a worker tells of itself.
 public struct WorkerStatus: Sendable {
     public var slices: [Int] = []
+    /// Of the leases, in the order of `slices`.
+    public var epochs: [UInt64] = []
+    /// How long ago the lease was confirmed of which that is longest ago; milliseconds.
+    public var leaseAgeMs: Int64 = 0
+    /// Leases that were taken so far.
+    public var acquisitions: UInt64 = 0
+    public var isDraining = false
     public var share = 0
     public var published: UInt64 = 0
     /// Chunks that were sent again, because nobody knew what had become of them.
@@ -76,6 +89,10 @@ public struct WorkerMachine: NodeMachine {
     public func status(nowMs: Int64) -> WorkerStatus {
         var status = counters
         status.slices = keeper.leases.indices.filter { keeper.leases[$0].epoch != nil }
+        status.epochs = status.slices.map { keeper.leases[$0].epoch ?? 0 }
+        status.leaseAgeMs = keeper.leases.compactMap { $0.ageMs(nowMs: nowMs) }.max() ?? 0
+        status.acquisitions = keeper.leases.reduce(0) { $0 + $1.acquisitions }
+        status.isDraining = keeper.isDraining
         status.share = keeper.share(nowMs: nowMs)
         status.inFlight = inFlight.count
         status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
@@ -122,6 +139,7 @@ public struct WorkerMachine: NodeMachine {
             return [.read(.finals, subject, token: token)]
         }
         let ready = source.lastReadyWindow()
+        next = max(next, source.firstKeptWindow())
         guard next <= ready || !mine.retry.isEmpty else { return [] }
         guard keeper.leases[slice].mayAct(nowMs: nowMs) else {
             if isTick { counters.fenced += 1 }

@@ -32,7 +32,7 @@ public actor ScenarioRun {
     }
 
     /// Paces up to this one report each checkpoint as an event.
-    static let checkpointEventsPaceMax = 60.0
+    static let checkpointEventsPaceMax = EventReplay.checkpointsPaceMax
 
     private struct Shared: Sendable {
         var schedule: PlaybackSchedule
@@ -48,6 +48,7 @@ public actor ScenarioRun {
     private let clock: any PlaybackClock
     private let onEnd: @Sendable (RunStatus) -> Void
     private let givenTickMs: Int64?
+    private let startedNs: Int64?
     private let firstMs: Int64
     private let shared: Mutex<Shared>
 
@@ -65,11 +66,13 @@ public actor ScenarioRun {
     ///     are never further apart.
     ///   - startAfterMs: what is closed already: the run goes on with the first tick that is not before, and with the
     ///     events from there on.
+    ///   - startedNs: when the run began, by the clock: what was due since then is caught up with. `nil`: it begins now.
     ///   - injections: faults on purpose that the run had before.
     ///   - onEnd: called once, when the run has finished or was stopped and all ticks are delivered.
     public init(
         plan: FleetPlan, stream: StreamID, index: StreamIndex, pace: Pace, tickMs: Int64? = nil,
-        windowMs: Int64? = nil, startAfterMs: Int64? = nil, injections: [FaultInjection] = [],
+        windowMs: Int64? = nil, startAfterMs: Int64? = nil, startedNs: Int64? = nil,
+        injections: [FaultInjection] = [],
         sink: any FleetSink, events: any EventSink,
         clock: any PlaybackClock = SystemPlaybackClock(),
         onEnd: @escaping @Sendable (RunStatus) -> Void = { _ in }
@@ -88,6 +91,7 @@ public actor ScenarioRun {
         if let windowMs { resolution = Self.fitted(resolution, windowMs: windowMs) }
         self.resolution = resolution
         givenTickMs = tickMs
+        self.startedNs = startedNs
         let scenario = plan.scenario
         firstMs = max(startAfterMs ?? scenario.startMs, scenario.startMs)
         model = FleetModel(plan: plan, injections: injections)
@@ -169,10 +173,10 @@ public actor ScenarioRun {
         if firstMs > plan.scenario.startMs { model.advance(to: firstMs - 1) }
         reportCheckpoints(shared.withLock { $0.schedule.pace })
         // Nothing was due before now, whenever the run was made; a run that was paused since stays so.
-        change {
+        change { [startedNs] in
             guard $0.state == .running else { return }
-            $0.pause(nowNs: $1)
-            $0.resume(nowNs: $1)
+            $0.pause(nowNs: startedNs ?? $1)
+            $0.resume(nowNs: startedNs ?? $1)
         }
     }
 

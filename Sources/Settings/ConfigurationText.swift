@@ -185,6 +185,37 @@ endpoints: []
 #       key_file: credential:client-key
 #       min_version: "1.2" # or "1.3"
 
+# Several daemons that share one fleet over the brokers of a NATS cluster (2.11 or later, with JetStream). Without this
+# section a daemon works alone, and nothing of it costs anything. See CLUSTER in colossusd.yaml(5).
+# cluster:
+#   name: prod # part of subjects and streams; the accounts of Deploy/nats are for this name
+#   servers: ["nats://broker-1:4222", "nats://broker-2:4222", "nats://broker-3:4222"] # or tls://, all of them
+#   # worker: simulates slices and publishes their shares of each window; rollup: closes the windows; reporter: keeps
+#   # the summaries in its own store, for its own endpoints
+#   roles: [worker, rollup, reporter]
+#   worker: gpu-ops-1 # this member's name, unique in the cluster; default: the host's name
+#   lease: 10s # then what a dead member had is taken over; 3s with a single broker
+#   grace: 30s # how long a window waits for slices that are missing; lease + 5s at least
+#   replicas: 3 # copies of each stream; 1 with a single broker
+#   slices: 64 # shares of the fleet, at most; each is one array at least. The same on all members, as all below
+#   partitions: 0 # of the roll-up; 0: as many as the fleet needs
+#   windows_max: 64 # that a worker keeps while the brokers stand still; then the simulation waits for them
+#   partials_bytes: 4GB # of the stream of partials on each broker, which keeps 15 minutes
+#   finals_keep: 12h # how long the brokers keep closed windows for a reporter that is away
+#   allow_old_servers: false # brokers before 2.11 may disagree about who has what
+#   # As whom, one of the two: secrets are in files; credential:NAME is a credential of systemd
+#   credentials_file: credential:colossus.creds
+#   nkey: {public: UA..., seed_file: credential:nkey-seed}
+#   tls: # the brokers are always verified; any of these, or tls:// in servers, means TLS
+#     ca_file: /etc/colossusd/ca.pem # instead of the system's certificates
+#     cert_file: /etc/colossusd/client.pem # a client certificate, and its key
+#     key_file: /etc/colossusd/client.key
+#   simulation: # the fleet that the workers simulate together; the stream is sim/RUN
+#     run: colossus
+#     scenario: scenarios/colossus.yaml
+#     speed: 1 # simulated seconds a second; not max
+#     seed: 1 # default: the scenario's own
+
 log:
   level: info # trace, debug, info, notice, warning, error, critical
 """## + "\n"

@@ -16,6 +16,8 @@ public struct DaemonSettings: Sendable, Equatable {
     public var simulations: [SimulationRun] = []
     /// In the order of the files; names are unique.
     public var endpoints: [Endpoint] = []
+    /// `nil`: the daemon works alone.
+    public var cluster: Cluster?
     public var log = Log()
 
     public init() {}

@@ -23,6 +23,7 @@ enum SettingsChecks {
         for run in settings.simulations {
             errors += scenario(run, place("simulation.\(run.run)"))
         }
+        if let cluster = settings.cluster { errors += check(cluster, settings, place) }
         var writers: [String: String] = [:]
         for endpoint in settings.endpoints {
             if case .file(let path) = endpoint.destination,
@@ -38,7 +39,7 @@ enum SettingsChecks {
     }
 
     /// A scenario that is there is checked, too: its errors have places in its own file.
-    private static func scenario(_ run: DaemonSettings.SimulationRun, _ place: YAMLPlace) -> [SettingsError] {
+    static func scenario(_ run: DaemonSettings.SimulationRun, _ place: YAMLPlace) -> [SettingsError] {
         if let problem = SettingsFiles.problem(run.scenario) {
             return [place.error("\(run.scenario) cannot be read: \(problem)", expected: "a scenario file")]
         }

@@ -22,6 +22,7 @@ final class SettingsDraft {
         m.section("alerts", alerts)
         simulations(m)
         endpoints(m)
+        m.section("cluster", cluster)
         m.section("log") { log in
             settings.log.level = log.optional(
                 "level", .oneOf(DaemonSettings.Log.Level.self), default: settings.log.level)
@@ -32,7 +33,7 @@ final class SettingsDraft {
         text.hasPrefix("/") || text.hasPrefix("credential:") || folder.isEmpty ? text : folder + "/" + text
     }
 
-    private func note(_ name: String, _ m: YAMLMapping, _ key: String) {
+    func note(_ name: String, _ m: YAMLMapping, _ key: String) {
         if m.keys.contains(key) { places[name] = m.place(key) }
     }
 

@@ -70,6 +70,7 @@ struct Colossusctl: ParsableCommand {
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
             EventsCommand.self, AlertsCommand.self, SimulateCommand.self, EndpointsCommand.self,
             DeadLetterCommand.self,
+            ClusterCommand.self,
             ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,

@@ -76,6 +76,7 @@ extension Daemon: ControlPlane {
         reply.endpoints = try await endpoints()
         reply.store = StoreStatus(
             path: places.stateDirectory, bytes: parts.store.sizeBytes, bytesMax: settings.store.bytesMax)
+        reply.cluster = clusterStatus()
         let total = parts.core.creditMax
         reply.shards = parts.core.creditUsed.enumerated().map { shard, used in
             ShardStatus(shard: shard, series: 0, creditFree: total - used, creditTotal: total)
@@ -120,6 +121,9 @@ extension Daemon: ControlPlane {
         for endpoint in reply.endpoints where endpoint.state == .retrying || endpoint.state == .disabled {
             let error = endpoint.lastError.map { ": \($0)" } ?? ""
             warnings.append("Endpoint \(endpoint.name) takes nothing\(error).")
+        }
+        if let problem = reply.cluster?.problem {
+            warnings.append("The cluster \(reply.cluster?.cluster ?? ""): \(problem).")
         }
         return warnings
     }

@@ -110,7 +110,7 @@ extension Daemon {
 
     /// The labels of the loggers.
     private static let subsystems = [
-        "alerts", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
+        "alerts", "cluster", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
         "watchdog",
     ]
 

@@ -135,15 +135,6 @@ actor Daemon {
     }
 }
 
-extension WallClock {
-    /// CLOCK_REALTIME.
-    static let system = WallClock {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
-    }
-}
-
 /// For the service test: `COLOSSUSD_TEST_BLOCK_QUEUE=LABEL` blocks that queue for good, 5 s after READY, so that the
 /// watchdog can be seen to notice.
 enum BlockedQueueTest {

@@ -25,6 +25,8 @@ struct DaemonParts: Sendable {
     let log: IngestLog?
     let core: AggregationCore
     let store: HistoryStore
+    /// `nil` where the daemon works alone.
+    let cluster: ClusterNode?
     let reporter: Reporter
     let alerts: AlertKeeper
     let control: ControlServer
@@ -49,9 +51,7 @@ struct DaemonParts: Sendable {
             seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory],
             credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
         let alerts = try await openAlerts(settings, store, clock, metrics)
-        let core = AggregationCore(
-            shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: alerts,
-            clock: clock, metrics: metrics, limits: AggregationLimits(settings))
+        let (core, cluster) = makeCore(settings, places, streams, store, alerts, clock, metrics)
         let mark = try await store.stream(.measured)?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openMeasured(settings, streams, core, store, log)
@@ -69,6 +69,7 @@ struct DaemonParts: Sendable {
             })
         let ingestPort = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
         await runs.resume(settings.simulations)
+        try await cluster?.start()
         let (control, webPort) = try await startControl(settings, daemon)
         let fixed =
             core.monitoredQueues + alerts.monitoredQueues + store.monitoredQueues
@@ -78,10 +79,11 @@ struct DaemonParts: Sendable {
         let watchdog = WatchdogFeeder(
             executor: daemon.eventQueue, notifier: daemon.notifier,
             timeoutMs: WatchdogFeeder.systemdTimeoutMs(),
-            logger: Logger(label: "watchdog"), queues: { fixed + runs.monitoredQueues })
+            logger: Logger(label: "watchdog"),
+            queues: { fixed + runs.monitoredQueues + (cluster?.monitoredQueues ?? []) })
         return DaemonParts(
             streams: streams, runs: runs, ingest: ingest, log: log, core: core, store: store,
-            reporter: reporter, alerts: alerts,
+            cluster: cluster, reporter: reporter, alerts: alerts,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
             ingestPort: ingestPort, webPort: webPort, monitoredQueues: fixed)
@@ -91,6 +93,7 @@ struct DaemonParts: Sendable {
     func stop() async {
         await ingest.stop(grace: .seconds(5))
         await runs.suspend()
+        await cluster?.stop()
         await drainCore()
         await reporter.drain(within: .seconds(10))
         await ticker.stop()
@@ -128,6 +131,31 @@ struct DaemonParts: Sendable {
     private static func shardCount(_ settings: DaemonSettings) -> Int {
         let wanted = settings.aggregation.shards
         return wanted > 0 ? wanted : ProcessInfo.processInfo.activeProcessorCount
+    }
+
+    /// The core; in a cluster with a bus and a sink that take another's stream in, and else without anything of it.
+    private static func makeCore(
+        _ settings: DaemonSettings, _ places: DaemonPlaces, _ streams: Streams, _ store: HistoryStore,
+        _ sink: any SummarySink, _ clock: WallClock, _ metrics: Metrics
+    ) -> (AggregationCore, ClusterNode?) {
+        let count = shardCount(settings)
+        guard let cluster = settings.cluster else {
+            let core = AggregationCore(
+                shardCount: count, streams: streams, bus: EmbeddedBus(), sink: sink, clock: clock,
+                metrics: metrics, limits: AggregationLimits(settings))
+            return (core, nil)
+        }
+        let (shares, coverage) = (ReportingBus(), CoverageSink(sink))
+        let core = AggregationCore(
+            shardCount: count, streams: streams, bus: shares, sink: coverage, clock: clock, metrics: metrics,
+            limits: AggregationLimits(settings))
+        let node = ClusterNode(
+            cluster,
+            ClusterNode.Surroundings(
+                core: core, store: store, streams: streams, shares: shares, coverage: coverage, clock: clock,
+                metrics: metrics, levels: Set(settings.aggregation.simulatedLevels), shardCount: count,
+                stateDirectory: places.stateDirectory))
+        return (core, node)
     }
 
     private static func openStore(

@@ -196,7 +196,7 @@ actor SimulationRuns {
 
     /// Sketches cost more than the telemetry itself: where a window holds many ticks of a large fleet at a fast pace,
     /// every eighth tick feeds them. Count, sum, minimum and maximum are always exact.
-    private static func sketchEvery(_ run: ScenarioRun) -> Int {
+    static func sketchEvery(_ run: ScenarioRun) -> Int {
         let ticksPerWindow = run.resolution.finestWindowMs / run.resolution.tickMs
         let perSecond: Double =
             switch run.status().pace {

@@ -182,6 +182,30 @@ final class FakeControlPlane: ControlPlane {
         return reply
     }
 
+    func cluster() async throws -> ClusterReply {
+        var reply = ClusterReply(cluster: "prod", member: "w1", connected: true)
+        reply.members = [
+            ClusterMemberStatus(
+                name: "w1", state: .active, roles: ["worker"], version: "0.0.0", heardSeconds: 1)
+        ]
+        return reply
+    }
+
+    func clusterSlices() async throws -> ClusterSlicesReply {
+        ClusterSlicesReply([ClusterSliceRow(slice: 0, partition: 0, arrays: ["a001"])])
+    }
+
+    func drainWorker(name: String) async throws -> ClusterChangeReply {
+        try note("drain worker \(name)")
+        return ClusterChangeReply(
+            [ClusterMemberChange(member: name, ok: true, message: "", slices: 0)], done: true)
+    }
+
+    func rebalanceCluster() async throws -> ClusterChangeReply {
+        try note("rebalance")
+        return ClusterChangeReply([], done: true)
+    }
+
     func dropDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply {
         try note("drop \(selection.numbers ?? []) \(selection.endpoint ?? "")")
         var reply = DeadLettersDoneReply()

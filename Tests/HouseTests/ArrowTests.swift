@@ -33,7 +33,8 @@ struct ArrowTests {
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
-            "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
+            "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
+            "SystemdSupport",
         ],
         "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [

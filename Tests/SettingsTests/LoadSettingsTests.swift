@@ -49,7 +49,8 @@ struct LoadSettingsTests {
             "", "ingest", "ingest.limits", "web", "inventory", "windows", "aggregation", "aggregation.levels",
             "store", "log", "simulations", "endpoints", "endpoints.retry", "endpoints.labels",
             "endpoints.basic", "endpoints.tls", "endpoints.batch", "remote_write", "otlp", "influx", "file",
-            "file.rotate", "alerts", "alerts.gpu_silent", "alerts.xid", "alerts.coverage_low", "rules",
+            "file.rotate", "cluster", "cluster.tls", "cluster.nkey", "cluster.simulation",
+            "alerts", "alerts.gpu_silent", "alerts.xid", "alerts.coverage_low", "rules",
             "alertmanager",
         ])
     func everyKey(section: String) throws {

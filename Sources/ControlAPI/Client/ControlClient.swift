@@ -129,6 +129,19 @@ public struct ControlClient: Sendable {
         _ selection: DeadLetterSelection
     ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/drop", selection) }
 
+    public func cluster() throws(ControlError) -> ClusterReply { try get("/v1/cluster") }
+
+    public func clusterSlices() throws(ControlError) -> ClusterSlicesReply { try get("/v1/cluster/slices") }
+
+    /// Returns when the worker has no slices any more, or after some seconds.
+    public func drainWorker(name: String) throws(ControlError) -> ClusterChangeReply {
+        try post("/v1/cluster/workers/" + QueryString.encode(name) + "/drain")
+    }
+
+    public func rebalanceCluster() throws(ControlError) -> ClusterChangeReply {
+        try post("/v1/cluster/rebalance")
+    }
+
     public func checkConfiguration(_ request: ConfigCheckRequest) throws(ControlError) -> ConfigCheckReply {
         try post("/v1/config/check", request)
     }

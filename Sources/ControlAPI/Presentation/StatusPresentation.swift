@@ -27,6 +27,7 @@ extension StatusReply: Presented {
             lines.append(.line("store   \(Number.bytes(store.bytes))\(limit)\(windows)  \(store.path)"))
         }
         if let ingestLog { lines.append(.line("log     " + ingestLog.text)) }
+        if let cluster { lines.append(.line("cluster " + cluster.text)) }
         if !shards.isEmpty {
             let credit = shards.map { "\($0.creditFree)/\($0.creditTotal)" }.joined(separator: "  ")
             lines.append(.line("shards  \(shards.count), credit free \(credit)"))

@@ -17,6 +17,8 @@ public struct StatusReply: Reply, Hashable {
     public var store: StoreStatus?
     /// Absent where nothing is logged.
     public var ingestLog: IngestLogStatus?
+    /// Absent where the daemon works alone.
+    public var cluster: ClusterStatus?
     public var shards: [ShardStatus] = []
     /// Plain sentences about what an operator should look at.
     public var warnings: [String] = []

@@ -1,0 +1,117 @@
+import Exchange
+import Logging
+import NATSExchange
+import SystemdSupport
+import Telemetry
+
+/// What of a member shows in metrics, and which of its changes are worth a line in the journal.
+struct ClusterJournal {
+    private let logger: Logger
+    private let metrics: Metrics
+    private var wasConnected = true
+    private var slices: [Int] = []
+    private var problem: String?
+    private var divergence: UInt64 = 0
+
+    init(_ logger: Logger, _ metrics: Metrics) {
+        self.logger = logger
+        self.metrics = metrics
+    }
+
+    mutating func look(at member: ClusterMember) {
+        let now = ClusterMember.nowMs()
+        let worker = member.parts.worker?.withMachine { $0.status(nowMs: now) }
+        let rollup = member.parts.rollup?.withMachine { $0.status(nowMs: now) }
+        let roster = member.roster
+        let live = roster.entries.keys.count { roster.isLive($0, nowMs: now) }
+        set("members", "Members of the cluster that tell of themselves.", Double(live))
+        set("connected", "Whether a broker is reached.", member.bus.isConnected ? 1 : 0)
+        if let worker {
+            set("slices", "Slices that this worker has.", Double(worker.slices.count))
+            set("share", "Slices that it should have.", Double(worker.share))
+            set(
+                "lease_age_seconds", "Since the lease was confirmed of which that is longest ago.",
+                Double(worker.leaseAgeMs) / 1_000)
+            set("epochs", "Leases of slices that this worker has taken.", Double(worker.acquisitions))
+            set("lease_losses", "Leases of slices that others have taken away.", Double(worker.leaseLosses))
+            set("partials", "Messages with partials that are stored.", Double(worker.published))
+            set("partials_retried", "Messages that were sent again.", Double(worker.retried))
+        }
+        if let windows = member.parts.simulation?.windows {
+            set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
+        }
+        if let rollup {
+            set("partitions", "Partitions that this roll-up has.", Double(rollup.partitions.count))
+            set("windows_closed", "Windows of partitions that it has closed.", Double(rollup.closed))
+            set("windows_incomplete", "Of those, with slices missing.", Double(rollup.incomplete))
+            let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
+            set("partials_late", "Partials that came after their window was closed.", Double(late))
+        }
+        if let reporter = member.parts.reporter?.status {
+            set(
+                "report_lag_seconds", "From the storing of a window's last final to its commit here.",
+                Double(reporter.lagMs) / 1_000)
+            set("windows_reported", "Windows that this reporter has stored.", Double(reporter.windows))
+        }
+        if let reporter = member.parts.reporter?.status {
+            set(
+                "windows_skipped", "Windows whose finals were gone before they were read.",
+                Double(reporter.skipped))
+        }
+        for (stream, lag) in member.replicaLag {
+            metrics.gauge(
+                "colossus_cluster_replica_lag_messages",
+                "How far the copy that is furthest behind is behind its leader.", ["bus_stream": stream]
+            ).set(Double(lag))
+        }
+        let regressions = (worker?.leaseRegressions ?? 0) + (rollup?.regressions ?? 0)
+        set(
+            "divergence", "Answers of brokers that went backwards: their copies disagree.",
+            Double(regressions))
+        tell(member, worker?.slices ?? [], regressions)
+    }
+
+    private func set(_ name: String, _ help: String, _ value: Double) {
+        metrics.gauge("colossus_cluster_" + name, help).set(value)
+    }
+
+    private mutating func tell(_ member: ClusterMember, _ slices: [Int], _ regressions: UInt64) {
+        let isConnected = member.bus.isConnected
+        if isConnected != wasConnected {
+            logger.log(
+                level: isConnected ? .notice : .error,
+                isConnected ? "the brokers are back" : "no broker can be reached; windows wait",
+                metadata: (isConnected ? JournalMessage.clusterBack : .clusterUnreachable).metadata([
+                    "member": "\(member.name)"
+                ]))
+            wasConnected = isConnected
+        }
+        if slices != self.slices {
+            let taken = Set(slices).subtracting(self.slices).count
+            logger.notice(
+                "the share of this worker has changed",
+                metadata: JournalMessage.clusterShare.metadata([
+                    "member": "\(member.name)", "slices": "\(slices.count)", "taken": "\(taken)",
+                    "given": "\(Set(self.slices).subtracting(slices).count)",
+                ]))
+            self.slices = slices
+        }
+        let problem = member.note().problem
+        if let problem, problem != self.problem, isConnected {
+            logger.error(
+                "the brokers do not do what this member asks",
+                metadata: JournalMessage.clusterRefused.metadata([
+                    "cluster": "\(member.fleet.map.cluster)", "reason": "\(problem)",
+                ]))
+        }
+        self.problem = problem
+        if regressions > divergence {
+            logger.error(
+                "an answer of the brokers went backwards: their copies disagree",
+                metadata: JournalMessage.clusterDivergence.metadata([
+                    "member": "\(member.name)", "count": "\(regressions)",
+                ]))
+            divergence = regressions
+        }
+    }
+}

@@ -1,0 +1,248 @@
+import ControlAPI
+import Dispatch
+import Exchange
+import FoundationEssentials
+import Logging
+import NATSExchange
+import SystemdSupport
+import Telemetry
+
+/// A member that has joined: its roles' machines, what it knows of the others, and what it tells them.
+///
+/// Everything here runs on the cluster's own queue, which may wait for the brokers; callbacks of the bus only put
+/// something down.
+final class ClusterMember: Sendable {
+    struct Parts: Sendable {
+        var worker: NodeShell<WorkerMachine>?
+        var rollup: NodeShell<RollupMachine>?
+        var simulation: SharedRun?
+        var reporter: FleetReporter?
+    }
+
+    private struct State {
+        var roster: ClusterRoster
+        var cursors: [any BusCursor] = []
+        var mustWatch = true
+        /// Somebody wants it so; else it drains only until its simulation has caught up.
+        var isDrained = false
+        var hasLeft = false
+        var replicaLag: [String: UInt64] = [:]
+        var toldSlices: [Int] = []
+    }
+
+    let fleet: SharedFleet
+    let name: String
+    let agreement: ClusterAgreement
+    let bus: NATSBus
+    let parts: Parts
+    private let roles: [String]
+    private let incarnation: UInt64
+    private let leaseMs: Int64
+    private let logger: Logger
+    private let state: Locked<State>
+
+    init(
+        _ fleet: SharedFleet, name: String, roles: [String], incarnation: UInt64, leaseMs: Int64,
+        agreement: ClusterAgreement, bus: NATSBus, parts: Parts, logger: Logger
+    ) {
+        self.fleet = fleet
+        self.name = name
+        self.roles = roles
+        self.incarnation = incarnation
+        self.leaseMs = leaseMs
+        self.agreement = agreement
+        self.bus = bus
+        self.parts = parts
+        self.logger = logger
+        state = Locked(State(roster: ClusterRoster(fleet: fleet.map, leaseMs: leaseMs)))
+        parts.worker?.withMachine { $0.drain() }
+    }
+
+    static func nowMs() -> Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
+
+    var roster: ClusterRoster { state.withLock { $0.roster } }
+    var replicaLag: [String: UInt64] { state.withLock { $0.replicaLag } }
+
+    // MARK: Ticks
+
+    /// Ten times a second.
+    func tick() {
+        watch()
+        settle()
+        if let simulation = parts.simulation, simulation.windows.hasCaughtUp {
+            let wanted = state.withLock { !$0.isDrained && !$0.hasLeft }
+            parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
+        }
+        parts.worker?.tick()
+        parts.rollup?.tick()
+        parts.reporter?.tick()
+        tellChange()
+    }
+
+    /// Who has which slice is told at once; everything else in its time.
+    private func tellChange() {
+        guard let slices = parts.worker?.withMachine({ $0.status(nowMs: Self.nowMs()).slices }) else {
+            return
+        }
+        let isNew = state.withLock { state in
+            defer { state.toldSlices = slices }
+            return state.toldSlices != slices
+        }
+        if isNew { tell() }
+    }
+
+    private func watch() {
+        let must = state.withLock { state in
+            defer { state.mustWatch = false }
+            return state.mustWatch
+        }
+        guard must else { return }
+        let cursor = bus.watch(fleet.map.noteSubjects) { [weak self] delivery in self?.told(delivery) }
+        let request = bus.respond(fleet.map.requestSubject(name), group: nil) { [weak self] bytes in
+            self?.answer(bytes) ?? []
+        }
+        let old = state.withLock { state in
+            defer { state.cursors = [cursor, request] }
+            return state.cursors
+        }
+        for cursor in old { cursor.close() }
+    }
+
+    private func told(_ delivery: BusDelivery) {
+        let now = Self.nowMs()
+        state.withLock { state in
+            switch delivery {
+            case .messages(let messages): for one in messages { state.roster.observe(one, nowMs: now) }
+            case .ended: state.mustWatch = true
+            }
+        }
+    }
+
+    /// Lets go of windows that are reported.
+    private func settle() {
+        guard let simulation = parts.simulation else { return }
+        var closed = state.withLock { $0.roster.closedThrough(partitions: fleet.map.partitions) } ?? -1
+        if let own = parts.rollup?.withMachine({ $0.status(nowMs: Self.nowMs()).partitions }),
+            own.count == fleet.map.partitions, let least = own.map(\.closed).min()
+        {
+            closed = max(closed, least)
+        }
+        simulation.windows.settle(through: closed)
+    }
+
+    // MARK: Telling
+
+    /// Every two seconds.
+    func tell() {
+        let message = BusMessage(stream: .leases, subject: fleet.map.noteSubject(name), bytes: note().bytes)
+        bus.publish(message, expecting: .none) { _ in }
+    }
+
+    func note() -> ClusterNote {
+        let now = Self.nowMs()
+        var note = ClusterNote(
+            fleet: fleet.map, member: name, incarnation: incarnation, roles: roles,
+            version: Colossusd.version)
+        note.hasLeft = state.withLock { $0.hasLeft }
+        note.isDraining = state.withLock { $0.isDrained }
+        if let status = parts.worker?.withMachine({ $0.status(nowMs: now) }) {
+            note.slices = status.slices
+            note.epochs = status.epochs
+            note.share = status.share
+            note.published = status.published
+            note.retried = status.retried
+            note.leaseLosses = status.leaseLosses
+            note.problem = status.problem
+        }
+        if let windows = parts.simulation?.windows {
+            note.ready = windows.lastReadyWindow()
+            note.kept = windows.count
+        }
+        if let status = parts.rollup?.withMachine({ $0.status(nowMs: now) }) {
+            note.partitions = status.partitions.map {
+                .init(partition: $0.partition, closed: $0.closed, open: $0.open, late: $0.merged.late)
+            }
+            note.closed = status.closed
+            note.incomplete = status.incomplete
+            note.problem = note.problem ?? status.problem
+        }
+        if let status = parts.reporter?.status {
+            note.reported = status.reported
+            note.lagMs = status.lagMs
+        }
+        note.problem = note.problem ?? (bus.isConnected ? bus.refused.last : "no broker can be reached")
+        return note
+    }
+
+    /// How far the copies of the streams are behind their leaders.
+    func measureReplicas() {
+        for stream in BusStream.allCases {
+            bus.replicaLag(stream) { [weak self] result in
+                guard case .success(let lags) = result else { return }
+                self?.state.withLock { $0.replicaLag[stream.rawValue] = lags.values.max() ?? 0 }
+            }
+        }
+    }
+
+    // MARK: Orders
+
+    private func answer(_ bytes: [UInt8]) -> [UInt8] {
+        guard bytes.count <= 1_024,
+            let order = try? JSONDecoder().decode(ClusterOrder.self, from: Data(bytes)), order.v == 1
+        else { return Self.encode(ClusterAnswer(ok: false, text: "that is no request")) }
+        return Self.encode(obey(order))
+    }
+
+    private static func encode(_ answer: ClusterAnswer) -> [UInt8] {
+        (try? JSONEncoder().encode(answer)).map(Array.init) ?? []
+    }
+
+    func obey(_ order: ClusterOrder) -> ClusterAnswer {
+        guard parts.worker != nil else { return ClusterAnswer(ok: false, text: "\(name) is no worker") }
+        let drains = order.verb == .drain
+        let changed = state.withLock { state in
+            defer { state.isDrained = drains }
+            return state.isDrained != drains
+        }
+        parts.worker?.withMachine { drains ? $0.drain() : $0.resume() }
+        if changed {
+            logger.notice(
+                drains ? "this worker gives its slices away" : "this worker takes slices again",
+                metadata: JournalMessage.clusterDrained.metadata([
+                    "member": "\(name)", "draining": "\(drains)",
+                ]))
+        }
+        tell()
+        return ClusterAnswer(ok: true, text: drains ? "it gives its slices away" : "it takes slices")
+    }
+
+    // MARK: The end
+
+    /// Gives everything away.
+    func leave() {
+        state.withLock { $0.hasLeft = true }
+        parts.worker?.withMachine { $0.drain() }
+        parts.rollup?.withMachine { $0.drain() }
+        parts.reporter?.stop()
+    }
+
+    var holdsNothing: Bool {
+        let now = Self.nowMs()
+        let slices = parts.worker?.withMachine { $0.status(nowMs: now).slices.count } ?? 0
+        let partitions = parts.rollup?.withMachine { $0.status(nowMs: now).partitions.count } ?? 0
+        return slices + partitions == 0
+    }
+
+    func end() {
+        parts.worker?.stop()
+        parts.rollup?.stop()
+        parts.simulation?.stop()
+        parts.reporter?.stop()
+        let cursors = state.withLock { state in
+            defer { state.cursors = [] }
+            return state.cursors
+        }
+        for cursor in cursors { cursor.close() }
+        bus.close()
+    }
+}

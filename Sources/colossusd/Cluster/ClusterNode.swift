@@ -1,0 +1,355 @@
+import Aggregation
+import ControlAPI
+import Dispatch
+import Exchange
+import Foundation
+import Glibc
+import Logging
+import NATSExchange
+import Playback
+import QueueIsolation
+import Settings
+import Simulation
+import Store
+import SystemdSupport
+import Telemetry
+
+/// The daemon's place in a cluster: connects, agrees with the others on the run, works in its roles, and leaves.
+actor ClusterNode {
+    /// What the roles need of the daemon.
+    struct Surroundings: Sendable {
+        var core: AggregationCore
+        var store: HistoryStore
+        var streams: Streams
+        var shares: ReportingBus
+        var coverage: CoverageSink
+        var clock: WallClock
+        var metrics: Metrics
+        var levels: Set<Level>
+        var shardCount: Int
+        var stateDirectory: String
+    }
+
+    nonisolated let settings: DaemonSettings.Cluster
+    nonisolated let name: String
+    private nonisolated let around: Surroundings
+    private nonisolated let logger = Logger(label: "cluster")
+    /// May wait for brokers; no target, so that it holds up nobody.
+    private nonisolated let queue = DispatchQueue(label: "colossus.cluster")
+    private nonisolated let joined = Locked<ClusterMember?>(nil)
+    private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
+    private var timer: DispatchSource?
+    private var task: Task<Void, Never>?
+    private var isStopping = false
+    private var told: ClusterJournal
+
+    init(_ settings: DaemonSettings.Cluster, _ around: Surroundings) {
+        self.settings = settings
+        self.around = around
+        name = settings.worker ?? Self.hostName()
+        told = ClusterJournal(Logger(label: "cluster"), around.metrics)
+    }
+
+    nonisolated var member: ClusterMember? { joined.withLock { $0 } }
+    /// Why it has not joined; `nil` when it has.
+    nonisolated var problem: String? { obstacle.withLock { $0 } }
+    nonisolated var monitoredQueues: [MonitoredQueue] {
+        member?.parts.simulation?.monitoredQueues ?? []
+    }
+
+    /// The first part of the host's name, with `-` for what subjects cannot have.
+    private static func hostName() -> String {
+        var bytes = [CChar](repeating: 0, count: 256)
+        gethostname(&bytes, 255)
+        let text = String(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let name = text.prefix { $0 != "." }.prefix(64).map { letter in
+            letter.isASCII && (letter.isLetter || letter.isNumber || letter == "_") ? letter : "-"
+        }
+        return name.isEmpty ? "worker" : String(name)
+    }
+
+    // MARK: Joining
+
+    /// Does not wait: brokers that are away are no reason not to start.
+    func start() throws {
+        guard let run = settings.simulation else {
+            obstacle.withLock {
+                $0 = "cluster.simulation is not configured, and there is nothing else to share yet"
+            }
+            return
+        }
+        let fleet = try SharedFleet(settings, run)
+        task = Task { await self.join(fleet) }
+    }
+
+    private func join(_ fleet: SharedFleet) async {
+        while !isStopping {
+            do {
+                let member = try await connect(fleet)
+                guard !isStopping else { return member.end() }
+                joined.withLock { $0 = member }
+                obstacle.withLock { $0 = nil }
+                startTicking(member)
+                logger.notice(
+                    "this member has joined the cluster",
+                    metadata: JournalMessage.clusterJoined.metadata([
+                        "cluster": "\(settings.name)", "member": "\(name)", "run": "\(fleet.run)",
+                        "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
+                        "slices": "\(fleet.map.slices)", "partitions": "\(fleet.map.partitions)",
+                    ]))
+                return
+            } catch {
+                let text = Self.words(error)
+                let isNew = obstacle.withLock { known in
+                    defer { known = text }
+                    return known != text
+                }
+                if isNew {
+                    logger.error(
+                        "this member cannot join the cluster; it tries again",
+                        metadata: JournalMessage.clusterRefused.metadata([
+                            "cluster": "\(settings.name)", "reason": "\(text)",
+                        ]))
+                }
+                try? await Task.sleep(for: .seconds(3))
+            }
+        }
+    }
+
+    private static func words(_ error: any Error) -> String {
+        switch error {
+        case BusError.unavailable: "no broker can be reached, or they have no leader"
+        case BusError.ambiguous: "the brokers do not answer in time"
+        case BusError.denied(let text): "the brokers refuse: \(text)"
+        case BusError.failed(let text): text
+        case BusError.full: "a stream is full"
+        case BusError.conflict: "another member was faster"
+        default: ControlError.line(error)
+        }
+    }
+
+    private func connect(_ fleet: SharedFleet) async throws -> ClusterMember {
+        let (options, streams) = (natsOptions(), natsStreams())
+        let own = ClusterAgreement(fleet, startedMs: around.clock.nowMs())
+        let (bus, agreement, closed) = try await onQueue {
+            let bus = try NATSBus(options, streams: streams)
+            let agreement = try Self.agree(own, fleet.map, bus)
+            return (bus, agreement, try Self.closedThrough(fleet.map, bus))
+        }
+        let incarnation = UInt64.random(in: 1...UInt64.max)
+        var parts = ClusterMember.Parts()
+        if settings.roles.contains(.worker) {
+            let simulation = SharedRun(
+                fleet, shardCount: around.shardCount, levels: around.levels,
+                windowsMax: settings.windowsMax, startedMs: agreement.startedMs, clock: around.clock)
+            simulation.windows.settle(through: closed)
+            let machine = WorkerMachine(
+                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
+                source: simulation.windows)
+            parts.simulation = simulation
+            parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.rollup) {
+            let machine = RollupMachine(
+                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
+                graceMs: settings.graceMs)
+            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(fleet, agreement, bus) }
+        parts.simulation?.start()
+        return ClusterMember(
+            fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
+            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
+    }
+
+    private func onQueue<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            queue.async { continuation.resume(with: Result { try body() }) }
+        }
+    }
+
+    /// What the first member has written down, or what we write down as the first.
+    private static func agree(
+        _ own: ClusterAgreement, _ map: FleetMap, _ bus: NATSBus
+    ) throws -> ClusterAgreement {
+        let subject = map.agreementSubject
+        for _ in 0..<10 {
+            if let known = try bus.lastNow(.leases, subject) {
+                guard let other = ClusterAgreement(known.bytes) else {
+                    throw BusError.failed("what the cluster has agreed upon cannot be read")
+                }
+                if let difference = own.difference(from: other) {
+                    throw BusError.failed("the cluster plays another run: \(difference)")
+                }
+                return other
+            }
+            let stored = bus.waiting { bus.compareAndSet(subject, own.bytes, expecting: 0, done: $0) }
+            if case .success = stored { return own }
+        }
+        throw BusError.ambiguous
+    }
+
+    /// Number of the last window that all partitions have closed; -1 before.
+    private static func closedThrough(_ map: FleetMap, _ bus: NATSBus) throws -> Int64 {
+        var least = Int64.max
+        for partition in 0..<map.partitions {
+            let last = try bus.lastNow(.finals, map.finalSubject(partition))
+            guard let last, let final = try? FinalRecord(decoding: last.bytes) else { return -1 }
+            guard final.fleet == map.fingerprint else {
+                throw BusError.failed(
+                    "the brokers hold windows of another fleet; give the cluster a new name")
+            }
+            least = min(least, final.window)
+        }
+        return least
+    }
+
+    private func natsOptions() -> NATSOptions {
+        var options = NATSOptions(servers: settings.servers, name: "colossusd \(name)")
+        let tls = settings.tls
+        options.tls =
+            tls.caFile != nil || tls.certificateFile != nil
+            || settings.servers.contains { $0.hasPrefix("tls://") }
+        options.authorities = tls.caFile.map(Self.resolved)
+        if let chain = tls.certificateFile, let key = tls.keyFile {
+            options.certificate = (Self.resolved(chain), Self.resolved(key))
+        }
+        options.nkey = settings.nkey.map { ($0.publicKey, Self.resolved($0.seedFile)) }
+        options.credentials = settings.credentialsFile.map(Self.resolved)
+        options.allowsOldServers = settings.allowsOldServers
+        return options
+    }
+
+    private func natsStreams() -> NATSStreams {
+        var streams = NATSStreams(cluster: settings.name, replicas: settings.replicas)
+        streams.partialBytesMax = settings.partialsBytes
+        streams.finalAgeS = settings.finalsKeepMs / 1_000
+        return streams
+    }
+
+    /// `credential:NAME` is a file that systemd has put into a folder of its own.
+    private static func resolved(_ file: String) -> String {
+        let prefix = "credential:"
+        guard file.hasPrefix(prefix) else { return file }
+        let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] ?? "/nonexistent"
+        return folder + "/" + file.dropFirst(prefix.count)
+    }
+
+    // MARK: Reporting
+
+    private func reporter(
+        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus
+    ) async throws -> FleetReporter {
+        let (core, store, streams) = (around.core, around.store, around.streams)
+        let stream = fleet.stream
+        let index = streams.open(stream, site: fleet.plan.scenario.site)
+        fleet.plan.makeTopology(into: streams.topology(index))
+        let closedMs = try await store.closedThrough(stream)
+        let resolution = fleet.resolution
+        var spec = StreamSpec(id: stream, site: fleet.plan.scenario.site)
+        spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: resolution.rollupsMs)
+        spec.levels = around.levels
+        spec.tellsDetected = false
+        spec.tickMs = resolution.tickMs
+        spec.closedThroughMs = closedMs
+        let ladder = [resolution.finestWindowMs] + resolution.rollupsMs
+        spec.openRollups = try await store.openRollups(stream, ladder: ladder)
+        if closedMs != nil {
+            spec.openEvents = try await OpenEvents.read(stream, store)
+            spec.ledger = try await store.ledger(stream) ?? Ledger()
+        }
+        let timeline = TimelineSource(plan: fleet.plan)
+        let windowMs = resolution.finestWindowMs
+        spec.timeline = { _, endMs in timeline.point(at: endMs, overMs: windowMs) }
+        around.shares.report(index)
+        let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
+        let replay = Locked(
+            EventReplay(plan: fleet.plan, stream: stream, pace: fleet.pace, afterMs: closedMs))
+        let position = ReportingPosition(around.stateDirectory, agreement)
+        let reporter = FleetReporter(
+            fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
+            from: position.read(next: next),
+            bus: bus, shares: around.shares, coverage: around.coverage, core: core, clock: around.clock,
+            account: { core.account($0, stream: $1) },
+            events: { endMs in replay.withLock { $0.events(before: endMs) } })
+        around.coverage.report(stream, finestMs: windowMs) { [weak reporter] throughMs in
+            guard let reporter else { return }
+            reporter.committed(throughMs: throughMs)
+            let status = reporter.status
+            position.note(status.resumeSequence, window: status.reported)
+        }
+        core.openStream(spec)
+        return reporter
+    }
+
+    // MARK: Ticks
+
+    private func startTicking(_ member: ClusterMember) {
+        let timer = DispatchSource.makeTimerSource(queue: queue)
+        timer.schedule(deadline: .now(), repeating: .milliseconds(100), leeway: .milliseconds(10))
+        let count = Locked(0)
+        timer.setEventHandler { @Sendable [weak self] in
+            member.tick()
+            let number = count.withLock { number in
+                number += 1
+                return number
+            }
+            if number % 20 == 1 {
+                member.tell()
+                Task { await self?.look() }
+            }
+            if number % 100 == 1 { member.measureReplicas() }
+        }
+        timer.activate()
+        self.timer = timer as? DispatchSource
+    }
+
+    private func look() {
+        guard let member, !isStopping else { return }
+        told.look(at: member)
+    }
+
+    // MARK: The end
+
+    /// Hands everything over, which takes some tenths of a second, and 3 s at most.
+    func stop() async {
+        isStopping = true
+        task?.cancel()
+        guard let member else { return }
+        member.leave()
+        for _ in 0..<60 where !member.holdsNothing { try? await Task.sleep(for: .milliseconds(50)) }
+        member.tell()
+        try? await Task.sleep(for: .milliseconds(100))
+        timer?.cancel()
+        timer = nil
+        joined.withLock { $0 = nil }
+        await withCheckedContinuation { continuation in
+            queue.async {
+                member.end()
+                continuation.resume()
+            }
+        }
+    }
+}
+
+extension Bus {
+    /// Waits for an answer, on a thread that may.
+    func waiting<Value: Sendable>(
+        _ body: (@escaping @Sendable (Result<Value, BusError>) -> Void) -> Void
+    ) -> Result<Value, BusError> {
+        let arrived = DispatchSemaphore(value: 0)
+        let answer = Locked<Result<Value, BusError>>(.failure(.ambiguous))
+        body { result in
+            answer.withLock { $0 = result }
+            arrived.signal()
+        }
+        arrived.wait()
+        return answer.withLock { $0 }
+    }
+
+    func lastNow(_ stream: BusStream, _ subject: Subject) throws(BusError) -> StoredMessage? {
+        try waiting { last(stream, subject, done: $0) }.get()
+    }
+}

@@ -1,0 +1,111 @@
+import Exchange
+import FoundationEssentials
+import Playback
+
+/// What a member of the cluster tells of itself every two seconds; JSON, so that any tool of the brokers shows it.
+struct ClusterNote: Codable, Sendable, Equatable {
+    struct Partition: Codable, Sendable, Equatable {
+        var partition: Int
+        /// Number of the last closed window.
+        var closed: Int64
+        var open: Int
+        var late: UInt64
+    }
+
+    var v = 1
+    /// Of the fleet map, in hexadecimal: members of another fleet do not count.
+    var fleet: String
+    var member: String
+    /// Another at each start.
+    var incarnation: UInt64
+    var roles: [String]
+    var version: String
+    var isDraining = false
+    /// It has said goodbye.
+    var hasLeft = false
+    var slices: [Int] = []
+    var epochs: [UInt64] = []
+    var share = 0
+    /// Number of the last window that its simulation has finished.
+    var ready: Int64 = -1
+    var kept = 0
+    var published: UInt64 = 0
+    var retried: UInt64 = 0
+    var leaseLosses: UInt64 = 0
+    var partitions: [Partition] = []
+    var closed: UInt64 = 0
+    var incomplete: UInt64 = 0
+    /// Number of the last window in its store; `nil` without the role.
+    var reported: Int64?
+    var lagMs: Int64 = 0
+    var problem: String?
+
+    static let bytesMax = 256 * 1_024
+
+    var bytes: [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
+
+    init(fleet: FleetMap, member: String, incarnation: UInt64, roles: [String], version: String) {
+        self.fleet = String(fleet.fingerprint, radix: 16)
+        self.member = member
+        self.incarnation = incarnation
+        self.roles = roles
+        self.version = version
+    }
+
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count <= Self.bytesMax,
+            let note = try? JSONDecoder().decode(ClusterNote.self, from: Data(bytes)), note.v == 1
+        else { return nil }
+        self = note
+    }
+}
+
+/// What the first member has written down for all: which run, and when it began.
+struct ClusterAgreement: Codable, Sendable, Equatable {
+    var v = 1
+    var fleet: String
+    var run: String
+    /// SHA-256 of the scenario and the seed.
+    var scenario: String
+    var speed: String
+    var startedMs: Int64
+
+    var bytes: [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
+
+    init(_ fleet: SharedFleet, startedMs: Int64) {
+        self.fleet = String(fleet.map.fingerprint, radix: 16)
+        run = fleet.run
+        scenario = fleet.hash
+        speed = fleet.pace.description
+        self.startedMs = startedMs
+    }
+
+    init?(_ bytes: [UInt8]) {
+        guard bytes.count <= 4_096,
+            let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)), known.v == 1
+        else { return nil }
+        self = known
+    }
+
+    /// What another member has otherwise, in words; `nil` when all is the same.
+    func difference(from other: ClusterAgreement) -> String? {
+        let pairs = [
+            ("run", run, other.run), ("scenario or seed", scenario, other.scenario),
+            ("speed", speed, other.speed), ("slices, partitions or windows", fleet, other.fleet),
+        ]
+        return pairs.first { $0.1 != $0.2 }.map { "its \($0.0) is \($0.2), ours \($0.1)" }
+    }
+}
+
+/// What one member asks of another.
+struct ClusterOrder: Codable, Sendable {
+    enum Verb: String, Codable, Sendable { case drain, resume }
+    var v = 1
+    var verb: Verb
+}
+
+struct ClusterAnswer: Codable, Sendable {
+    var v = 1
+    var ok: Bool
+    var text: String
+}

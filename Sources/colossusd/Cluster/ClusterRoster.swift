@@ -1,0 +1,59 @@
+import Exchange
+import Telemetry
+
+/// Who is in the cluster, as its members tell. One that has not told for a while is gone.
+struct ClusterRoster: Sendable {
+    struct Entry: Sendable {
+        var note: ClusterNote
+        var sequence: UInt64
+        /// When it was heard, on our own clock.
+        var heardMs: Int64
+    }
+
+    static let membersMax = 4_096
+    let fleet: String
+    private let silentMs: Int64
+    private(set) var entries: [String: Entry] = [:]
+
+    init(fleet: FleetMap, leaseMs: Int64) {
+        self.fleet = String(fleet.fingerprint, radix: 16)
+        silentMs = max(leaseMs, 6_000)
+    }
+
+    mutating func observe(_ message: StoredMessage, nowMs: Int64) {
+        guard let note = ClusterNote(message.bytes), note.fleet == fleet,
+            message.subject.tokens.last.map(String.init) == note.member
+        else { return }
+        if let known = entries[note.member], known.sequence >= message.sequence { return }
+        guard entries[note.member] != nil || entries.count < Self.membersMax else { return }
+        entries[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
+    }
+
+    func isLive(_ name: String, nowMs: Int64) -> Bool {
+        entries[name].map { nowMs - $0.heardMs < silentMs && !$0.note.hasLeft } ?? false
+    }
+
+    /// The last window that is in the finals of all partitions, by what roll-ups have told; `nil` before they have
+    /// told of all.
+    func closedThrough(partitions: Int) -> Int64? {
+        var closed: [Int: Int64] = [:]
+        for entry in entries.values {
+            for one in entry.note.partitions {
+                closed[one.partition] = max(closed[one.partition] ?? one.closed, one.closed)
+            }
+        }
+        return closed.count == partitions ? closed.values.min() : nil
+    }
+
+    /// Slices that a member which lives says it has.
+    func held(nowMs: Int64) -> [Int: (member: String, epoch: UInt64)] {
+        var held: [Int: (member: String, epoch: UInt64)] = [:]
+        for (name, entry) in entries where isLive(name, nowMs: nowMs) {
+            for (slice, epoch) in zip(entry.note.slices, entry.note.epochs)
+            where epoch >= held[slice]?.epoch ?? 0 {
+                held[slice] = (name, epoch)
+            }
+        }
+        return held
+    }
+}

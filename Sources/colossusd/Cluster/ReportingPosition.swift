@@ -1,0 +1,48 @@
+import Foundation
+import Telemetry
+
+/// Where reading the finals goes on after a restart: only saves reading what is stored already, the store itself knows
+/// which windows it has.
+final class ReportingPosition: Sendable {
+    private struct Kept: Codable {
+        var fleet: String
+        var startedMs: Int64
+        /// Number of the last window before that place.
+        var window: Int64
+        var sequence: UInt64
+    }
+
+    private let path: String
+    private let agreement: ClusterAgreement
+    private let written = Locked<(sequence: UInt64, atMs: Int64)>((0, 0))
+    private static let everyMs: Int64 = 10_000
+
+    init(_ folder: String, _ agreement: ClusterAgreement) {
+        path = folder + "/cluster.position"
+        self.agreement = agreement
+    }
+
+    /// - Parameter next: the first window that the store does not have.
+    func read(next: Int64) -> UInt64 {
+        guard let data = FileManager.default.contents(atPath: path), data.count < 4_096,
+            let kept = try? JSONDecoder().decode(Kept.self, from: data), kept.fleet == agreement.fleet,
+            kept.startedMs == agreement.startedMs, kept.window < next
+        else { return 1 }
+        return max(1, kept.sequence)
+    }
+
+    /// Writes it down now and then.
+    func note(_ sequence: UInt64, window: Int64) {
+        let nowMs = ClusterMember.nowMs()
+        let isDue = written.withLock { written in
+            guard nowMs - written.atMs >= Self.everyMs, sequence > written.sequence else { return false }
+            written = (sequence, nowMs)
+            return true
+        }
+        guard isDue else { return }
+        let kept = Kept(
+            fleet: agreement.fleet, startedMs: agreement.startedMs, window: window, sequence: sequence)
+        guard let data = try? JSONEncoder().encode(kept) else { return }
+        try? data.write(to: URL(filePath: path), options: .atomic)
+    }
+}

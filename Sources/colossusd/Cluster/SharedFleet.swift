@@ -1,0 +1,49 @@
+import Exchange
+import Playback
+import Settings
+import Simulation
+import Telemetry
+import WireFormats
+
+/// The fleet that the members of a cluster simulate together, as each works it out of the same configuration.
+struct SharedFleet: Sendable {
+    let run: String
+    let stream: StreamID
+    let plan: FleetPlan
+    let pace: Pace
+    let resolution: Resolution
+    let topology: TopologySnapshot
+    let slices: FleetSlices
+    let map: FleetMap
+    let hash: String
+
+    init(_ cluster: DaemonSettings.Cluster, _ wanted: DaemonSettings.SimulationRun) throws {
+        guard let stream = StreamID.simulated(run: wanted.run) else {
+            throw StartError("\(wanted.run) is no name for a run.")
+        }
+        let text = try ScenarioText.read(wanted.scenario)
+        let scenario = try loadScenario(path: wanted.scenario, seed: wanted.seed)
+        plan = try FleetPlan(scenario)
+        run = wanted.run
+        self.stream = stream
+        pace = try Pace(text: wanted.speed.description)
+        resolution = Resolution(pace: pace)
+        let streams = Streams()
+        let index = streams.open(stream, site: scenario.site)
+        plan.makeTopology(into: streams.topology(index))
+        topology = streams.topology(index).snapshot()
+        slices = FleetSlices(topology, slicesMax: cluster.slices)
+        let windowMs = resolution.finestWindowMs
+        let partitions = cluster.partitions == 0 ? slices.partitions : min(cluster.partitions, slices.count)
+        guard
+            let map = FleetMap(
+                cluster: cluster.name, stream: stream.name, slices: slices.count, partitions: partitions,
+                windowMs: windowMs, startMs: scenario.startMs / windowMs * windowMs)
+        else {
+            throw StartError("The cluster \(cluster.name) cannot divide the run \(wanted.run).")
+        }
+        self.map = map
+        let digest = SHA256.hash(Array(text.utf8) + Array("\n\(scenario.seed)".utf8))
+        hash = digest.prefix(16).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+}
