@@ -97,7 +97,7 @@ var targets: [Target] = [
             arguments, logging,
         ]
     ),
-    program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
+    program("colossusctl", ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning", arguments]),
     program(
         "colossus-bench",
         [

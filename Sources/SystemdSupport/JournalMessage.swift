@@ -30,6 +30,10 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case storeDamaged = "store_damaged"
     case endpointRefused = "endpoint_refused"
     case inventoryMoved = "inventory_moved"
+    case maintenanceStarted = "maintenance_started"
+    case maintenanceEnded = "maintenance_ended"
+    case backupDone = "backup_done"
+    case storeJobFailed = "store_job_failed"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -62,6 +66,10 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .storeDamaged: "bef92769888980d24196bb1f44de5b3d"
         case .endpointRefused: "b0746268cf7492ff1a6213d503dec5c0"
         case .inventoryMoved: "1e7c3285c5b942836703dcf94bdcf186"
+        case .maintenanceStarted: "5b6c09dde2544a328700ab25ac9b4bef"
+        case .maintenanceEnded: "183302a24bb5422e997a9fa2e1fa8f77"
+        case .backupDone: "fb6c359c28be42cbaaff91ffa30d3c37"
+        case .storeJobFailed: "b9f30595a9ec4cd797183afa0d0decb8"
         }
     }
 

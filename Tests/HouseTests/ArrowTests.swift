@@ -34,7 +34,7 @@ struct ArrowTests {
             "QueueIsolation", "Aggregation",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
         ],
-        "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],
+        "colossusctl": ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
             "QueueIsolation", "Settings", "Store",

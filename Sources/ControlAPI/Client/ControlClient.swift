@@ -123,6 +123,31 @@ public struct ControlClient: Sendable {
         _ selection: DeadLetterSelection
     ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/drop", selection) }
 
+    /// Begins a copy of the history; `storeJob` says how far it is.
+    public func startBackup(file: String) throws(ControlError) -> StoreJobReply {
+        try post("/v1/store/backup", StoreBackupRequest(file: file))
+    }
+
+    public func startVerification() throws(ControlError) -> StoreJobReply { try post("/v1/store/verify") }
+
+    public func storeJob() throws(ControlError) -> StoreJobReply { try get("/v1/store/job") }
+
+    public func maintenance() throws(ControlError) -> MaintenanceReply { try get("/v1/maintenance") }
+
+    public func startMaintenance(_ start: MaintenanceStart) throws(ControlError) -> MaintenanceReply {
+        try post("/v1/maintenance/start", start)
+    }
+
+    public func endMaintenance(_ end: MaintenanceEnd) throws(ControlError) -> MaintenanceReply {
+        try post("/v1/maintenance/end", end)
+    }
+
+    public func metrics() throws(ControlError) -> MetricsReply { try get("/v1/metrics") }
+
+    public func trace(_ request: TraceRequest) throws(ControlError) -> TraceReply {
+        try get("/v1/trace" + request.query.text)
+    }
+
     public func checkConfiguration(_ request: ConfigCheckRequest) throws(ControlError) -> ConfigCheckReply {
         try post("/v1/config/check", request)
     }

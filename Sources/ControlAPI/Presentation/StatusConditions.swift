@@ -6,7 +6,9 @@ extension StatusReply {
         if let stream = streams.first(where: { $0.samples.inFlight > 0 }) {
             return "\(Number.grouped(stream.samples.inFlight)) samples of \(stream.stream) are in flight"
         }
-        if let endpoint = endpoints.first(where: { $0.pending > 0 && $0.state != .disabled && $0.state != .paused }) {
+        if let endpoint = endpoints.first(where: {
+            $0.pending > 0 && $0.state != .disabled && $0.state != .paused
+        }) {
             return "\(Number.grouped(endpoint.pending)) windows wait for endpoint \(endpoint.name)"
         }
         return nil

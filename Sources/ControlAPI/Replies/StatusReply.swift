@@ -18,6 +18,10 @@ public struct StatusReply: Reply, Hashable {
     /// Absent where nothing is logged.
     public var ingestLog: IngestLogStatus?
     public var shards: [ShardStatus] = []
+    /// What is worked on as planned; absent when nothing is.
+    public var maintenance: [MaintenanceRow]?
+    /// GPUs of it all.
+    public var maintenanceGpus: Int?
     /// Plain sentences about what an operator should look at.
     public var warnings: [String] = []
 
