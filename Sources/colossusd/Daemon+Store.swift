@@ -96,7 +96,8 @@ extension Daemon {
         var reply = over(job, .failed)
         reply.problems = [problem]
         storeJob?.reply = reply
-        logger.error(
+        // The history itself is as it was: whoever asked has to choose another file, or another disk.
+        logger.warning(
             "work on the history failed",
             metadata: JournalMessage.storeJobFailed.metadata([
                 "kind": "\(reply.kind.rawValue)", "file": "\(reply.file)", "error": "\(problem)",
