@@ -60,6 +60,9 @@ var targets: [Target] = [
     library("QueueIsolation"),
     library("Aggregation", ["Telemetry", "Sketches", "QueueIsolation"]),
 
+    // Between the core and the sinks: what is wrong, seen in closings.
+    library("Alerts", ["Telemetry", "QueueIsolation"]),
+
     // Sinks, on the right: they take summaries.
     library(
         "Store",
@@ -92,7 +95,7 @@ var targets: [Target] = [
         "colossusd",
         [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
-            "QueueIsolation", "Aggregation",
+            "QueueIsolation", "Aggregation", "Alerts",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
             arguments, logging,
         ]
@@ -123,6 +126,7 @@ var targets: [Target] = [
     tests("Exporters", ["Simulation", "Settings", "WireFormats"]),
     tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
+    tests("Alerts", ["QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
     tests(
         "Reporting",

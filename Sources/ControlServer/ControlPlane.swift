@@ -9,6 +9,9 @@ public protocol ControlPlane: Sendable {
     func timeline(_ request: TimelineRequest) async throws -> TimelineReply
     func events(_ request: EventsRequest) async throws -> EventsReply
 
+    func alerts(_ request: AlertsRequest) async throws -> AlertsReply
+    func alertRules() async throws -> AlertRulesReply
+
     /// How many series there are, and whose.
     func topSeries(_ request: TopSeriesRequest) async throws -> TopSeriesReply
 

@@ -76,6 +76,8 @@ struct Route: Sendable {
         .read("summary", web: true) { try await $0.plane.summary(SummaryRequest(query: $0.query)) },
         .read("timeline", web: true) { try await $0.plane.timeline(TimelineRequest(query: $0.query)) },
         .read("events", web: true) { try await $0.plane.events(EventsRequest(query: $0.query)) },
+        .read("alerts", web: true) { try await $0.plane.alerts(AlertsRequest(query: $0.query)) },
+        .read("alerts/rules", web: true) { try await $0.plane.alertRules() },
         .read("top/series", web: true) { try await $0.plane.topSeries(TopSeriesRequest(query: $0.query)) },
         .read("simulations", web: true) { SimulationsReply(try await $0.plane.simulations()) },
         .read("simulations/:name", web: true) {

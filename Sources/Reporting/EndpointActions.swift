@@ -8,6 +8,7 @@ extension EndpointStateMachine {
         /// Replies of the store; `nil` and `false` when it failed.
         case cursor(DeliveryPosition?)
         case windows([StoredWindow]?, scannedThrough: Int64)
+        case fetched([Consignment]?, scannedThrough: Int64)
         case advanced(Bool)
         /// New windows were committed, this is the newest.
         case committed(Int64)

@@ -68,6 +68,14 @@ public struct EndpointConfiguration: Sendable, Hashable {
     public var format: WebhookFormat
     /// For `webhook`: ask first whether events are welcome (CloudEvents HTTP webhooks 1.0, section 4), in this name.
     public var handshakeOrigin: String?
+    /// For `webhook`: these kinds of events, each in a request of its own, or in batches in the format `batch`. Empty: none.
+    public var eventKinds: Set<EventKind>
+    /// For `webhook`: `false` sends events alone.
+    public var hasSummaries: Bool
+    /// For `alertmanager`: what fires is sent again after so many milliseconds. 1 s to 10 minutes.
+    public var resendMs: Int64
+    /// For `alertmanager`: where people find out more; empty: not said.
+    public var generatorURL: String
     /// For `influx`; empty: not said.
     public var org: String
     public var bucket: String
@@ -111,6 +119,10 @@ public struct EndpointConfiguration: Sendable, Hashable {
         payload = .protobuf
         format = .binary
         handshakeOrigin = nil
+        eventKinds = []
+        hasSummaries = true
+        resendMs = 60_000
+        generatorURL = ""
         org = ""
         bucket = ""
         batch = BatchLimits()
@@ -142,7 +154,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
         switch kind {
         case .file: path
         case .stdout: "standard output"
-        case .webhook, .remoteWrite, .otlp, .influx: DestinationURL(url)?.display ?? "(not a URL)"
+        case .webhook, .remoteWrite, .otlp, .influx, .alertmanager:
+            DestinationURL(url)?.display ?? "(not a URL)"
         }
     }
 }

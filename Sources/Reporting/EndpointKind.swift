@@ -2,12 +2,12 @@
 public enum EndpointKind: String, CaseIterable, Sendable, Hashable {
     case webhook
     case remoteWrite = "remote_write"
-    case otlp, influx, file, stdout
+    case otlp, influx, alertmanager, file, stdout
 
     /// Sends HTTP requests to a URL.
     public var isRequesting: Bool {
         switch self {
-        case .webhook, .remoteWrite, .otlp, .influx: true
+        case .webhook, .remoteWrite, .otlp, .influx, .alertmanager: true
         case .file, .stdout: false
         }
     }

@@ -36,7 +36,7 @@ struct EndpointStateMachine: Sendable {
     private var reached = DeliveryPosition.start
     var reachedSequence: Int64 { reached.sequence }
     /// Windows that were fetched, oldest last.
-    private var fetched: [StoredWindow] = []
+    private var fetched: [Consignment] = []
     private var scannedThrough: Int64 = 0
     private var newestAtFetch: Int64 = 0
     private var progress: WindowProgress?
@@ -55,10 +55,11 @@ struct EndpointStateMachine: Sendable {
     private var draining: DrainScope?
     private(set) var isPaused = false
 
-    init(_ configuration: EndpointConfiguration, seed: UInt64) {
+    /// - Parameter remembered: what the endpoint was found to understand earlier, instead of what is tried first.
+    init(_ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil) {
         self.configuration = configuration
         encoding = configuration.encoding
-        form = encoding.form
+        form = remembered ?? encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
         storeBackoff = Backoff(BackoffLimits(baseMs: 100, capMs: 10_000), seed: ~seed)
     }
@@ -68,7 +69,7 @@ struct EndpointStateMachine: Sendable {
 
     /// The bytes of a part that is on its way, the same each time; `nil` for any other.
     func body(of part: Part) -> [UInt8]? {
-        guard let progress, progress.window.sequence == part.sequence else { return nil }
+        guard let progress, progress.consignment.sequence == part.sequence else { return nil }
         return progress.body(of: part, form: form)
     }
 
@@ -79,7 +80,9 @@ struct EndpointStateMachine: Sendable {
         case (_, .stopped): break
         case (.start, .created): actions = open()
         case (.cursor(let found), .opening): opened(found, nowMs, &actions)
-        case (.windows(let windows, let through), .fetching): received(windows, through, nowMs, &actions)
+        case (.windows(let windows, let through), .fetching):
+            received(windows?.map { .window($0) }, through, nowMs, &actions)
+        case (.fetched(let found, let through), .fetching): received(found, through, nowMs, &actions)
         case (.advanced(let done), .advancing): moved(done, nowMs, &actions)
         case (.attempted(let outcome), .sending): attempted(outcome, nowMs, &actions)
         case (.committed(let newest), _):
@@ -127,7 +130,7 @@ extension EndpointStateMachine {
     }
 
     private mutating func received(
-        _ windows: [StoredWindow]?, _ through: Int64, _ nowMs: Int64, _ actions: inout [Action]
+        _ windows: [Consignment]?, _ through: Int64, _ nowMs: Int64, _ actions: inout [Action]
     ) {
         guard let windows else { return storeFailed(.fetch, nowMs, &actions) }
         storeAnswered()
@@ -190,24 +193,22 @@ extension EndpointStateMachine {
                 delivery = Delivery(part: part, pieces: [part])
                 return send(&actions)
             }
-            if let done = progress { pass(done.window.sequence) }
+            if let done = progress { pass(done.consignment.sequence) }
             progress = nil
         }
     }
 
     /// Takes the next fetched window that is to be sent.
     private mutating func begin(_ nowMs: Int64, _ actions: inout [Action]) -> Bool {
-        while let window = fetched.popLast() {
-            guard window.sequence > reached.sequence else { continue }
+        while let one = fetched.popLast() {
+            guard one.sequence > reached.sequence else { continue }
             // A part count belongs to the window right after the cursor and to no other.
-            let skipped = window.sequence == reached.sequence + 1 ? reached.parts : 0
-            let grid = encoding.grid(for: window)
-            let next = WindowProgress(
-                window: window, grid: grid, limits: configuration.batch, skipping: skipped
-            )
-            if let reason = dropReason(window, nowMs) {
+            let skipped = one.sequence == reached.sequence + 1 ? reached.parts : 0
+            let grid = encoding.grid(for: one)
+            let next = WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
+            if case .window(let window) = one, let reason = dropReason(window, nowMs) {
                 drop(next, reason, &actions)
-                pass(window.sequence)
+                pass(one.sequence)
                 continue
             }
             progress = next
@@ -363,7 +364,7 @@ extension EndpointStateMachine {
             actions.append(.report(.refused(samples: refused, reason: last.reason)))
         }
         isRefusing = !delivery.dead.isEmpty
-        let sequence = progress.window.sequence
+        let sequence = progress.consignment.sequence
         let target =
             progress.isFinished
             ? DeliveryPosition(sequence: sequence, parts: 0)
@@ -391,7 +392,7 @@ extension EndpointStateMachine {
         isPaused = false
         switch state {
         case .paused where delivery == nil: proceed(nowMs, &actions)
-        case .paused, .disabled: send(&actions)
+        case .paused, .disabled: sendAgain(nowMs, &actions)
         case .waiting(let step, _, _): resume(step, nowMs, &actions)
         default: break
         }
@@ -402,9 +403,17 @@ extension EndpointStateMachine {
         case .open: actions += open()
         case .fetch: fetch(nowMs, &actions)
         case .send where isPaused: state = .paused
-        case .send: send(&actions)
+        case .send: sendAgain(nowMs, &actions)
         case .advance: if let advance { move(advance, &actions) }
         }
+    }
+
+    /// What failed goes out once more. Alerts are said as they are by now, and not as they were.
+    private mutating func sendAgain(_ nowMs: Int64, _ actions: inout [Action]) {
+        guard configuration.feed == .alerts else { return send(&actions) }
+        delivery = nil
+        progress = nil
+        fetch(nowMs, &actions)
     }
 
     private mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {

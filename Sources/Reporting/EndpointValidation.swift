@@ -94,10 +94,19 @@ extension EndpointConfiguration {
             switch kind {
             case .remoteWrite: [.snappy, .zstd, .gzip]
             case .otlp, .influx, .webhook: [.none, .gzip]
+            case .alertmanager: [.none]
             case .file, .stdout: []
             }
         if let compression, !allowed.contains(compression) {
             found.append("\(kind.rawValue) is not compressed with \(compression.rawValue)")
+        }
+        if kind != .webhook, !eventKinds.isEmpty || !hasSummaries {
+            found.append("events are for webhooks only")
+        } else if !hasSummaries, eventKinds.isEmpty {
+            found.append("with neither summaries nor events nothing is sent")
+        }
+        if !(1_000...600_000).contains(resendMs) {
+            found.append("alerts are sent again after 1 second to 10 minutes")
         }
         if hasHistograms, kind != .otlp, kind != .remoteWrite || protocolVersion != 2 {
             found.append("histograms need otlp or remote_write 2.0")

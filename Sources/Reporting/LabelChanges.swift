@@ -9,6 +9,10 @@ public struct LabelChanges: Sendable, Hashable {
     public static let own: Set<String> = [
         "site", "hall", "array", "rack", "node", "job", "colossus_stream", "resolution",
     ]
+    /// What else alerts have.
+    public static let ofAlerts: Set<String> = [
+        "alertname", "severity", "level", "endpoint", "rule", "xid_class",
+    ]
     public static let addedMax = 16
     public static let nameBytesMax = 64
     public static let valueBytesMax = 256
@@ -27,7 +31,7 @@ public struct LabelChanges: Sendable, Hashable {
         for name in added.keys.sorted() + renamed.values.sorted() where !Self.isName(name) {
             found.append("`\(name)` is no label: a-z or _ and then letters, digits and _")
         }
-        for name in renamed.keys.sorted() where !Self.own.contains(name) {
+        for name in renamed.keys.sorted() where !Self.own.contains(name) && !Self.ofAlerts.contains(name) {
             found.append("there is no label `\(name)` to rename")
         }
         for (name, value) in added.sorted(by: { $0.key < $1.key })

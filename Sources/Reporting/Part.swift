@@ -73,6 +73,8 @@ struct Part: Sendable, Equatable {
     var endMs: Int64
     /// It was cut off a refused part.
     var isPiece = false
+    /// Of a CloudEvent.
+    var type = "colossus.summary"
 
     static func id(of summary: WindowSummary, part: Int) -> String { id(of: summary) + "/\(part)" }
 
@@ -83,7 +85,7 @@ struct Part: Sendable, Equatable {
 
 /// A window on its way through an endpoint, cut as it goes.
 struct WindowProgress: Sendable {
-    let window: StoredWindow
+    let consignment: Consignment
     let grid: any WindowGrid
     let limits: BatchLimits
     /// Index of the part that `nextPart` gives.
@@ -91,7 +93,11 @@ struct WindowProgress: Sendable {
     private var nextRow: Int
 
     init(window: StoredWindow, grid: any WindowGrid, limits: BatchLimits, skipping parts: Int) {
-        self.window = window
+        self.init(.window(window), grid: grid, limits: limits, skipping: parts)
+    }
+
+    init(_ consignment: Consignment, grid: any WindowGrid, limits: BatchLimits, skipping parts: Int) {
+        self.consignment = consignment
         self.grid = grid
         self.limits = limits
         nextRow = Self.firstPresent(in: grid, from: 0)
@@ -108,8 +114,8 @@ struct WindowProgress: Sendable {
         let (end, samples) = grid.cut(from: first, limits: limits)
         nextRow = end
         let part = Part(
-            id: Part.id(of: window.summary, part: partIndex), sequence: window.sequence, index: partIndex,
-            rows: first..<end, samples: samples, endMs: window.summary.endMs
+            id: consignment.id(part: partIndex), sequence: consignment.sequence, index: partIndex,
+            rows: first..<end, samples: samples, endMs: consignment.endMs, type: consignment.type
         )
         partIndex += 1
         return part
@@ -144,7 +150,7 @@ struct WindowProgress: Sendable {
     private func piece(of part: Part, rows: Range<Int>) -> Part {
         var piece = part
         piece.id =
-            Part.id(of: window.summary, part: part.index) + "+\(rows.lowerBound)-\(rows.upperBound - 1)"
+            consignment.id(part: part.index) + "+\(rows.lowerBound)-\(rows.upperBound - 1)"
         piece.rows = rows
         piece.samples = present(rows)
         piece.isPiece = true

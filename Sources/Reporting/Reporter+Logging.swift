@@ -13,6 +13,8 @@ extension Reporter {
             )
         case .recovered(let attempts):
             logger.notice("endpoint works again", metadata: said(["failed_attempts": "\(attempts)"]))
+        case .refused(_, let reason) where endpoints[name]?.configuration.feed == .alerts:
+            logger.error("endpoint refused alerts", metadata: said(["reason": "\(reason)"]))
         case .refused(let samples, let reason):
             logger.error(
                 "endpoint refused samples for good; they are kept as dead letters",

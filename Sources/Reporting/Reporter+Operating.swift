@@ -19,7 +19,9 @@ extension Reporter {
         guard endpoints[name] != nil else { return false }
         logger.notice(
             isPaused ? "endpoint is paused" : "endpoint goes on", metadata: ["endpoint": "\(name)"])
-        handle(isPaused ? .pause : .resume, name)
+        for lane in [name, name + EndpointConfiguration.eventsMark] where endpoints[lane] != nil {
+            handle(isPaused ? .pause : .resume, lane)
+        }
         return true
     }
 
@@ -32,7 +34,7 @@ extension Reporter {
     /// - Returns: `false` when there is no endpoint of that name, or when it replays already.
     public func replay(_ name: String, startingIn range: Range<Int64>) -> Bool {
         guard let endpoint = endpoints[name], endpoints[name + Self.replayMark] == nil,
-            !name.contains("#")
+            !name.contains("#"), endpoint.configuration.feed == .windows
         else { return false }
         var lane = endpoint.configuration
         lane.name = name + Self.replayMark

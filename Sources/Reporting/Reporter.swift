@@ -71,7 +71,11 @@ public actor Reporter {
 
     var endpoints: [String: Endpoint] = [:]
     private var lastGeneration = 0
-    private var newestSequence: Int64 = 0
+    private(set) var newestSequence: Int64 = 0
+    var newestEvent: Int64 = 0
+    /// Firing, or resolved a short time ago; the version grows with each change and each reminder.
+    var alerts: [Alert] = []
+    var alertsVersion: Int64 = 0
     private var isDraining = false
     private var drainWaiters: [CheckedContinuation<Void, Never>] = []
 
@@ -94,6 +98,9 @@ public actor Reporter {
         store.onCommit { [weak self] newest in
             self?.onQueue { $0.committed(newest) }
         }
+        store.onEvents { [weak self] newest in
+            self?.onQueue { $0.committed(events: newest) }
+        }
     }
 
     /// For the watchdog.
@@ -107,23 +114,29 @@ public actor Reporter {
     /// Makes these the endpoints. One that is equal to what it was goes on undisturbed; a changed one is started anew
     /// at its cursor; one that is not there any more is stopped.
     ///
+    /// - Parameters:
+    ///   - paused: names of those that begin at rest.
+    ///   - forms: what endpoints were found to understand before a restart, as it was told to the store.
     /// - Throws: when one cannot be used; then nothing has changed.
     public func apply(
-        _ configurations: [EndpointConfiguration], paused: Set<String> = []
+        _ configurations: [EndpointConfiguration], paused: Set<String> = [], forms: [String: String] = [:]
     ) throws(EndpointConfigurationError) {
         let problems = EndpointConfiguration.problems(in: configurations)
         guard problems.isEmpty else { throw EndpointConfigurationError(problems: problems) }
         guard !isDraining else { return }
-        let wanted = Set(configurations.map(\.name))
-        for name in endpoints.keys.sorted() where !wanted.contains(Self.owner(of: name)) { forget(name) }
-        for configuration in configurations
+        let lanes = configurations.flatMap(\.lanes)
+        let wanted = Set(lanes.map(\.name) + configurations.map { $0.name + Self.replayMark })
+        for name in endpoints.keys.sorted() where !wanted.contains(name) { forget(name) }
+        for configuration in lanes
         where endpoints[configuration.name]?.configuration != configuration {
             if let lane = endpoints[configuration.name + Self.replayMark] { forget(lane.configuration.name) }
             // Who rests goes on resting.
             let isPaused =
-                endpoints[configuration.name]?.machine.isPaused ?? paused.contains(configuration.name)
+                endpoints[configuration.name]?.machine.isPaused
+                ?? (paused.contains(configuration.name)
+                    || paused.contains(Self.owner(of: configuration.name)))
             remove(configuration.name)
-            start(configuration, isPaused: isPaused)
+            start(configuration, isPaused: isPaused, kept: forms[configuration.name])
         }
     }
 
@@ -155,7 +168,7 @@ public actor Reporter {
 
     // MARK: Endpoints come and go
 
-    func start(_ configuration: EndpointConfiguration, isPaused: Bool = false) {
+    func start(_ configuration: EndpointConfiguration, isPaused: Bool = false, kept form: String? = nil) {
         lastGeneration += 1
         let name = configuration.name
         // Each endpoint has jitter of its own, the same in each run with this seed.
@@ -163,14 +176,17 @@ public actor Reporter {
         endpoints[name] = Endpoint(
             generation: lastGeneration, configuration: configuration,
             meters: EndpointMeters(metrics, endpoint: name),
-            machine: EndpointStateMachine(configuration, seed: own)
+            machine: EndpointStateMachine(
+                configuration, seed: own,
+                remembered: form.flatMap { WireForm(kept: $0, insteadOf: configuration.encoding.form) })
         )
         logger.info(
             "endpoint started",
             metadata: ["endpoint": "\(name)", "destination": "\(configuration.destination)"])
         if isPaused { handle(.pause, name) }
-        handle(.committed(newestSequence), name)
+        handle(.committed(newest(configuration.feed)), name)
         handle(.start, name)
+        remindOfAlerts(name, lastGeneration)
     }
 
     /// Stops it, and takes it out of the metrics.
@@ -191,7 +207,9 @@ public actor Reporter {
 
     private func committed(_ newest: Int64) {
         newestSequence = max(newestSequence, newest)
-        for name in endpoints.keys.sorted() { handle(.committed(newest), name) }
+        for name in endpoints.keys.sorted() where endpoints[name]?.configuration.feed == .windows {
+            handle(.committed(newest), name)
+        }
     }
 
     // MARK: Events and actions
@@ -224,19 +242,8 @@ public actor Reporter {
 
     private func perform(_ action: EndpointStateMachine.Action, _ name: String, _ generation: Int) {
         switch action {
-        case .openCursor(let fromBeginning):
-            guard let cut = endpoints[name]?.configuration.cut else { return }
-            store.openCursor(endpoint: name, fromBeginning: fromBeginning, cut: cut) { [weak self] position in
-                self?.reply(.cursor(position), name, generation)
-            }
-        case .fetch(let position, let limit):
-            guard let selection = endpoints[name]?.configuration.selection else { return }
-            store.windows(after: position, selection: selection, limit: limit) { [weak self] found in
-                let event = EndpointStateMachine.Event.windows(
-                    found?.windows, scannedThrough: found?.scannedThrough ?? 0
-                )
-                self?.reply(event, name, generation)
-            }
+        case .openCursor(let fromBeginning): openFeed(fromBeginning, name, generation)
+        case .fetch(let position, let limit): fetch(after: position, limit: limit, name, generation)
         case .send(let part): send(part, name)
         case .advance(let advance): record(advance, name, generation)
         case .wake(let afterMs, let token):
@@ -244,13 +251,19 @@ public actor Reporter {
                 @Sendable [weak self] in
                 self?.reply(.timer(token), name, generation)
             }
-        case .report(let notice): log(notice, name)
+        case .report(let notice):
+            log(notice, name)
+            if case .simplified(_, let form, _) = notice, let endpoint = endpoints[name] {
+                store.remember(endpoint: name, form: form.text(insteadOf: endpoint.encoding.form))
+            }
         case .stopped: if areAllStopped { endDrain() }
         }
     }
 
     private func record(_ advance: EndpointStateMachine.Advance, _ name: String, _ generation: Int) {
         guard let endpoint = endpoints[name] else { return }
+        // What an Alertmanager refuses comes again with the next round: nothing is kept.
+        if endpoint.configuration.feed == .alerts { return reply(.advanced(true), name, generation) }
         let dead = advance.dead.map { refusal in
             DeadLetter(
                 endpoint: Self.owner(of: name), id: refusal.part.id, sequence: refusal.part.sequence,
@@ -262,6 +275,12 @@ public actor Reporter {
                 },
                 samples: refusal.part.samples, isReplayable: !refusal.isPartial
             )
+        }
+        if endpoint.configuration.feed == .events {
+            store.advanceEvents(
+                endpoint: name, to: advance.to.sequence, delivered: advance.samples, dead: dead
+            ) { [weak self] done in self?.reply(.advanced(done), name, generation) }
+            return
         }
         store.advance(
             endpoint: name, to: advance.to, parts: advance.parts, samples: advance.samples, dead: dead

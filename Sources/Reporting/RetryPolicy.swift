@@ -76,6 +76,9 @@ enum RetryPolicy {
         RetryRule(.influx, 415, .renegotiate, "compression unknown"),
         RetryRule(.influx, 422, .partial, "some lines are refused, the others are stored"),
 
+        // Alertmanager's API v2: 400 names what is malformed and takes the other alerts; all of them come again anyway.
+        RetryRule(.alertmanager, 413, .bisect, "too large: halves may pass"),
+
         RetryRule(.webhook, 415, .renegotiate, "compression unknown"),
         RetryRule(.webhook, 408, .retry, "the receiver did not wait long enough"),
         RetryRule(.webhook, 410, .disable, "the receiver wants nothing any more"),

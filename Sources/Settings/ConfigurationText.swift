@@ -7,10 +7,10 @@ extension ConfigurationGuide {
 # The configuration of colossusd: every key, with its default. An empty mapping {} would say the same.
 #
 # Files conf.d/*.yaml beside this one are laid over it in the order of their names: what a later file says stands, lists
-# are replaced, and simulations and endpoints are merged by name. Relative paths start from the folder of the file
+# are replaced, and simulations, endpoints and rules are merged by name. Relative paths start from the folder of the file
 # that says them. Unknown keys are errors. `colossusctl config explain KEY` explains a key; `config diff` says what a
 # reload would change. `colossusd --check-config` checks a configuration without starting;
-# `systemctl reload colossusd` takes over endpoints, the inventory's file and log at run time; the rest needs a restart.
+# `systemctl reload colossusd` takes over endpoints, alerts, the inventory's file and log at run time; the rest needs a restart.
 #
 # Durations: ms, s, m, h, d. Sizes: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
 
@@ -95,12 +95,59 @@ simulations: []
 #     seed: 1 # default: the scenario's own
 #     autostart: true # with the daemon
 
+# What is wrong is looked for in each window that closes, and in events: colossusctl alerts. Endpoints of the kind
+# alertmanager get what fires; webhooks get events alert_firing and alert_resolved. A rack, array or hall of which all is
+# silent, or down, is one alert. What is open survives a restart.
+alerts:
+  streams: measured # or simulated, all, none; times below are times of the stream
+  open_max: 1000 # pending and firing; what is beyond is counted, and said in one AlertsSuppressed a rule
+  open_per_rule_max: 100 # the same for a rule in a stream
+  gpu_silent: # GPUSilent: expected, and not heard in a window; not of nodes that are down or in maintenance
+    enabled: true
+    for: 1m # so long it must be so
+    severity: warning # info, warning or critical
+  node_down: # NodeDown: between the events node_down and node_up
+    enabled: true
+    for: 0s
+    severity: critical
+  xid: # XID: by node and class of the XID
+    enabled: true
+    for: 0s
+    severity: warning
+    classes: [memory, link, bus, firmware] # also application, other
+    hold: 15m # over when none of the class came for so long, or with node_up
+  coverage_low: # CoverageLow: less of the expected senders was heard
+    enabled: true
+    for: 1m
+    severity: warning
+    below: 0.9
+  endpoint_failing: # EndpointFailing: takes nothing; on the wall clock
+    enabled: true
+    for: 5m
+    severity: warning
+  # Rules of one's own: an alert for each entity of the level of which it is so.
+  rules: []
+  # rules:
+  #   - name: HotRack # unique
+  #     level: rack # node, rack, array, hall, site or job
+  #     field: DCGM_FI_DEV_GPU_TEMP # or count
+  #     count: silent # GPUs expected, reporting, silent, in_job, faulted; or coverage, of the window
+  #     statistic: p99 # of a field: avg (default), min, max, count, sum, p50, p90, p99; of a count: share of the expected
+  #     comparison: ">" # or >=, <, <=, ==, !=
+  #     threshold: 85
+  #     for: 2m # default 0s
+  #     window: 1m # length of the windows; default: the finest
+  #     severity: warning
+  #     labels: {team: cooling}
+  #     annotations: # {value}, {threshold}, {entity}, {level}, {rule} and {stream} are replaced
+  #       summary: "{entity} is at {value} degrees"
+
 # Where summaries are pushed. See conf.d.example for more. Each endpoint has a position of its own in the history: one that
 # was down gets everything, in order, when it is back. What it refuses for good is kept: `colossusctl deadletter`.
 endpoints: []
 # endpoints:
 #   - name: archive # unique; the position in the history belongs to this name
-#     kind: file # webhook, remote_write, otlp, influx, file or stdout
+#     kind: file # webhook, remote_write, otlp, influx, alertmanager, file or stdout
 #     path: summaries.jsonl # file only; in the state directory, where relative paths start
 #     url: http://127.0.0.1:8428/api/v1/write # all but file and stdout; redirections are not followed
 #     # What it gets:
@@ -129,9 +176,14 @@ endpoints: []
 #     # influx only; precision=ms is added to the url, too:
 #     org: research
 #     bucket: gpus
+#     # alertmanager only, which gets alerts and nothing else; url: http://127.0.0.1:9093/api/v2/alerts
+#     resend: 1m # what fires is said again so often
+#     generator_url: http://127.0.0.1:9481/ # where people find out more; no default
 #     # webhook only:
 #     format: binary # CloudEvents: binary, structured, or batch (an event a row)
 #     signing_key_file: credential:webhook-key # adds the headers of Standard Webhooks (HMAC-SHA256)
+#     events: [alert_firing, alert_resolved] # kinds of events, each in a request; or [all]; as NAME#events in lists
+#     summaries: true # false: events alone
 #     handshake_origin: colossus.example # asks with OPTIONS first whether events are welcome; no default
 #     # All but file and stdout:
 #     timeout: 30s # of a request, to the last byte of the response

@@ -11,6 +11,7 @@ public struct DaemonSettings: Sendable, Equatable {
     public var windows = Windows()
     public var aggregation = Aggregation()
     public var store = Store()
+    public var alerts = Alerts()
     /// In the order of the files; names are unique.
     public var simulations: [SimulationRun] = []
     /// In the order of the files; names are unique.

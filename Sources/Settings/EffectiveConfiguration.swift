@@ -33,7 +33,7 @@ public struct EffectiveConfiguration: Sendable, Hashable {
     }
 
     /// The lists whose entries are merged by name, with the key that has the name.
-    private static let named = ["simulations": "run", "endpoints": "name"]
+    private static let named = ["simulations": "run", "endpoints": "name", "alerts.rules": "name"]
     /// Mappings that a later file replaces as a whole.
     private static let whole: Set<String> = ["store.retention", "ingest.tokens", "web.tokens"]
 
@@ -57,6 +57,7 @@ public struct EffectiveConfiguration: Sendable, Hashable {
 
     private func isWhole(_ key: String) -> Bool {
         Self.whole.contains(key) || key.hasPrefix("endpoints.") && key.hasSuffix(".headers")
+            || key.hasPrefix("alerts.rules.") && (key.hasSuffix(".labels") || key.hasSuffix(".annotations"))
     }
 
     private mutating func set(_ key: String, _ value: String, _ file: String) {

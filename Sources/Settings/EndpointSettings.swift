@@ -33,6 +33,14 @@ extension DaemonSettings {
         public var format = WebhookFormat.binary
         /// `webhook`: ask first whether events are welcome, in this name.
         public var handshakeOrigin: String?
+        /// `webhook`: kinds of events; empty: none.
+        public var eventKinds: [EventKind] = []
+        /// `webhook`: `false` gets events alone.
+        public var summaries = true
+        /// `alertmanager`: milliseconds between two reminders of what fires.
+        public var resendMs: Int64 = 60_000
+        /// `alertmanager`.
+        public var generatorURL = ""
         /// `influx`.
         public var org = ""
         public var bucket = ""
@@ -102,7 +110,7 @@ extension DaemonSettings.Endpoint {
     public enum Kind: String, CaseIterable, Sendable {
         case webhook
         case remoteWrite = "remote_write"
-        case otlp, influx, file, stdout
+        case otlp, influx, alertmanager, file, stdout
 
         public var isRequesting: Bool { self != .file && self != .stdout }
     }
@@ -116,6 +124,8 @@ extension DaemonSettings.Endpoint {
         case otlp(url: String)
         /// InfluxDB line protocol.
         case influx(url: String)
+        /// Alertmanager's API v2, for alerts only.
+        case alertmanager(url: String)
         /// JSON lines in a file of the state directory; a relative path starts from there.
         case file(path: String)
         /// JSON lines on standard output.
@@ -128,6 +138,7 @@ extension DaemonSettings.Endpoint {
                 case .remoteWrite: .remoteWrite(url: target)
                 case .otlp: .otlp(url: target)
                 case .influx: .influx(url: target)
+                case .alertmanager: .alertmanager(url: target)
                 case .file: .file(path: target)
                 case .stdout: .stdout
                 }
@@ -139,6 +150,7 @@ extension DaemonSettings.Endpoint {
             case .remoteWrite: .remoteWrite
             case .otlp: .otlp
             case .influx: .influx
+            case .alertmanager: .alertmanager
             case .file: .file
             case .stdout: .stdout
             }
@@ -147,7 +159,9 @@ extension DaemonSettings.Endpoint {
         /// The URL or the path.
         public var target: String {
             switch self {
-            case .webhook(let url), .remoteWrite(let url), .otlp(let url), .influx(let url): url
+            case .webhook(let url), .remoteWrite(let url), .otlp(let url), .influx(let url),
+                .alertmanager(let url):
+                url
             case .file(let path): path
             case .stdout: ""
             }

@@ -19,6 +19,7 @@ final class SettingsDraft {
         m.section("windows", windows)
         m.section("aggregation", aggregation)
         m.section("store", store)
+        m.section("alerts", alerts)
         simulations(m)
         endpoints(m)
         m.section("log") { log in

@@ -15,9 +15,13 @@ extension SettingsDraft {
         let destination = destination(m, known.map { settings.endpoints[$0].destination })
         var new =
             known.map { settings.endpoints[$0] } ?? .init(name: name ?? "", destination: .file(path: ""))
-        selection(m, &new)
-        new.fromBeginning = m.optional("from_beginning", .bool, default: new.fromBeginning)
-        new.allowFuture = m.optional("allow_future", .bool, default: new.allowFuture)
+        if destination?.kind == .alertmanager {
+            alertSelection(m, &new)
+        } else {
+            selection(m, &new)
+            new.fromBeginning = m.optional("from_beginning", .bool, default: new.fromBeginning)
+            new.allowFuture = m.optional("allow_future", .bool, default: new.allowFuture)
+        }
         m.section("batch") { batch in
             new.batchSamples = batch.optional("samples", .int(in: 1...100_000), default: new.batchSamples)
             new.batchBytes = batch.optional("bytes", .bytes(in: 1_024...(16 << 20)), default: new.batchBytes)
@@ -33,6 +37,19 @@ extension SettingsDraft {
         if let known { settings.endpoints[known] = new } else { settings.endpoints.append(new) }
     }
 
+    /// Alerts have no levels, fields or windows.
+    private func alertSelection(_ m: YAMLMapping, _ new: inout DaemonSettings.Endpoint) {
+        new.streams = m.optional("streams", .streams, default: new.streams)
+        labels(m, &new)
+    }
+
+    private func labels(_ m: YAMLMapping, _ new: inout DaemonSettings.Endpoint) {
+        m.section("labels") { labels in
+            new.labelsAdded = labels.optional("add", .texts("a label"), default: new.labelsAdded)
+            new.labelsRenamed = labels.optional("rename", .texts("a label"), default: new.labelsRenamed)
+        }
+    }
+
     /// What it gets.
     private func selection(_ m: YAMLMapping, _ new: inout DaemonSettings.Endpoint) {
         new.streams = m.optional("streams", .streams, default: new.streams)
@@ -44,10 +61,7 @@ extension SettingsDraft {
         new.statistics = m.optional(
             "statistics", .list(of: .oneOf(FieldStatistic.self)), default: new.statistics)
         new.gpuCounts = m.optional("gpu_counts", .bool, default: new.gpuCounts)
-        m.section("labels") { labels in
-            new.labelsAdded = labels.optional("add", .texts("a label"), default: new.labelsAdded)
-            new.labelsRenamed = labels.optional("rename", .texts("a label"), default: new.labelsRenamed)
-        }
+        labels(m, &new)
     }
 
     private func specific(
@@ -64,6 +78,9 @@ extension SettingsDraft {
             new.isJSON = m.optional("encoding", .oneOf(encodings), default: new.isJSON)
             new.histograms = m.optional("histograms", .bool) ?? new.histograms
         case .influx: influx(m, &new)
+        case .alertmanager:
+            new.resendMs = m.optional("resend", .duration(in: 1_000...600_000), default: new.resendMs)
+            new.generatorURL = m.optional("generator_url", .url, default: new.generatorURL)
         case .file: file(m, &new)
         case .stdout: break
         }
@@ -80,6 +97,15 @@ extension SettingsDraft {
             "format", .oneOf(DaemonSettings.Endpoint.WebhookFormat.self), default: new.format)
         if let file = m.optional("signing_key_file", .text()) { new.signingKeyFile = path(file) }
         new.handshakeOrigin = m.optional("handshake_origin", .host) ?? new.handshakeOrigin
+        let kinds: [(String, [EventKind])] =
+            EventKind.allCases.map { ($0.rawValue, [$0]) } + [("all", EventKind.allCases)]
+        if let chosen = m.optional("events", .list(of: .oneOf(kinds))) {
+            new.eventKinds = chosen.flatMap(\.self)
+        }
+        new.summaries = m.optional("summaries", .bool, default: new.summaries)
+        if !new.summaries, new.eventKinds.isEmpty {
+            m.fail("summaries", "with neither summaries nor events nothing is sent", expected: "events, too")
+        }
     }
 
     private func influx(_ m: YAMLMapping, _ new: inout DaemonSettings.Endpoint) {

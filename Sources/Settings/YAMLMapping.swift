@@ -143,7 +143,7 @@ public final class YAMLMapping {
         for entry in entries where !asked.contains(entry.key) {
             let near = Suggestion.nearest(to: entry.key, in: asked)
             let hint = near.map { "; did you mean `\($0)`?" } ?? ""
-            let list = asked.prefix(24).joined(separator: ", ") + (asked.count > 24 ? ", …" : "")
+            let list = asked.prefix(40).joined(separator: ", ") + (asked.count > 40 ? ", …" : "")
             entry.keyValue.fail("unknown key `\(entry.key)`\(hint)", expected: "one of: \(list)")
         }
     }

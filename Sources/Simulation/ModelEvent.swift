@@ -83,7 +83,7 @@ extension FleetModel {
         case .jobRestarted:
             return "goes on with \(number) GPUs" + (event.reason == .planned ? " (planned)" : "")
         case .checkpoint: return "checkpoint \(number) written"
-        case .maintenanceStart, .maintenanceEnd: return ""
+        case .maintenanceStart, .maintenanceEnd, .alertFiring, .alertResolved: return ""
         case .milestone, .phaseStart, .phaseEnd, .powerChange: return message(ofMark: event, number)
         }
     }

@@ -37,6 +37,7 @@ struct CommitTransaction {
             let own = event.event.stream == close.stream ? stream : try streamID(event.event.stream)
             try insert(event, stream: own)
         }
+        try keep(close.alerts)
         try keep(close.checkpoints, stream: stream)
         try settle(close, stream: stream)
         return outcome
@@ -48,6 +49,16 @@ struct CommitTransaction {
         for (number, checkpoint) in checkpoints.enumerated() {
             try db.cachedStatement(sql: "INSERT INTO checkpoints VALUES (?, ?, ?)")
                 .execute(arguments: [stream, number, checkpoint])
+        }
+    }
+
+    func keep(_ alerts: EncodedAlerts) throws {
+        for alert in alerts.saved {
+            try db.cachedStatement(sql: "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)")
+                .execute(arguments: [alert.id, alert.state, alert.data])
+        }
+        for id in alerts.removed {
+            try db.cachedStatement(sql: "DELETE FROM alerts WHERE id = ?").execute(arguments: [id])
         }
     }
 
@@ -147,11 +158,12 @@ struct CommitTransaction {
         try db.cachedStatement(
             sql: """
                 INSERT OR IGNORE INTO events (stream, time_ms, identity, kind, entity, gpu, job, value, message,
-                    source, node_count, nodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    source, node_count, nodes, alert) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """
         ).execute(arguments: [
             stream, event.timeMs, encoded.identity, event.kind.rawValue, event.entity, event.gpu, event.job,
             event.value, event.message, event.source.rawValue, event.nodes.count, encoded.nodes,
+            encoded.alert,
         ])
     }
 

@@ -108,4 +108,36 @@ public protocol DeliveryStore: Sendable {
 
     /// Calls `handler` (on the store's queue) whenever new windows were committed.
     func onCommit(_ handler: @escaping @Sendable (_ newestSequence: Int64) -> Void)
+
+    /// Keeps what an endpoint was found to understand, in words of the caller's own; to be asked for after a restart.
+    func remember(endpoint: String, form: String)
+
+    // The same for events, which have cursors of their own: a position is the id of an event, and parts are always 0.
+
+    func openEventCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void)
+
+    /// The next events after an id, in the order of storing. `scannedThrough` is the newest id that was looked at.
+    func events(
+        after id: Int64, selection: EventSelection, limit: Int,
+        reply: @escaping @Sendable ((events: [StoredEvent], scannedThrough: Int64)?) -> Void)
+
+    func advanceEvents(
+        endpoint: String, to id: Int64, delivered: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void)
+
+    /// Calls `handler` (on the store's queue) whenever events were stored.
+    func onEvents(_ handler: @escaping @Sendable (_ newestID: Int64) -> Void)
+}
+
+/// Which events an endpoint wants.
+public struct EventSelection: Sendable, Hashable {
+    public var streams: DeliverySelection.Streams
+    /// Empty means all.
+    public var kinds: Set<EventKind>
+
+    public init(streams: DeliverySelection.Streams, kinds: Set<EventKind> = []) {
+        self.streams = streams
+        self.kinds = kinds
+    }
 }

@@ -40,6 +40,7 @@ struct EncodedClose: Sendable {
     var ledger: Ledger
     var events: [EncodedEvent]
     var log: LogMark?
+    var alerts: EncodedAlerts
     /// One a shard; empty: those of an earlier closing stay.
     var checkpoints: [Data]
 
@@ -50,6 +51,7 @@ struct EncodedClose: Sendable {
         topology = close.topology
         ledger = close.ledger
         log = close.log
+        alerts = try EncodedAlerts(close.alerts)
         windows = []
         for summary in close.windows {
             windows.append(
@@ -112,12 +114,14 @@ struct EncodedEvent: Sendable {
     var event: Event
     var identity: Int64
     var nodes: Data?
+    var alert: Data?
 
     init(_ event: Event, zstd: borrowing Zstd) throws(StoreError) {
         self.event = event
         identity = Self.identity(event)
         nodes =
             event.nodes.isEmpty ? nil : Data(try zstd.compress(SummaryBlob.encode(names: event.nodes)))
+        if let alert = event.alert { self.alert = try EncodedAlerts.encode(alert) }
     }
 
     /// FNV-1a over everything that the event says: telling it again makes no second row.
@@ -135,6 +139,46 @@ struct EncodedEvent: Sendable {
         mix(event.value.map { String($0.bitPattern) } ?? "")
         mix(event.message)
         mix(event.source.rawValue)
+        if let alert = event.alert { mix(alert.id) }
         return Int64(bitPattern: hash)
+    }
+}
+
+/// Changes of alerts as the rows that they become.
+struct EncodedAlerts: Sendable {
+    struct Row: Sendable {
+        var id: String
+        var state: String
+        var data: Data
+    }
+
+    var saved: [Row] = []
+    var removed: [String] = []
+
+    init(_ changes: AlertChanges) throws(StoreError) {
+        removed = changes.removed
+        for alert in changes.saved {
+            saved.append(Row(id: alert.id, state: alert.state.rawValue, data: try Self.encode(alert)))
+        }
+    }
+
+    static func encode(_ alert: Alert) throws(StoreError) -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        // A rule's value may be anything that telemetry is.
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "+Inf", negativeInfinity: "-Inf", nan: "NaN")
+        do {
+            return try encoder.encode(alert)
+        } catch {
+            throw StoreError(.malformed, "alert \(alert.id) cannot be written: \(error)")
+        }
+    }
+
+    static func decode(_ data: Data) throws -> Alert {
+        let decoder = JSONDecoder()
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+            positiveInfinity: "+Inf", negativeInfinity: "-Inf", nan: "NaN")
+        return try decoder.decode(Alert.self, from: data)
     }
 }

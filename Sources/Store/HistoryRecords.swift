@@ -66,6 +66,11 @@ public struct StoredEvent: Sendable, Equatable {
     /// Grows in the order of storing; ask for those after it to follow.
     public var id: Int64
     public var event: Event
+
+    public init(id: Int64, event: Event) {
+        self.id = id
+        self.event = event
+    }
 }
 
 /// What became of the windows for one endpoint.

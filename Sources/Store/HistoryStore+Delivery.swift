@@ -86,11 +86,35 @@ extension HistoryStore {
 }
 
 extension HistoryStore {
+    public func remember(endpoint: String, form: String) {
+        onWriter { writer in
+            let nowMs = writer.clock.nowMs()
+            _ = writer.attempt(.cursor) { db in
+                try db.execute(
+                    sql: "UPDATE endpoints SET form = ?, form_ms = ? WHERE name = ?",
+                    arguments: [form, nowMs, endpoint])
+            }
+        }
+    }
+
+    /// What endpoints were found to understand since that time (wall clock, Unix milliseconds), by name.
+    public func rememberedForms(sinceMs: Int64) async throws -> [String: String] {
+        try await read { reader in
+            let rows = try Row.fetchAll(
+                reader.db, sql: "SELECT name, form FROM endpoints WHERE form != '' AND form_ms >= ?",
+                arguments: [sinceMs])
+            return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+        }
+    }
+
     /// Lets an endpoint rest, also after a restart, or go on.
     public func setPaused(endpoint: String, _ isPaused: Bool) async throws {
         try await write(.cursor) { db in
-            try db.execute(
-                sql: "UPDATE endpoints SET paused = ? WHERE name = ?", arguments: [isPaused, endpoint])
+            for table in ["endpoints", "event_cursors"] {
+                try db.execute(
+                    sql: "UPDATE \(table) SET paused = ?1 WHERE name IN (?2, ?2 || '#events')",
+                    arguments: [isPaused, endpoint])
+            }
         }
     }
 

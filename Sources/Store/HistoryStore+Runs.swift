@@ -1,3 +1,4 @@
+import FoundationEssentials
 import GRDB
 public import Telemetry
 
@@ -69,6 +70,12 @@ extension HistoryStore {
 
     /// Keeps events that belong to no closing, for example of a stream that is quiet.
     public func save(_ events: [Event], nowMs: Int64) async throws {
+        try await save(events, alerts: AlertChanges(), nowMs: nowMs)
+    }
+
+    /// The same, with alerts that they caused, in one transaction.
+    public func save(_ events: [Event], alerts: AlertChanges, nowMs: Int64) async throws {
+        let changes = try EncodedAlerts(alerts)
         let zstd = try Zstd()
         var encoded: [EncodedEvent] = []
         for event in events { encoded.append(try EncodedEvent(event, zstd: zstd)) }
@@ -77,6 +84,18 @@ extension HistoryStore {
             let transaction = CommitTransaction(db: db, nowMs: nowMs)
             for row in rows {
                 try transaction.insert(row, stream: transaction.streamID(row.event.stream))
+            }
+            try transaction.keep(changes)
+        }
+        if !events.isEmpty { onWriter { $0.tellOfEvents() } }
+    }
+
+    /// Alerts as they were kept last: pending, firing and some that are over, by id. One that cannot be read any more is
+    /// left out.
+    public func alerts() async throws -> [Alert] {
+        try await read { reader in
+            try Data.fetchAll(reader.db, sql: "SELECT data FROM alerts ORDER BY id").compactMap {
+                try? EncodedAlerts.decode($0)
             }
         }
     }

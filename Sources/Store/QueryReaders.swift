@@ -1,3 +1,4 @@
+import FoundationEssentials
 import GRDB
 import Telemetry
 
@@ -63,6 +64,8 @@ struct SummaryReader {
 /// Reads events.
 struct EventReader {
     let query: EventQuery
+    /// Rows of streams; `nil` is those of the query.
+    var streams: [Int64]?
 
     func read(_ reader: borrowing WindowReader) throws -> [StoredEvent] {
         var condition = "time_ms >= ? AND time_ms < ?"
@@ -79,6 +82,9 @@ struct EventReader {
         if let stream = query.stream {
             condition += " AND streams.name = ?"
             arguments += [stream.name]
+        }
+        if let streams {
+            condition += " AND +events.stream IN (\(streams.map(String.init).joined(separator: ",")))"
         }
         if !query.kinds.isEmpty {
             let kinds = query.kinds.map { "'\($0.rawValue)'" }.sorted()
@@ -106,11 +112,11 @@ struct EventReader {
             let kind = EventKind(rawValue: row["kind"] as String),
             let source = Event.Source(rawValue: row["source"] as String)
         else { return nil }
-        return StoredEvent(
-            id: row["id"],
-            event: Event(
-                stream: stream, timeMs: row["time_ms"], kind: kind, entity: row["entity"], gpu: row["gpu"],
-                job: row["job"], nodes: try reader.names(row, "nodes"), value: row["value"],
-                message: row["message"], source: source))
+        var event = Event(
+            stream: stream, timeMs: row["time_ms"], kind: kind, entity: row["entity"], gpu: row["gpu"],
+            job: row["job"], nodes: try reader.names(row, "nodes"), value: row["value"],
+            message: row["message"], source: source)
+        if let data = row["alert"] as Data? { event.alert = try EncodedAlerts.decode(data) }
+        return StoredEvent(id: row["id"], event: event)
     }
 }

@@ -48,6 +48,25 @@ enum Schema {
             try db.execute(
                 sql: "CREATE TABLE exports (name TEXT PRIMARY KEY, run TEXT NOT NULL, request TEXT NOT NULL)")
         }
+        migrator.registerMigration("alerts") { db in
+            // What the alerts' state machine remembers; the row is the alert as JSON.
+            try db.execute(
+                sql: "CREATE TABLE alerts (id TEXT PRIMARY KEY, state TEXT NOT NULL, data BLOB NOT NULL)")
+            try db.execute(sql: "ALTER TABLE events ADD COLUMN alert BLOB")
+            // How far endpoints have got events: `event` is the id of the last.
+            try db.execute(
+                sql: """
+                    CREATE TABLE event_cursors (
+                        name TEXT PRIMARY KEY, event INTEGER NOT NULL, delivered INTEGER NOT NULL DEFAULT 0,
+                        dead INTEGER NOT NULL DEFAULT 0, paused INTEGER NOT NULL DEFAULT 0,
+                        created_ms INTEGER NOT NULL, opened_ms INTEGER NOT NULL)
+                    """)
+        }
+        migrator.registerMigration("negotiated form") { db in
+            // What the endpoint was found to understand, in the reporter's words, and when.
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN form TEXT NOT NULL DEFAULT ''")
+            try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN form_ms INTEGER NOT NULL DEFAULT 0")
+        }
         return migrator
     }
 

@@ -208,6 +208,7 @@ struct StoreChecks {
             }
             if sequence < 0 || parts < 0 { problem("endpoint \(name) stands before the first window") }
         }
+        try eventCursors()
         for row in try Row.fetchAll(
             db,
             sql: """
@@ -220,6 +221,19 @@ struct StoreChecks {
             problem(
                 "stream \(name) has a window up to \(UTC.timestamp(end)), but is closed through \(UTC.timestamp(closed))"
             )
+        }
+    }
+
+    private mutating func eventCursors() throws {
+        guard try db.tableExists("event_cursors") else { return }
+        let newest =
+            try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
+        for row in try Row.fetchAll(
+            db, sql: "SELECT name, event FROM event_cursors WHERE event > ? ORDER BY name",
+            arguments: [newest])
+        {
+            let (name, event): (String, Int64) = (row[0], row[1])
+            problem("endpoint \(name) stands at event \(event), but the newest is \(newest)")
         }
     }
 

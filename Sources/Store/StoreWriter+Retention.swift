@@ -86,11 +86,13 @@ struct Sweep: Sendable {
                     arguments: [id, now - age, step])
             }
         }
-        for name in try String.fetchAll(
-            db, sql: "SELECT name FROM endpoints WHERE opened_ms < ?",
-            arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
-        {
-            try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [name])
+        for table in ["endpoints", "event_cursors"] {
+            for name in try String.fetchAll(
+                db, sql: "SELECT name FROM \(table) WHERE opened_ms < ?",
+                arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
+            {
+                try db.execute(sql: "DELETE FROM \(table) WHERE name = ?", arguments: [name])
+            }
         }
     }
 }

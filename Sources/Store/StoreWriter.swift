@@ -48,8 +48,10 @@ actor StoreWriter {
     private(set) var topologies: [StreamID: KnownTopology] = [:]
     var ladders: [StreamID: [Int64]] = [:]
     var endpointLimits: [String: EndpointLimit] = [:]
+    var eventSelections: [String: EventSelection] = [:]
     var openedEndpoints: Set<String> = []
     var handlers: [@Sendable (Int64) -> Void] = []
+    var eventHandlers: [@Sendable (Int64) -> Void] = []
     private var replies = OrderedReplies()
     var isRetentionPlanned = false
     var retentionPasses = 0
@@ -95,6 +97,7 @@ actor StoreWriter {
     /// Commits what waits, oldest first, until one fails: nothing overtakes it.
     func commitPending() {
         var newest: Int64?
+        var hasEvents = false
         while let first = pending.first {
             do {
                 let began = DispatchTime.now()
@@ -103,6 +106,7 @@ actor StoreWriter {
                 metrics.commitSeconds.set(
                     Double(DispatchTime.now().uptimeNanoseconds - began.uptimeNanoseconds) / 1e9)
                 newest = outcome.sequences.last ?? newest
+                hasEvents = hasEvents || !first.close.events.isEmpty
                 pending.removeFirst()
                 if failures > 0 {
                     logger.notice("the store commits again", metadata: ["failures": "\(failures)"])
@@ -118,7 +122,15 @@ actor StoreWriter {
         if let newest {
             for handler in handlers { handler(newest) }
         }
+        if hasEvents { tellOfEvents() }
         planRetention()
+    }
+
+    func tellOfEvents() {
+        guard !eventHandlers.isEmpty,
+            let newest = try? pool.read({ try Int64.fetchOne($0, sql: "SELECT max(id) FROM events") })
+        else { return }
+        for handler in eventHandlers { handler(newest) }
     }
 
     private func commit(_ close: EncodedClose) throws -> CommitTransaction.Outcome {

@@ -34,6 +34,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case maintenanceEnded = "maintenance_ended"
     case backupDone = "backup_done"
     case storeJobFailed = "store_job_failed"
+    case alertFiring = "alert_firing"
+    case alertResolved = "alert_resolved"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -70,6 +72,8 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .maintenanceEnded: "183302a24bb5422e997a9fa2e1fa8f77"
         case .backupDone: "fb6c359c28be42cbaaff91ffa30d3c37"
         case .storeJobFailed: "b9f30595a9ec4cd797183afa0d0decb8"
+        case .alertFiring: "5b0f5f0c4c3b4f5f8a56d0f2b2f0c9a1"
+        case .alertResolved: "c4a1d7e9302f4be2a1b7f9e05d6c8e37"
         }
     }
 

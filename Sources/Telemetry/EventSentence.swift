@@ -21,6 +21,8 @@ extension Event {
         case .phaseStart: "phase \(entity) begins"
         case .phaseEnd: "phase \(entity) ends"
         case .powerChange: "the power changes to \(number) MW"
+        case .alertFiring: "alert\(rule) on \(place)"
+        case .alertResolved: "alert\(rule) on \(place) is over"
         }
     }
 
@@ -28,6 +30,8 @@ extension Event {
         let name = entity.isEmpty ? (nodes.isEmpty ? "the site" : names) : entity
         return gpu.map { "GPU \($0) of \(name)" } ?? name
     }
+
+    private var rule: String { alert.map { " " + $0.rule } ?? "" }
 
     private var onNodes: String {
         nodes.isEmpty ? "" : " on \(nodes.count) node\(nodes.count == 1 ? "" : "s"): \(names)"

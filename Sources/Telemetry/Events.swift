@@ -14,6 +14,8 @@ public enum EventKind: String, CaseIterable, Sendable, Hashable {
     case phaseStart = "phase_start"
     case phaseEnd = "phase_end"
     case powerChange = "power_change"
+    case alertFiring = "alert_firing"
+    case alertResolved = "alert_resolved"
 }
 
 /// One thing that happened to an entity or a job at a time.
@@ -35,6 +37,8 @@ public struct Event: Sendable, Hashable {
     public var message: String
     /// Who says so: `simulation`, `ingest` (somebody told us), `detected` (seen in telemetry).
     public var source: Source
+    /// Of `alert_firing` and `alert_resolved`: as it was then.
+    public var alert: Alert?
 
     public enum Source: String, Sendable, Hashable { case simulation, ingest, detected }
 

@@ -157,6 +157,8 @@ public struct WindowClose: Sendable {
     public var checkpoints: [[UInt8]] = []
     /// What of the ingest log is in this closing; `nil` for a stream without a log.
     public var log: LogMark?
+    /// Alerts that began, ended or were forgotten with it.
+    public var alerts = AlertChanges()
 
     public init(
         stream: StreamID, closedThroughMs: Int64, windows: [WindowSummary], topology: TopologySnapshot,

@@ -72,10 +72,9 @@ struct Colossusctl: ParsableCommand {
         version: ProgramVersion.text,
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
-            EventsCommand.self, SimulateCommand.self, EndpointsCommand.self, DeadLetterCommand.self,
-            MaintenanceCommand.self, StoreCommand.self, TraceCommand.self, DebugCommand.self,
-            ConfigCommand.self,
-            ReloadCommand.self,
+            EventsCommand.self, AlertsCommand.self, SimulateCommand.self, EndpointsCommand.self,
+            DeadLetterCommand.self, MaintenanceCommand.self, StoreCommand.self, TraceCommand.self,
+            DebugCommand.self, ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,
         ])

@@ -1,4 +1,5 @@
 import Aggregation
+import Alerts
 import ControlAPI
 import ControlServer
 import Glibc
@@ -29,7 +30,9 @@ extension Daemon: ControlPlane {
     }
 
     func removeSimulation(run: String) async throws -> SimulationStatus {
-        try await running().runs.remove(run: run)
+        let last = try await running().runs.remove(run: run)
+        if let stream = StreamID.simulated(run: run) { try? await running().alerts.forget(stream) }
+        return last
     }
 
     func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply {

@@ -8,10 +8,16 @@ import Telemetry
 extension Daemon {
     func endpoints() async throws -> [ControlAPI.EndpointStatus] {
         let parts = try running()
+        // Of an endpoint that gets events alone, there may be an older cursor over the windows.
         let accounts = try await parts.store.endpointRecords()
+        let events = try await parts.store.eventRecords()
+        let configured = Set(
+            settings.endpoints.map { EndpointConfiguration($0) }.compactMap(\.eventCursor?.name))
         let nowMs = clock.nowMs()
         return await parts.reporter.status().map { status in
-            ControlAPI.EndpointStatus(status, accounts.first { $0.endpoint == status.name }, nowMs: nowMs)
+            let records = configured.contains(status.name) ? events : accounts
+            return ControlAPI.EndpointStatus(
+                status, records.first { $0.endpoint == status.name }, nowMs: nowMs)
         }
     }
 
@@ -19,7 +25,7 @@ extension Daemon {
     func measureEndpoints() async {
         guard let endpoints = try? await endpoints() else { return }
         await forgetReplays()
-        for endpoint in endpoints where !endpoint.name.contains("#") {
+        for endpoint in endpoints where !endpoint.name.hasSuffix("#replay") {
             metrics.gauge(
                 "colossus_report_oldest_pending_seconds",
                 "Age of the oldest window that the endpoint has not got, in seconds.",
@@ -36,7 +42,7 @@ extension Daemon {
     /// belongs to a replay that the reporter knows already, or to none.
     private func forgetReplays() async {
         guard let parts, let records = try? await parts.store.endpointRecords() else { return }
-        let lanes = records.map(\.endpoint).filter { $0.contains("#") }
+        let lanes = records.map(\.endpoint).filter { $0.hasSuffix("#replay") }
         guard !lanes.isEmpty else { return }
         let names = Set(await parts.reporter.status().map(\.name))
         for lane in lanes where !names.contains(lane) {
@@ -76,8 +82,7 @@ extension Daemon {
         let began = clock.nowMs()
         _ = await parts.reporter.setPaused(name, false)
         while clock.nowMs() - began < Self.drainMsMax {
-            let account = try await parts.store.endpointRecords().first { $0.endpoint == name }
-            if account?.pending == 0 {
+            if try await endpoints().first(where: { $0.name == name })?.pending == 0 {
                 try await parts.store.setPaused(endpoint: name, true)
                 return await parts.reporter.setPaused(name, true)
             }
@@ -131,7 +136,7 @@ extension ControlAPI.EndpointStatus {
             name: status.name, kind: status.kind.rawValue, target: status.destination,
             state: status.failuresInARow > 0 && state != .disabled && state != .paused ? .retrying : state)
         // Of a replay, the store does not know what it wants.
-        let account = status.name.contains("#") ? nil : account
+        let account = status.name.hasSuffix("#replay") ? nil : account
         pending = Int(account?.pending ?? status.pendingWindows)
         oldestPending = account?.oldestPendingMs.map { UTCTime(ms: $0) }
         delivered = account?.deliveredParts ?? Int64(status.deliveredParts)

@@ -1,4 +1,5 @@
 import Aggregation
+import Alerts
 import ControlAPI
 import Store
 import Telemetry
@@ -150,7 +151,7 @@ extension Daemon {
         isKeepingEvents = true
         defer { isKeepingEvents = false }
         do {
-            try await parts.store.save(events, nowMs: WallClock.system.nowMs())
+            try await parts.alerts.keep(events)
         } catch {
             parts.core.putBack(events, stream: parts.measured)
         }

@@ -1,3 +1,4 @@
+import Alerts
 import ControlAPI
 import Logging
 import Receivers
@@ -46,6 +47,7 @@ extension Daemon {
             try AccessTokens.read(new.ingest.tokens), try AccessTokens.read(new.web.tokens)
         )
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
+        try? await parts.alerts.replace(AlertPolicy(new.alerts))
         parts.ingest.reload(inventory: inventory)
         parts.ingest.reload(access: senders)
         webAccess.withLock { $0 = readers }
@@ -53,6 +55,7 @@ extension Daemon {
         settings.web.tokens = new.web.tokens
         if new.log != settings.log { threshold.level = .init(new.log.level) }
         settings.endpoints = new.endpoints
+        settings.alerts = new.alerts
         settings.inventory.file = new.inventory.file
         settings.log = new.log
         note(effective, in: &reply)
@@ -119,7 +122,8 @@ extension Daemon {
 
     /// The labels of the loggers.
     private static let subsystems = [
-        "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store", "watchdog",
+        "alerts", "colossusd", "control", "ingest", "ingestlog", "reporter", "simulation", "store",
+        "watchdog",
     ]
 
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply {

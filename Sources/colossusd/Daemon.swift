@@ -136,6 +136,7 @@ actor Daemon {
         guard state == .running else { return }
         measureRates()
         await measureEndpoints()
+        await lookAtEndpoints()
         notifier.status(await statusLine())
         threshold.settle(logger)
         await keepEvents()

@@ -1,4 +1,5 @@
 import Aggregation
+import Alerts
 import ControlAPI
 import ControlServer
 import Dispatch
@@ -25,6 +26,7 @@ struct DaemonParts: Sendable {
     let core: AggregationCore
     let store: HistoryStore
     let reporter: Reporter
+    let alerts: AlertKeeper
     let control: ControlServer
     let ticker: Ticker
     let watchdog: WatchdogFeeder
@@ -47,13 +49,15 @@ struct DaemonParts: Sendable {
             store: store, clock: clock, metrics: metrics, logger: Logger(label: "reporter"),
             seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory],
             credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
+        let alerts = try await openAlerts(settings, store, clock, metrics)
         let core = AggregationCore(
-            shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: store,
+            shardCount: shardCount(settings), streams: streams, bus: EmbeddedBus(), sink: alerts,
             clock: clock, metrics: metrics, limits: AggregationLimits(settings))
         let mark = try await store.stream(.measured)?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openMeasured(settings, streams, core, store, log)
         try await apply(settings.endpoints, reporter, store)
+        await tell(of: alerts, reporter)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
             levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
@@ -68,7 +72,8 @@ struct DaemonParts: Sendable {
         await runs.resume(settings.simulations)
         let (control, webPort) = try await startControl(settings, daemon)
         let fixed =
-            core.monitoredQueues + store.monitoredQueues + reporter.monitoredQueues
+            core.monitoredQueues + alerts.monitoredQueues + store.monitoredQueues
+            + reporter.monitoredQueues
             + (log?.monitoredQueues ?? [])
             + [MonitoredQueue(label: "colossus.events", queue: daemon.eventQueue.queue)]
         let watchdog = WatchdogFeeder(
@@ -77,7 +82,7 @@ struct DaemonParts: Sendable {
             logger: Logger(label: "watchdog"), queues: { fixed + runs.monitoredQueues })
         return DaemonParts(
             streams: streams, runs: runs, ingest: ingest, log: log, core: core, store: store,
-            reporter: reporter,
+            reporter: reporter, alerts: alerts,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
             ingestBound: ingestBound, webPort: webPort, monitoredQueues: fixed)
@@ -109,12 +114,15 @@ struct DaemonParts: Sendable {
         for id in streams.all {
             guard let index = streams.find(id) else { continue }
             let events = core.takePendingEvents(index)
-            if !events.isEmpty { try? await store.save(events, nowMs: WallClock.system.nowMs()) }
+            if !events.isEmpty { try? await alerts.keep(events) }
         }
     }
 
     /// What shards remember costs some bytes a series; a minute of a counter's growth is the most that is uncertain.
     private static let checkpointEveryMs: Int64 = 60_000
+
+    /// A receiver may have learned something since: after a week it is asked again at the next start.
+    private static let formsKeepMs: Int64 = 7 * UTC.dayMs
 
     // MARK: One function a part
 
@@ -133,6 +141,30 @@ struct DaemonParts: Sendable {
         return try HistoryStore(
             directory: places.stateDirectory, limits: limits, clock: clock, metrics: metrics,
             logger: Logger(label: "store"))
+    }
+
+    private static func openAlerts(
+        _ settings: DaemonSettings, _ store: HistoryStore, _ clock: WallClock, _ metrics: Metrics
+    ) async throws -> AlertKeeper {
+        let policy = AlertPolicy(settings.alerts)
+        var told: [Event] = []
+        for stream in try await store.streams().map(\.stream) where policy.contains(stream) {
+            told += try await OpenEvents.read(stream, store)
+        }
+        let engine = AlertEngine(policy, restoring: try await store.alerts(), openEvents: told)
+        return AlertKeeper(
+            engine: engine, sink: store, store: AlertHistory(store: store), clock: clock, metrics: metrics)
+    }
+
+    /// Endpoints and the journal hear of alerts once they are kept.
+    private static func tell(of alerts: AlertKeeper, _ reporter: Reporter) async {
+        let logger = Logger(label: "alerts")
+        await alerts.tell { open, news in
+            AlertJournal.log(news, logger)
+            reporter.show(alerts: open)
+        }
+        // A store that fails says so, and they are kept the next time.
+        try? await alerts.endForgotten()
     }
 
     private static func openLog(
@@ -189,12 +221,19 @@ struct DaemonParts: Sendable {
     ) async throws {
         let configurations = endpoints.map { EndpointConfiguration($0) }
         for one in configurations {
+            if let events = one.eventCursor {
+                store.describe(endpoint: events.name, events: events.selection)
+            }
+            guard one.wantsWindows else { continue }
             store.describe(
                 endpoint: one.name,
                 limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
         }
-        let paused = try await store.endpointRecords().filter(\.isPaused).map(\.endpoint)
-        try await reporter.apply(configurations, paused: Set(paused))
+        let records = try await store.endpointRecords() + store.eventRecords()
+        let paused = records.filter(\.isPaused).map(\.endpoint)
+        let forms = try await store.rememberedForms(
+            sinceMs: WallClock.system.nowMs() - Self.formsKeepMs)
+        try await reporter.apply(configurations, paused: Set(paused), forms: forms)
     }
 
     private static func makeIngest(

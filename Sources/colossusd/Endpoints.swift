@@ -12,6 +12,7 @@ extension EndpointConfiguration {
         case .remoteWrite: self.init(name: endpoint.name, kind: .remoteWrite, url: target)
         case .otlp: self.init(name: endpoint.name, kind: .otlp, url: target)
         case .influx: self.init(name: endpoint.name, kind: .influx, url: target)
+        case .alertmanager: self.init(name: endpoint.name, kind: .alertmanager, url: target)
         case .file: self.init(name: endpoint.name, kind: .file, path: target)
         case .stdout: self.init(name: endpoint.name, kind: .stdout)
         }
@@ -44,6 +45,10 @@ extension EndpointConfiguration {
         payload = endpoint.isJSON ? .json : .protobuf
         format = WebhookFormat(rawValue: endpoint.format.rawValue) ?? .binary
         handshakeOrigin = endpoint.handshakeOrigin
+        eventKinds = Set(endpoint.eventKinds)
+        hasSummaries = endpoint.summaries
+        resendMs = endpoint.resendMs
+        generatorURL = endpoint.generatorURL
         org = endpoint.org
         bucket = endpoint.bucket
         rotateBytes = endpoint.rotateBytes

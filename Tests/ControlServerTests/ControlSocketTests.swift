@@ -85,6 +85,20 @@ import Testing
         }
     }
 
+    @Test("alerts and rules reach the plane")
+    func alerts() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            var request = AlertsRequest()
+            request.severity = "critical"
+            request.all = true
+            let asked = request
+            #expect(try await server.ask { try $0.alerts(asked) }.alerts.isEmpty)
+            #expect(try await server.ask { try $0.alertRules() }.streams == "measured")
+            #expect(
+                server.plane.asked == ["alerts ?severity=critical&all=true&limit=1000", "alert rules"])
+        }
+    }
+
     @Test("faults on purpose, truth, removal and exports reach the plane")
     func faultsAndExports() async throws {
         try await ServerUnderTest.run { (server) async throws in

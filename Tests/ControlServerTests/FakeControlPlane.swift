@@ -198,6 +198,16 @@ final class FakeControlPlane: ControlPlane {
         return TraceReply(gpu: request.gpu, field: request.field, verdict: "it is committed")
     }
 
+    func alerts(_ request: AlertsRequest) async throws -> AlertsReply {
+        try note("alerts \(request.query.text)")
+        return AlertsReply([])
+    }
+
+    func alertRules() async throws -> AlertRulesReply {
+        try note("alert rules")
+        return AlertRulesReply([], streams: "measured")
+    }
+
     func deadLetters(_ request: DeadLettersRequest) async throws -> DeadLettersReply {
         try note("deadletters \(request.query.text)")
         return DeadLettersReply([Self.letter])

@@ -15,6 +15,7 @@ struct ArrowTests {
         "Receivers": ["Telemetry", "WireFormats", "CZlib", "CZstd"],
         "QueueIsolation": [],
         "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
+        "Alerts": ["Telemetry", "QueueIsolation"],
         "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd"],
         "Reporting": [
             "Telemetry", "Sketches", "WireFormats", "Store", "QueueIsolation", "CCurl", "CZlib", "CZstd",
@@ -31,7 +32,7 @@ struct ArrowTests {
         "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
-            "QueueIsolation", "Aggregation",
+            "QueueIsolation", "Aggregation", "Alerts",
             "Store", "Reporting", "Exchange", "Settings", "ControlAPI", "ControlServer", "SystemdSupport",
         ],
         "colossusctl": ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning"],
@@ -44,7 +45,7 @@ struct ArrowTests {
     /// Modules from outside that a target may import besides the standard library's and Dispatch.
     static let outside: [String: Set<String>] = [
         "Telemetry": [], "Sketches": [], "WireFormats": [], "Simulation": [], "QueueIsolation": [],
-        "Aggregation": [], "Exchange": [],
+        "Aggregation": [], "Alerts": [], "Exchange": [],
     ]
 
     /// Targets that lie with the tests and are part of no program.

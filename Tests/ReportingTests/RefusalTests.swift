@@ -17,11 +17,13 @@ import Testing
     }
 
     /// Some statuses of each row: a status below 200 is no final answer, and is not sent.
-    static let rows: [(EndpointKind, Int, Verdict)] = PolicyRow.all.flatMap { row in
-        let statuses = row.statuses.filter { $0 >= 200 }
-        let chosen = Set([statuses.first, statuses[statuses.count / 2], statuses.last].compactMap(\.self))
-        return chosen.sorted().map { (row.kind, $0, row.verdict) }
-    }
+    static let rows: [(EndpointKind, Int, Verdict)] = PolicyRow.all.filter { $0.kind != .alertmanager }
+        .flatMap { row in
+            let statuses = row.statuses.filter { $0 >= 200 }
+            let chosen = Set(
+                [statuses.first, statuses[statuses.count / 2], statuses.last].compactMap(\.self))
+            return chosen.sorted().map { (row.kind, $0, row.verdict) }
+        }
 
     @Test("each row of the policy, at a real socket", arguments: rows)
     func rowsAtASocket(kind: EndpointKind, status: Int, verdict: Verdict) async throws {

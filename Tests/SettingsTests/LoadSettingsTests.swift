@@ -49,7 +49,8 @@ struct LoadSettingsTests {
             "", "ingest", "ingest.limits", "web", "inventory", "windows", "aggregation", "aggregation.levels",
             "store", "log", "simulations", "endpoints", "endpoints.retry", "endpoints.labels",
             "endpoints.basic", "endpoints.tls", "endpoints.batch", "remote_write", "otlp", "influx", "file",
-            "file.rotate",
+            "file.rotate", "alerts", "alerts.gpu_silent", "alerts.xid", "alerts.coverage_low", "rules",
+            "alertmanager",
         ])
     func everyKey(section: String) throws {
         let parts = section.split(separator: ".").map(String.init)
@@ -60,7 +61,9 @@ struct LoadSettingsTests {
         case "file" where parts.count == 2:
             text = "endpoints: [{name: a, kind: file, path: a, \(parts[1]): {zzzzzz: 1}}]"
         case "file": text = "endpoints: [{name: a, kind: file, path: a, zzzzzz: 1}]"
-        case "remote_write", "otlp", "influx":
+        case "rules":
+            text = "alerts: {rules: [{name: a, count: coverage, comparison: <, threshold: 1, zzzzzz: 1}]}"
+        case "remote_write", "otlp", "influx", "alertmanager":
             text = "endpoints: [{name: a, kind: \(section), url: http://a, zzzzzz: 1}]"
         case "endpoints" where parts.count == 2:
             text = "endpoints: [{name: a, kind: webhook, url: http://a, \(parts[1]): {zzzzzz: 1}}]"
@@ -91,7 +94,11 @@ struct LoadSettingsTests {
             files["conf.d/" + name] = try String(contentsOfFile: examples + name, encoding: .utf8)
         }
         let settings = try ConfigFolder(files).load()
-        #expect(settings.endpoints.map(\.name) == ["victoriametrics", "capacity-planner", "collector"])
+        #expect(
+            settings.endpoints.map(\.name) == [
+                "victoriametrics", "capacity-planner", "collector", "alertmanager",
+            ])
+        #expect(settings.alerts.rules.map(\.name) == ["HotRack", "HallDark"])
         #expect(
             settings.endpoints[1].fields.map(\.field.name) == [
                 "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE",

@@ -101,6 +101,10 @@ import Testing
                 "UPDATE endpoints SET sequence = 99",
                 "endpoint archive stands at window 99, but the newest is 6"
             ),
+            (
+                "INSERT INTO event_cursors (name, event, created_ms, opened_ms) VALUES ('hook', 7, 1, 1)",
+                "endpoint hook stands at event 7, but the newest is 0"
+            ),
             ("DELETE FROM streams", "6 rows of windows belong to no row of streams"),
             ("DELETE FROM topologies", "6 rows of windows belong to no row of topologies"),
             ("DELETE FROM windows WHERE sequence = 2", "belong to no row of windows"),

@@ -52,6 +52,26 @@ enum ReleasedSchema {
                 "CREATE TABLE exports (name TEXT PRIMARY KEY, run TEXT NOT NULL, request TEXT NOT NULL)",
             ]
         ),
+        (
+            "alerts",
+            [
+                "CREATE TABLE alerts (id TEXT PRIMARY KEY, state TEXT NOT NULL, data BLOB NOT NULL)",
+                "ALTER TABLE events ADD COLUMN alert BLOB",
+                """
+                CREATE TABLE event_cursors (
+                    name TEXT PRIMARY KEY, event INTEGER NOT NULL, delivered INTEGER NOT NULL DEFAULT 0,
+                    dead INTEGER NOT NULL DEFAULT 0, paused INTEGER NOT NULL DEFAULT 0,
+                    created_ms INTEGER NOT NULL, opened_ms INTEGER NOT NULL)
+                """,
+            ]
+        ),
+        (
+            "negotiated form",
+            [
+                "ALTER TABLE endpoints ADD COLUMN form TEXT NOT NULL DEFAULT ''",
+                "ALTER TABLE endpoints ADD COLUMN form_ms INTEGER NOT NULL DEFAULT 0",
+            ]
+        ),
     ]
 
     /// Rows that the first version could write; windows come from a store of today, whose tables for them are the same.
@@ -199,7 +219,7 @@ enum ReleasedSchema {
     }
 
     @Test(
-        "a history of each released version is brought up to date, and keeps what it held", arguments: 1...6)
+        "a history of each released version is brought up to date, and keeps what it held", arguments: 1...8)
     func everyVersion(version: Int) async throws {
         let sandbox = try Sandbox()
         try await make(version, in: sandbox)

@@ -106,6 +106,12 @@ public struct ControlClient: Sendable {
         }
     }
 
+    public func alerts(_ request: AlertsRequest) throws(ControlError) -> AlertsReply {
+        try get("/v1/alerts" + request.query.text)
+    }
+
+    public func alertRules() throws(ControlError) -> AlertRulesReply { try get("/v1/alerts/rules") }
+
     public func deadLetters(_ request: DeadLettersRequest) throws(ControlError) -> DeadLettersReply {
         try get("/v1/deadletters" + request.query.text)
     }

@@ -5,6 +5,8 @@ protocol EndpointEncoding: Sendable {
     /// What is tried first.
     var form: WireForm { get }
     func grid(for window: StoredWindow) -> any WindowGrid
+    /// For endpoints that get events or alerts.
+    func grid(for consignment: Consignment) -> any WindowGrid
     /// The protocol's own headers; none for files.
     func headers(for part: Part, form: WireForm) -> [HTTPHeader]
     /// A harmless request; `nil` for files.
@@ -17,6 +19,11 @@ protocol EndpointEncoding: Sendable {
 
 extension EndpointEncoding {
     var form: WireForm { .plain }
+
+    func grid(for consignment: Consignment) -> any WindowGrid {
+        if case .window(let window) = consignment { grid(for: window) } else { EmptyGrid() }
+    }
+
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] { [] }
     func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? { nil }
     func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? { nil }
@@ -40,6 +47,7 @@ extension EndpointConfiguration {
         case .remoteWrite: RemoteWriteEndpoint(configuration: self)
         case .otlp: OTLPEndpoint(configuration: self)
         case .influx: InfluxEndpoint(configuration: self)
+        case .alertmanager: AlertmanagerEndpoint(configuration: self)
         case .file, .stdout: FileEndpoint(configuration: self)
         }
     }

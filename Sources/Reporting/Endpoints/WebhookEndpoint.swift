@@ -30,12 +30,23 @@ struct WebhookEndpoint: EndpointEncoding {
         return SummaryGrid(window: configuration.selected(window), configuration, layout: layout)
     }
 
+    func grid(for consignment: Consignment) -> any WindowGrid {
+        switch consignment {
+        case .window(let window): grid(for: window)
+        case .events(let events):
+            EventGrid(
+                events: events, format: configuration.format, labels: configuration.labels,
+                source: configuration.source, form: form)
+        case .alerts: EmptyGrid()
+        }
+    }
+
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] {
         let encoding = form.compression.header
         let key = [HTTPHeader("Idempotency-Key", part.id)]
         switch configuration.format {
         case .binary:
-            return Self.event(part.id, "colossus.summary", part.endMs, configuration.source) + encoding
+            return Self.event(part.id, part.type, part.endMs, configuration.source) + encoding
         case .structured: return [HTTPHeader("Content-Type", "application/cloudevents+json")] + encoding + key
         case .batch:
             return [HTTPHeader("Content-Type", "application/cloudevents-batch+json")] + encoding + key

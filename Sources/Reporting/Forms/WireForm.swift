@@ -62,4 +62,22 @@ struct WireForm: Sendable, Hashable {
     static let plain = WireForm(compression: .none)
 
     var description: String { "\(version).0 \(compression.rawValue)" }
+
+    /// As it is kept over a restart: what was meant, and what it has become.
+    func text(insteadOf first: WireForm) -> String { first.description + " -> " + description }
+
+    /// Reads what was kept; `nil` where something else is meant by now.
+    init?(kept text: String, insteadOf first: WireForm) {
+        let sides = text.split(separator: ">").map { $0.split(separator: " ").filter { $0 != "-" } }
+        guard sides.count == 2, sides[1].count == 2, sides[0].joined(separator: " ") == first.description,
+            let compression = Compression(rawValue: String(sides[1][1])),
+            let version = ["1.0": 1, "2.0": 2][String(sides[1][0])], version <= first.version
+        else { return nil }
+        self.init(compression: compression, version: version)
+    }
+
+    init(compression: Compression, version: Int = 1) {
+        self.compression = compression
+        self.version = version
+    }
 }

@@ -16,6 +16,10 @@ final class FakeStore: DeliveryStore {
         var failingOpens = 0
         var advances = 0
         var handlers: [@Sendable (Int64) -> Void] = []
+        var events: [StoredEvent] = []
+        var eventCursors: [String: Int64] = [:]
+        var eventHandlers: [@Sendable (Int64) -> Void] = []
+        var forms: [String: String] = [:]
     }
 
     private let state = Locked(State())
@@ -104,6 +108,78 @@ final class FakeStore: DeliveryStore {
             }
             reply(done)
         }
+    }
+
+    /// Stores events under the next ids, and tells.
+    func store(_ events: [Event]) {
+        queue.sync {
+            let (newest, handlers) = state.withLock { state in
+                for event in events {
+                    state.events.append(StoredEvent(id: Int64(state.events.count + 1), event: event))
+                }
+                return (Int64(state.events.count), state.eventHandlers)
+            }
+            for handler in handlers { handler(newest) }
+        }
+    }
+
+    func remember(endpoint: String, form: String) { state.withLock { $0.forms[endpoint] = form } }
+
+    func openEventCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+    ) {
+        queue.async { [self] in
+            let id = state.withLock { state in
+                let start = state.eventCursors[endpoint] ?? (fromBeginning ? 0 : Int64(state.events.count))
+                state.eventCursors[endpoint] = start
+                return start
+            }
+            reply(DeliveryPosition(sequence: id, parts: 0))
+        }
+    }
+
+    func events(
+        after id: Int64, selection: EventSelection, limit: Int,
+        reply: @escaping @Sendable ((events: [StoredEvent], scannedThrough: Int64)?) -> Void
+    ) {
+        queue.async { [self] in
+            let found: ([StoredEvent], Int64)? = state.withLock { state in
+                if state.failingReads > 0 {
+                    state.failingReads -= 1
+                    return nil
+                }
+                let wanted = state.events.filter {
+                    $0.id > id && selection.streams.contains($0.event.stream)
+                        && (selection.kinds.isEmpty || selection.kinds.contains($0.event.kind))
+                }
+                if wanted.count > limit { return (Array(wanted.prefix(limit)), wanted[limit - 1].id) }
+                return (wanted, state.events.last?.id ?? id)
+            }
+            reply(found.map { (events: $0.0, scannedThrough: $0.1) })
+        }
+    }
+
+    func advanceEvents(
+        endpoint: String, to id: Int64, delivered: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        queue.async { [self] in
+            let done = state.withLock { state in
+                if state.failingAdvances > 0 {
+                    state.failingAdvances -= 1
+                    return false
+                }
+                state.eventCursors[endpoint] = max(id, state.eventCursors[endpoint] ?? 0)
+                state.samples[endpoint, default: 0] += delivered
+                state.dead += dead
+                return true
+            }
+            reply(done)
+        }
+    }
+
+    func onEvents(_ handler: @escaping @Sendable (Int64) -> Void) {
+        state.withLock { $0.eventHandlers.append(handler) }
     }
 
     func onCommit(_ handler: @escaping @Sendable (Int64) -> Void) {

@@ -35,6 +35,11 @@ struct PolicyRow: Sendable, CustomStringConvertible {
         PolicyRow(.otlp, .bisect, [400...400, 413...413]),
         PolicyRow(.otlp, .renegotiate, [415...415]),
         PolicyRow(.otlp, .dead, [401...412, 414...414, 416...428, 430...499, 500...501, 505...599]),
+        // Alertmanager: what it refuses comes again with the next round.
+        PolicyRow(.alertmanager, .delivered, [200...299]),
+        PolicyRow(.alertmanager, .retry, [100...199, 300...399, 429...429, 500...599]),
+        PolicyRow(.alertmanager, .bisect, [413...413]),
+        PolicyRow(.alertmanager, .dead, [400...412, 414...428, 430...499]),
         // InfluxDB: 422 has stored what was good.
         PolicyRow(.influx, .delivered, [200...299]),
         PolicyRow(.influx, .retry, [100...199, 300...399, 429...429, 500...599]),
@@ -46,6 +51,8 @@ struct PolicyRow: Sendable, CustomStringConvertible {
 }
 
 extension EndpointKind {
+    /// Those that get summaries.
+    static var ofWindows: [EndpointKind] { allCases.filter { $0 != .alertmanager } }
     static var requesting: [EndpointKind] { Array(Set(PolicyRow.all.map(\.kind))) }
 }
 

@@ -1,0 +1,137 @@
+import GRDB
+import Telemetry
+
+// Events on their way to endpoints: cursors by event id.
+extension HistoryStore {
+    public func openEventCursor(
+        endpoint: String, fromBeginning: Bool, reply: @escaping @Sendable (DeliveryPosition?) -> Void
+    ) {
+        let ticket = ticket()
+        onWriter { writer in
+            let position = writer.openEventCursor(endpoint, fromBeginning: fromBeginning)
+            writer.give(ticket) { reply(position) }
+        }
+    }
+
+    public func events(
+        after id: Int64, selection: EventSelection, limit: Int,
+        reply: @escaping @Sendable ((events: [StoredEvent], scannedThrough: Int64)?) -> Void
+    ) {
+        let ticket = ticket()
+        onDelivery { [self] reader in
+            let found = try Self.events(after: id, selection, limit: max(1, limit), reader)
+            onWriter { $0.give(ticket) { reply(found) } }
+        } failed: { [self] error in
+            onWriter { writer in
+                writer.report(error, doing: .read)
+                writer.give(ticket) { reply(nil) }
+            }
+        }
+    }
+
+    private static func events(
+        after id: Int64, _ selection: EventSelection, limit: Int, _ reader: borrowing WindowReader
+    ) throws -> (events: [StoredEvent], scannedThrough: Int64) {
+        let newest = try Int64.fetchOne(reader.db, sql: "SELECT max(id) FROM events") ?? 0
+        let streams = try selectedStreams(
+            DeliverySelection(streams: selection.streams), reader.db)
+        let query = EventQuery(kinds: selection.kinds, afterID: id, limit: limit)
+        let found = try EventReader(query: query, streams: streams).read(reader)
+        return (found, found.count == limit ? found.last?.id ?? newest : max(newest, id))
+    }
+
+    public func advanceEvents(
+        endpoint: String, to id: Int64, delivered: Int, dead: [DeadLetter],
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        let ticket = ticket()
+        onWriter { writer in
+            let moved = writer.advanceEvents(endpoint, to: id, delivered: delivered, dead: dead)
+            writer.give(ticket) { reply(moved) }
+        }
+    }
+
+    public func onEvents(_ handler: @escaping @Sendable (_ newestID: Int64) -> Void) {
+        onWriter { $0.eventHandlers.append(handler) }
+    }
+
+    /// Says which events an endpoint wants, for its account.
+    public func describe(endpoint: String, events: EventSelection) {
+        onWriter { $0.eventSelections[endpoint] = events }
+    }
+
+    /// Where all endpoints stand that get events, by name: the position is the id of an event.
+    public func eventRecords() async throws -> [EndpointRecord] {
+        let selections = await withCheckedContinuation { continuation in
+            onWriter { continuation.resume(returning: $0.eventSelections) }
+        }
+        return try await read { reader in
+            try Row.fetchAll(reader.db, sql: "SELECT * FROM event_cursors ORDER BY name").map { row in
+                try Self.record(row, selections[row["name"]], reader.db)
+            }
+        }
+    }
+
+    private static func record(
+        _ row: Row, _ selection: EventSelection?, _ db: Database
+    ) throws -> EndpointRecord {
+        let position = DeliveryPosition(sequence: row["event"], parts: 0)
+        let streams = try selectedStreams(DeliverySelection(streams: selection?.streams ?? .all), db)
+        var condition = "id > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
+        if let kinds = selection?.kinds, !kinds.isEmpty {
+            condition += " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"
+        }
+        let pending =
+            try Int64.fetchOne(
+                db, sql: "SELECT count(*) FROM events WHERE " + condition, arguments: [position.sequence])
+            ?? 0
+        let delivered: Int64 = row["delivered"]
+        return EndpointRecord(
+            endpoint: row["name"], position: position, deliveredParts: delivered,
+            deliveredSamples: delivered, dead: row["dead"], coarsened: 0, dropped: 0, pending: pending,
+            oldestPendingMs: nil, isPaused: row["paused"])
+    }
+}
+
+extension StoreWriter {
+    func openEventCursor(_ endpoint: String, fromBeginning: Bool) -> DeliveryPosition? {
+        openedEndpoints.insert(endpoint)
+        let nowMs = clock.nowMs()
+        return attempt(.cursor) { db in
+            let start =
+                fromBeginning
+                ? 0
+                : try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
+            try db.execute(
+                sql: """
+                    INSERT INTO event_cursors (name, event, created_ms, opened_ms) VALUES (?1, ?2, ?3, ?3)
+                    ON CONFLICT (name) DO UPDATE SET opened_ms = excluded.opened_ms
+                    """,
+                arguments: [endpoint, start, nowMs])
+            let id = try Int64.fetchOne(
+                db, sql: "SELECT event FROM event_cursors WHERE name = ?", arguments: [endpoint])
+            return DeliveryPosition(sequence: id ?? 0, parts: 0)
+        }
+    }
+
+    func advanceEvents(_ endpoint: String, to id: Int64, delivered: Int, dead: [DeadLetter]) -> Bool {
+        let nowMs = clock.nowMs()
+        let letters = DeadLetterRows(letters: dead, limits: limits, zstd: zstd)
+        let cut = attempt(.cursor) { db in
+            let kept = try letters.insert(db)
+            // A cursor never goes back.
+            try db.execute(
+                sql: """
+                    UPDATE event_cursors SET delivered = delivered + ?, dead = dead + ?, opened_ms = ?,
+                        event = max(event, ?) WHERE name = ?
+                    """,
+                arguments: [delivered, kept.new, nowMs, id, endpoint])
+            guard db.changesCount == 1 else {
+                throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
+            }
+            return kept.cut
+        }
+        if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
+        return cut != nil
+    }
+}

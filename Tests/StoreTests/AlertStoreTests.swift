@@ -1,0 +1,143 @@
+import Foundation
+import GRDB
+import Telemetry
+import TestSupport
+import Testing
+
+@testable import Store
+
+@Suite struct AlertStoreTests {
+    let start: Int64 = 1_700_000_040_000
+
+    private func alert(_ id: String, _ state: Alert.State, value: Double = 1) -> Alert {
+        var alert = Alert(
+            id: id, rule: "Hot", stream: "measured", entity: "r1", severity: .critical,
+            labels: ["rack": "r1"], annotations: ["summary": "s"], state: state, value: value, sinceMs: start)
+        alert.untilMs = start + 5
+        return alert
+    }
+
+    private func firing(_ alert: Alert) -> Event {
+        var event = Event(
+            stream: .measured, timeMs: start, kind: .alertFiring, entity: alert.entity, value: alert.value,
+            message: "s", source: .detected)
+        event.alert = alert
+        return event
+    }
+
+    @Test("alerts and their events are kept with the window, or not at all")
+    func transaction() async throws {
+        let sandbox = try Sandbox()
+        let fails = Locked(true)
+        var faults = StoreFaults()
+        faults.beforeCommit = { work in
+            if work == .commit, fails.withLock({ $0 }) { throw DatabaseError(resultCode: .SQLITE_FULL) }
+        }
+        var store = try sandbox.open(faults: faults)
+        var maker = CloseMaker(seed: 1)
+        var close = maker.close(at: start)
+        close.alerts.saved = [alert("a", .firing, value: .infinity), alert("b", .pending)]
+        close.events = [firing(alert("a", .firing))]
+        store.commit(close) {}
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(try await store.alerts().isEmpty)
+        fails.withLock { $0 = false }
+        close.alerts.saved = []
+        close.alerts.removed = ["b"]
+        close.closedThroughMs += 10_000
+        await store.commit(close)
+        #expect(try await store.alerts() == [alert("a", .firing, value: .infinity)])
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.alerts().map(\.id) == ["a"])
+        let events = try await store.events(EventQuery(kinds: [.alertFiring]))
+        #expect(events.map(\.event) == [firing(alert("a", .firing))])
+        await store.close()
+    }
+
+    @Test("events without a closing bring their alerts, and cursors over events go on after a restart")
+    func cursors() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        var changes = AlertChanges()
+        changes.saved = [alert("a", .firing)]
+        let told = Locked<[Int64]>([])
+        store.onEvents { newest in told.withLock { $0.append(newest) } }
+        let events = (0..<5).map {
+            Event(
+                stream: .measured, timeMs: start + Int64($0), kind: $0 == 2 ? .checkpoint : .xid, entity: "n",
+                source: .ingest)
+        }
+        try await store.save(events, alerts: changes, nowMs: start)
+        #expect(try await store.alerts().count == 1)
+        let selection = EventSelection(streams: .measured, kinds: [.xid])
+        store.describe(endpoint: "e", events: selection)
+        #expect(await position(store, fromBeginning: true) == 0)
+        let first = await page(store, after: 0, selection, limit: 2)
+        #expect(first?.events.map(\.id) == [1, 2] && first?.scannedThrough == 2)
+        let rest = await page(store, after: 2, selection, limit: 10)
+        #expect(rest?.events.map(\.id) == [4, 5] && rest?.scannedThrough == 5)
+        #expect(await advance(store, to: 4))
+        #expect(await advance(store, to: 3), "a cursor never goes back")
+        #expect(told.withLock { $0 } == [5])
+        try await store.setPaused(endpoint: "e", true)
+        let record = try await store.eventRecords().first
+        #expect(record?.position.sequence == 4 && record?.pending == 1 && record?.isPaused == true)
+        await store.close()
+        store = try sandbox.open()
+        #expect(await position(store, fromBeginning: false) == 4)
+        let other = EventSelection(streams: .simulated)
+        #expect(await page(store, after: 0, other, limit: 10)?.events.isEmpty == true)
+        await store.close()
+    }
+
+    @Test("a history from before alerts is taken over: events have none, and new ones do")
+    func migration() async throws {
+        let sandbox = try Sandbox()
+        let pool = try DatabasePool(path: sandbox.database)
+        try Schema.migrator.migrate(pool, upTo: "faults and exports")
+        try await pool.write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO streams (id, name, created_ms, closed_through_ms, received, aggregated, drops)
+                    VALUES (1, 'measured', 0, 1000, 0, 0, '');
+                    INSERT INTO events (stream, time_ms, identity, kind, entity, job, message, source, node_count)
+                    VALUES (1, 500, 7, 'node_down', 'n1', '', '', 'ingest', 0)
+                    """)
+        }
+        try pool.close()
+        let store = try sandbox.open()
+        #expect(try await store.alerts().isEmpty)
+        let old = try await store.events(EventQuery())
+        #expect(old.map(\.event.entity) == ["n1"] && old.first?.event.alert == nil)
+        var changes = AlertChanges()
+        changes.saved = [alert("a", .firing)]
+        try await store.save([firing(alert("a", .firing))], alerts: changes, nowMs: 1)
+        #expect(try await store.events(EventQuery(kinds: [.alertFiring])).first?.event.alert?.id == "a")
+        await store.close()
+    }
+
+    private func position(_ store: HistoryStore, fromBeginning: Bool) async -> Int64? {
+        await withCheckedContinuation { continuation in
+            store.openEventCursor(endpoint: "e", fromBeginning: fromBeginning) {
+                continuation.resume(returning: $0?.sequence)
+            }
+        }
+    }
+
+    private func page(
+        _ store: HistoryStore, after id: Int64, _ selection: EventSelection, limit: Int
+    ) async -> (events: [StoredEvent], scannedThrough: Int64)? {
+        await withCheckedContinuation { continuation in
+            store.events(after: id, selection: selection, limit: limit) { continuation.resume(returning: $0) }
+        }
+    }
+
+    private func advance(_ store: HistoryStore, to id: Int64) async -> Bool {
+        await withCheckedContinuation { continuation in
+            store.advanceEvents(endpoint: "e", to: id, delivered: 1, dead: []) {
+                continuation.resume(returning: $0)
+            }
+        }
+    }
+}
