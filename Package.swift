@@ -100,7 +100,7 @@ var targets: [Target] = [
             "SystemdSupport", arguments, logging,
         ]
     ),
-    program("colossusctl", ["ControlAPI", "Settings", "Simulation", "Planning", arguments]),
+    program("colossusctl", ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning", arguments]),
     program(
         "colossus-bench",
         [

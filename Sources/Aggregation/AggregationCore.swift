@@ -14,7 +14,7 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
     private let metrics: Metrics
     private let counters: CoreCounters
     private let credits: Credits
-    private let shards: [Shard]
+    let shards: [Shard]
     private let roller: Roller
     private let onDetected: @Sendable ([Event]) -> Void
     private let onSilent = Locked<(@Sendable (SilentSeries) -> Void)?>(nil)

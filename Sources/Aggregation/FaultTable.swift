@@ -1,9 +1,9 @@
 import Telemetry
 
-/// Which GPUs are known to be broken at which time, from events.
+/// Which GPUs are known to be broken, or are worked on as planned, at which time, from events.
 struct FaultTable: Sendable {
-    /// What is broken of a node in a window.
-    struct Faulted: Sendable, Hashable {
+    /// What of an entity is affected in a window.
+    struct Affected: Sendable, Hashable {
         var wholeNode = false
         var ordinals: Set<Int> = []
     }
@@ -33,14 +33,26 @@ struct FaultTable: Sendable {
         }
     }
 
-    /// Nodes (or racks) by name with what is broken of them at some time in [fromMs, toMs).
-    func faulted(fromMs: Int64, toMs: Int64) -> [String: Faulted] {
-        var found: [String: Faulted] = [:]
-        for interval in intervals where interval.fromMs < toMs && interval.toMs > fromMs {
+    /// Nodes (or racks …) by name with what is broken of them at some time in [fromMs, toMs).
+    func faulted(fromMs: Int64, toMs: Int64) -> [String: Affected] {
+        affected(fromMs, toMs) { $0 != .maintenanceStart }
+    }
+
+    /// The same, of what is under maintenance.
+    func maintained(fromMs: Int64, toMs: Int64) -> [String: Affected] {
+        affected(fromMs, toMs) { $0 == .maintenanceStart }
+    }
+
+    private func affected(
+        _ fromMs: Int64, _ toMs: Int64, _ kinds: (EventKind) -> Bool
+    ) -> [String: Affected] {
+        var found: [String: Affected] = [:]
+        for interval in intervals
+        where interval.fromMs < toMs && interval.toMs > fromMs && kinds(interval.kind) {
             if let ordinal = interval.ordinal {
-                found[interval.node, default: Faulted()].ordinals.insert(ordinal)
+                found[interval.node, default: Affected()].ordinals.insert(ordinal)
             } else {
-                found[interval.node, default: Faulted()].wholeNode = true
+                found[interval.node, default: Affected()].wholeNode = true
             }
         }
         return found

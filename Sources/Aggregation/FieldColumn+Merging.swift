@@ -100,6 +100,7 @@ extension GPUCounts {
         reporting.append(contentsOf: repeatElement(0, count: missing))
         inJob.append(contentsOf: repeatElement(0, count: missing))
         faulted.append(contentsOf: repeatElement(0, count: missing))
+        maintenance.append(contentsOf: repeatElement(0, count: missing))
     }
 
     mutating func add(_ entity: Int, from other: GPUCounts, _ row: Int) {
@@ -107,6 +108,7 @@ extension GPUCounts {
         reporting[entity] += other.reporting[row]
         inJob[entity] += other.inJob[row]
         faulted[entity] += other.faulted[row]
+        maintenance[entity] += other.maintenance[row]
     }
 
     /// The most in any of the windows merged.
@@ -115,6 +117,17 @@ extension GPUCounts {
         reporting[entity] = max(reporting[entity], other.reporting[row])
         inJob[entity] = max(inJob[entity], other.inJob[row])
         faulted[entity] = max(faulted[entity], other.faulted[row])
+        maintenance[entity] = max(maintenance[entity], other.maintenance[row])
+    }
+
+    /// So many of an entity's GPUs are worked on: what they do otherwise does not count.
+    mutating func setMaintenance(_ entity: Int, _ count: UInt32) {
+        let planned = min(count, expected[entity])
+        maintenance[entity] = planned
+        let left = expected[entity] - planned
+        reporting[entity] = min(reporting[entity], left)
+        inJob[entity] = min(inJob[entity], left)
+        faulted[entity] = min(faulted[entity], left)
     }
 
     func reordered(_ order: [Int]) -> GPUCounts {

@@ -100,6 +100,13 @@ actor Shard {
         }
     }
 
+    /// Tells what is known of some series.
+    nonisolated func look(
+        at slots: [UInt32], _ stream: StreamIndex, _ completion: @escaping @Sendable ([SeriesState]) -> Void
+    ) {
+        later { shard in completion(slots.compactMap { shard.streams[stream]?.state.look(at: $0) }) }
+    }
+
     /// Looks for silent series, some at a time, and tells of them.
     nonisolated func nameSilent(_ stream: StreamIndex, nowMs: Int64) {
         later { $0.nameSilent(stream, nowMs: nowMs, from: 0) }

@@ -52,6 +52,8 @@ struct ShardStream: ~Copyable {
         }
     }
 
+    func look(at slot: UInt32) -> SeriesState? { slots.look(at: slot) }
+
     mutating func register(_ series: [SeriesDescriptor]) {
         for one in series where Int(one.slot) < limits.slotsMax {
             var slot = Slot()

@@ -141,10 +141,13 @@ final class WindowBuilder {
             nodes.expected = Array(repeating: 0, count: topology.count(.node))
             for node in topology.gpuNode { nodes.expected[Int(node)] += 1 }
         }
-        let broken = faultedNodes()
-        for (node, fault) in broken {
+        let table = step.faults
+        for (node, fault) in named(table.faulted(fromMs: startMs, toMs: endMs)) {
             let said = fault.wholeNode ? nodes.expected[node] : UInt32(fault.ordinals.count)
             nodes.faulted[node] = max(nodes.faulted[node], min(said, nodes.expected[node]))
+        }
+        for (node, work) in named(table.maintained(fromMs: startMs, toMs: endMs)) {
+            nodes.setMaintenance(node, work.wholeNode ? .max : UInt32(work.ordinals.count))
         }
         set.setGPUs(nodes, topology)
         set.gpus[.job] = jobGPUs(nodes)
@@ -159,20 +162,26 @@ final class WindowBuilder {
             guard let index = jobIndex[job] else { continue }
             counts.expected[index] = list.reduce(0) { $0 + nodes.expected[Int($1)] }
             counts.faulted[index] = list.reduce(0) { $0 + nodes.faulted[Int($1)] }
+            counts.setMaintenance(index, list.reduce(0) { $0 + nodes.maintenance[Int($1)] })
         }
         return counts
     }
 
-    /// By node index; a rack that is down is all of its nodes.
-    private func faultedNodes() -> [Int: FaultTable.Faulted] {
-        let named = step.faults.faulted(fromMs: startMs, toMs: endMs)
-        guard !named.isEmpty else { return [:] }
-        var found: [Int: FaultTable.Faulted] = [:]
+    /// By node index; a rack, an array, a hall or the site is all of its nodes.
+    private func named(_ entities: [String: FaultTable.Affected]) -> [Int: FaultTable.Affected] {
+        guard !entities.isEmpty else { return [:] }
+        var found: [Int: FaultTable.Affected] = [:]
         for (node, name) in topology.nodeNames.enumerated() {
-            if let fault = named[name] {
-                found[node] = fault
-            } else if let fault = named[topology.rackNames[Int(topology.nodeRack[node])]], fault.wholeNode {
-                found[node] = fault
+            let rack = Int(topology.nodeRack[node])
+            let array = Int(topology.rackArray[rack])
+            let around = [
+                topology.rackNames[rack], topology.arrayNames[array],
+                topology.hallNames[Int(topology.arrayHall[array])], topology.site,
+            ]
+            if let whole = around.lazy.compactMap({ entities[$0] }).first(where: \.wholeNode) {
+                found[node] = whole
+            } else if let own = entities[name] {
+                found[node] = own
             }
         }
         return found

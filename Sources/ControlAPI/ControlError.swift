@@ -18,6 +18,8 @@ public struct ControlError: Error, Reply, Hashable {
     public enum Code: String, Sendable, Hashable, CaseIterable {
         case badRequest = "bad_request"
         case notPermitted = "not_permitted"
+        /// No bearer token, or an unknown one, at a listener that wants one.
+        case unauthorized
         case notFound = "not_found"
         case methodNotAllowed = "method_not_allowed"
         case conflict
@@ -48,6 +50,7 @@ public struct ControlError: Error, Reply, Hashable {
         switch code {
         case .badRequest: 400
         case .notPermitted: 403
+        case .unauthorized: 401
         case .notFound: 404
         case .methodNotAllowed: 405
         case .conflict: 409
@@ -62,7 +65,7 @@ public struct ControlError: Error, Reply, Hashable {
     public var exitReason: ExitReason {
         switch code {
         case .badRequest: .usage
-        case .notPermitted: .notPermitted
+        case .notPermitted, .unauthorized: .notPermitted
         case .notFound: .notFound
         case .badConfiguration: .badConfiguration
         case .tryAgain: .tryAgain

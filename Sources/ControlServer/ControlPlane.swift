@@ -56,6 +56,23 @@ public protocol ControlPlane: Sendable {
     func drainWorker(name: String) async throws -> ClusterChangeReply
     func rebalanceCluster() async throws -> ClusterChangeReply
 
+    /// Begins a copy of the history, or a look at it, and returns at once. Throws `conflict` while another is under way.
+    func startBackup(_ request: StoreBackupRequest) async throws -> StoreJobReply
+    func startVerification() async throws -> StoreJobReply
+    /// How far the last of them is. Throws `notFound` before the first.
+    func storeJob() async throws -> StoreJobReply
+
+    func maintenance() async throws -> MaintenanceReply
+    /// Throws `notFound` for an entity that there is not.
+    func startMaintenance(_ start: MaintenanceStart) async throws -> MaintenanceReply
+    func endMaintenance(_ end: MaintenanceEnd) async throws -> MaintenanceReply
+
+    /// What `/metrics` of the web listener says.
+    func metricsText() async throws -> MetricsReply
+
+    /// Throws `notFound` for a GPU or a field that there is not.
+    func trace(_ request: TraceRequest) async throws -> TraceReply
+
     /// What is in force.
     func configuration() async throws -> ConfigReply
     func checkConfiguration(_ request: ConfigCheckRequest) async throws -> ConfigCheckReply

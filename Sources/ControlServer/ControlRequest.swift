@@ -31,6 +31,8 @@ struct ControlAnswer: Sendable {
     var body: [UInt8]
     /// What was not read of the request's body would be taken for the next request.
     var closes = false
+    /// Says with which scheme to come again (RFC 9110, 11.6.1).
+    var wantsToken = false
 
     /// A reply of ours as JSON.
     static func json(_ reply: any Reply, status: Int = 200) throws -> ControlAnswer {
@@ -49,6 +51,7 @@ struct ControlAnswer: Sendable {
         // Three strings and a code always encode.
         var answer = (try? json(error, status: error.httpStatus)) ?? .text("", status: error.httpStatus)
         answer.closes = error.code == .tooLarge
+        answer.wantsToken = error.code == .unauthorized
         return answer
     }
 
@@ -61,6 +64,7 @@ struct ControlAnswer: Sendable {
             "Content-Type": type, "Content-Length": String(body.count), "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         ]
+        if wantsToken { headers.add(name: "WWW-Authenticate", value: "Bearer realm=\"colossusd\"") }
         if closes { headers.add(name: "Connection", value: "close") }
         return headers
     }

@@ -52,13 +52,21 @@ struct ControlRouter: Sendable {
 
     /// What may be read without credentials, on a TCP address.
     static func web(
-        plane: any ControlPlane, hosts: Set<String>, metricsText: @escaping @Sendable () -> String,
+        plane: any ControlPlane, hosts: Set<String>,
+        tokenRefusal: @escaping @Sendable ([String]) -> String?,
+        metricsText: @escaping @Sendable () -> String,
         logger: Logger
     ) -> ControlRouter {
         var router = ControlRouter(logger: logger)
         let own = WebGuard(hosts: hosts)
         router.guarding = { request in
             if let refusal = own.refusal(of: request) { throw refusal }
+            // Whoever starts and watches services has no token, and learns nothing more there.
+            guard request.path != "/healthz", request.path != "/readyz" else { return }
+            if let sentence = tokenRefusal(request.headers["authorization"]) {
+                throw ControlError(
+                    .unauthorized, sentence, hint: "web.tokens of the configuration says which are taken.")
+            }
         }
         for route in Route.all where route.isOnWeb {
             router.on(route.method, "/api/v1/" + route.path) { request, name in

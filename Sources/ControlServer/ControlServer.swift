@@ -15,6 +15,9 @@ public actor ControlServer {
         public var writers: Set<UInt32> = [0, geteuid()]
         /// The web listener; `nil` for none. Port 0 takes a free one.
         public var web: (host: String, port: Int)?
+        /// Why a request with these `Authorization` headers is not answered on the web listener, in a sentence; `nil` when it
+        /// is. `/healthz` and `/readyz` are for everybody.
+        public var webRefusal: @Sendable (_ authorization: [String]) -> String? = { _ in nil }
         /// More names by which the web listener may be addressed, beside its own and the loopback's.
         public var webHosts: [String] = []
         public var connectionsMax = 128
@@ -112,7 +115,8 @@ public actor ControlServer {
         let own = web.host.contains(":") ? "[\(web.host)]" : web.host
         let hosts = [own, "localhost", "127.0.0.1", "[::1]"] + configuration.webHosts
         let router = ControlRouter.web(
-            plane: plane, hosts: Set(hosts.map(WebGuard.host)), metricsText: metricsText, logger: logger)
+            plane: plane, hosts: Set(hosts.map(WebGuard.host)), tokenRefusal: configuration.webRefusal,
+            metricsText: metricsText, logger: logger)
         do {
             let address: ListenAddress =
                 configuration.passedWeb.map { .passed($0) } ?? .host(web.host, port: web.port)

@@ -7,9 +7,12 @@ struct AcceptedHead {
     private let headers: [(name: String, value: String)]
     private let version: HTTPVersion
     private let method: HTTPMethod
+    /// Of the tokens that it was judged by.
+    let generation: Int
 
-    init(_ head: HTTPRequestHead, _ plan: IngestPlan) {
+    init(_ head: HTTPRequestHead, _ plan: IngestPlan, generation: Int) {
         self.plan = plan
+        self.generation = generation
         uri = head.uri
         method = head.method
         version = head.version

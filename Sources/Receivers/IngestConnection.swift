@@ -67,7 +67,9 @@ final class IngestConnection: ChannelInboundHandler {
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         setDeadline(context)
         announced = head.announcedLength
-        if let last = accepted, last.isLike(head) {
+        // Read before the tokens are: a change in between judges once more.
+        let generation = core.access.generation
+        if let last = accepted, last.generation == generation, last.isLike(head) {
             // A sender says the same before each body: it was judged once.
             guard announced <= core.limits.bodyBytes else {
                 return refuseEarly(core.rules.tooLarge, context)
@@ -86,7 +88,9 @@ final class IngestConnection: ChannelInboundHandler {
             return
         }
         state = .collecting(plan)
-        if keepsAlive, head.headers["expect"].isEmpty { accepted = AcceptedHead(head, plan) }
+        if keepsAlive, head.headers["expect"].isEmpty {
+            accepted = AcceptedHead(head, plan, generation: generation)
+        }
         if head.headers["expect"].contains(where: { $0.lowercased() == "100-continue" }) {
             let go = HTTPResponseHead(version: .http1_1, status: .continue)
             context.writeAndFlush(Self.wrapOutboundOut(.head(go)), promise: nil)
@@ -145,7 +149,9 @@ final class IngestConnection: ChannelInboundHandler {
     private func decode(_ plan: IngestPlan, _ context: ChannelHandlerContext) {
         deadline?.cancel()
         let address = context.channel.remoteAddress?.ipAddress ?? "local"
-        guard let sender = core.senders.number(listener: core.listenerName, peer: address) else {
+        // Who has a token is that sender, from wherever he comes.
+        let peer = plan.identity.map { "token:" + $0 } ?? address
+        guard let sender = core.senders.number(listener: core.listenerName, peer: peer) else {
             let crowd = "There are more senders than this service can tell apart."
             finish(.refused(.serviceUnavailable, "senders", crowd, headers: [("Retry-After", "60")]), context)
             return

@@ -19,6 +19,7 @@ struct IngestCore: Sendable {
     let hasher: IdentityHasher
     let clock: WallClock
     let rules: RequestRules
+    let access: IngestAccess
     let metrics: IngestMetrics
     let logger: Logger
     /// `nil`: what is taken is not logged.

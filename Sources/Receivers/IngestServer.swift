@@ -33,12 +33,13 @@ public final class IngestServer: Sendable {
     ///   - stream: where everything that comes in belongs; its topology is that of `streams`.
     ///   - inventory: where nodes stand; it wins over labels.
     ///   - senders: to be shared by all receivers of a process, because it numbers senders; without it, one of its own.
+    ///   - access: the tokens that are taken; none: whoever reaches the address may send.
     ///   - logging: keeps what is taken in a log before it is answered; the log is repeated after `start`.
     ///   - account: gets what was rejected before the sink, after each request.
     public init(
         configuration: IngestConfiguration, sink: any BatchSink, events: any EventSink, streams: Streams,
         stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable? = nil,
-        logging: IngestLogging? = nil,
+        access: BearerCheck = BearerCheck(), logging: IngestLogging? = nil,
         account: @escaping @Sendable (Ledger, StreamIndex) -> Void, clock: WallClock, metrics: Metrics,
         logger: Logger
     ) {
@@ -47,6 +48,7 @@ public final class IngestServer: Sendable {
         let streamID = streams.id(stream)
         let own = IngestMetrics(metrics)
         let hasher = IdentityHasher()
+        let access = IngestAccess(access)
         let registry = SeriesRegistry(
             stream: stream, streamID: streamID, topology: streams.topology(stream), sink: sink,
             events: events, inventory: inventory, limits: limits, laneCount: max(1, configuration.threads),
@@ -58,7 +60,8 @@ public final class IngestServer: Sendable {
             senders: senders ?? SenderTable(sendersMax: limits.senders),
             hasher: hasher, clock: clock,
             rules: RequestRules(
-                hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes),
+                hosts: configuration.hostNames + [configuration.host], bodyBytes: limits.bodyBytes,
+                access: access), access: access,
             metrics: own, logger: logger, logged: logging.map { LoggedPath($0) }, account: account)
         registry.watchSilence()
         metrics.computed("colossus_ingest_series", "Series that have a place in the aggregation.") {
@@ -136,6 +139,9 @@ public final class IngestServer: Sendable {
             "nodes stand elsewhere in the new inventory; they move when the service is restarted",
             metadata: ["event": "inventory_moved", "nodes": "\(moved)"])
     }
+
+    /// Takes other tokens, for the next request of each connection on.
+    public func reload(access: BearerCheck) { core.access.replace(access) }
 
     /// Series that have a place in the aggregation.
     public var seriesCount: Int { core.registry.seriesCount }

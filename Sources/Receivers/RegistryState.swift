@@ -30,7 +30,7 @@ struct RegistryState {
     let limits: ReceiverLimits
     let hasher: IdentityHasher
     private let fields: IdentityMap
-    private var owners = SeriesOwners()
+    private(set) var owners = SeriesOwners()
     /// Who delivers: a sender and the source in its labels.
     var origins = IdentityMap()
     /// Indexed by number of the sender.
@@ -60,7 +60,7 @@ struct RegistryState {
     /// Slots that may be given out again, by shard.
     private var freeSlots: [[UInt32]]
     /// Indexed by origin.
-    private var senderOfOrigin: [SenderID] = []
+    private(set) var senderOfOrigin: [SenderID] = []
 
     struct Series {
         var gpu: Int32
@@ -207,6 +207,11 @@ struct RegistryState {
             seriesOfNode.append(contentsOf: repeatElement(0, count: node + 1 - seriesOfNode.count))
         }
         seriesOfNode[node] += Int32(change)
+    }
+
+    /// The topology's index of the node that a GPU is in; `nil` when nothing was heard of it.
+    func node(ofGPU gpu: Int32) -> Int32? {
+        gpus.indices.contains(Int(gpu)) && gpus[Int(gpu)].node >= 0 ? gpus[Int(gpu)].node : nil
     }
 
     // MARK: Series that went silent

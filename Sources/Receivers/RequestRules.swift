@@ -22,15 +22,19 @@ struct IngestPlan {
     var encoding: BodyEncoding
     /// Remote write 2.0, and not 1.0.
     var isVersion2 = false
+    /// The name of the request's token; `nil` where nobody is asked.
+    var identity: String?
 }
 
 /// Judges requests by their head alone.
 struct RequestRules: Sendable {
     private let hosts: Set<String>
     private let bodyBytes: Int
+    private let access: IngestAccess
 
     /// - Parameter hosts: names besides the loopback ones.
-    init(hosts: [String], bodyBytes: Int) {
+    init(hosts: [String], bodyBytes: Int, access: IngestAccess) {
+        self.access = access
         self.hosts = Set(["localhost", "127.0.0.1", "::1"] + hosts.map { Self.canonical($0) })
         self.bodyBytes = bodyBytes
     }
@@ -50,6 +54,8 @@ struct RequestRules: Sendable {
                 "The Host header names none of the names that this service is configured to have.")
         }
         let path = head.uri.prefix { $0 != "?" }
+        // Before anything is said about what there is.
+        let identity = try access.identity(head, IngestRoute(rawValue: String(path)))
         guard let route = IngestRoute(rawValue: String(path)) else {
             throw .refused(
                 .notFound, "path",
@@ -58,7 +64,8 @@ struct RequestRules: Sendable {
         guard head.method == .POST else {
             throw .refused(.methodNotAllowed, "method", "\(path) wants POST.", headers: [("Allow", "POST")])
         }
-        let plan = try plan(route, content: head.headers)
+        var plan = try plan(route, content: head.headers)
+        plan.identity = identity
         if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > bodyBytes {
             throw tooLarge
         }

@@ -82,6 +82,11 @@ final class SeriesRegistry: Sendable {
     /// How many series each sender has, of those that have any.
     var senders: [(sender: SenderID, series: Int)] { state.withLock { $0.registry.senders } }
 
+    /// The series of a GPU's field, the first one first.
+    func sources(gpu: Int32, field: FieldIndex) -> [(sender: SenderID, shard: Int, slot: UInt32)] {
+        state.withLock { $0.registry.sources(gpu: gpu, field: field) }
+    }
+
     /// The counts of series, copied at one moment.
     func counts(stamp: UInt16) -> RegistryState.Counts { state.withLock { $0.registry.counts(stamp: stamp) } }
 

@@ -15,9 +15,19 @@ extension ConfigurationGuide {
 # Durations: ms, s, m, h, d. Sizes: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
 
 # Real telemetry arrives here: POST /api/v1/write (Prometheus remote write), /api/v1/import (exposition text),
-# /api/v1/events (JSON lines). Loopback only: an address that other machines reach is refused until there is TLS.
+# /api/v1/events (JSON lines). An address that other machines reach needs tokens, or insecure: true. There is no TLS: tokens
+# cross a network that others can listen to in clear text, so put a proxy with TLS before it, or a VPN below it. The name or
+# address by which senders call it belongs into hosts.
 ingest:
   listen: 127.0.0.1:9480
+  # Who may send: `Authorization: Bearer SECRET`. Without tokens, whoever reaches the address. Each token is a sender of its
+  # own, with its own limits. Files are read again by a reload.
+  tokens: []
+  # tokens:
+  #   - name: prometheus-a # in the sender's name: ingest/token:prometheus-a
+  #     file: credential:prometheus-a # or a path; a secret a line, of 16 characters or more, all of them taken
+  #     events: false # may post to /api/v1/events, too
+  insecure: false # true: take from other machines without tokens, in a network where everybody may send
   # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
   # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.
   durability: process
@@ -31,9 +41,15 @@ ingest:
     series_per_sender: 5_000_000
     senders: 10_000 # known at a time
 
-# Read only: /metrics, /healthz, /readyz.
+# Read only: /metrics, /healthz, /readyz, /api/v1/.
 web:
   listen: 127.0.0.1:9481
+  # Who may read, as above; /healthz and /readyz are for everybody.
+  tokens: []
+  # tokens:
+  #   - name: prometheus
+  #     file: credential:web-prometheus
+  insecure: false # true: answer other machines without tokens
 
 # Names that requests may give as Host, besides localhost, 127.0.0.1 and [::1].
 hosts: []

@@ -22,9 +22,25 @@ public struct DaemonSettings: Sendable, Equatable {
 
     public init() {}
 
-    /// A loopback address to listen on. Port 0 takes any free port.
+    /// Who may come in at a listener: a name, and where its secrets are.
+    public struct Token: Sendable, Hashable {
+        /// Unique at the listener; the sender's name is made of it.
+        public var name: String
+        /// A secret a line, or `credential:NAME`.
+        public var file: String
+        /// At the ingest listener: may post events, too.
+        public var mayTellEvents: Bool
+
+        public init(name: String, file: String, mayTellEvents: Bool = false) {
+            self.name = name
+            self.file = file
+            self.mayTellEvents = mayTellEvents
+        }
+    }
+
+    /// An address to listen on. Port 0 takes any free port.
     public struct Listen: Sendable, Hashable, CustomStringConvertible {
-        /// `127.0.0.1`, `::1` (without brackets) or `localhost`.
+        /// `127.0.0.1`, `0.0.0.0`, `::1` (without brackets), `localhost` …
         public var host: String
         public var port: Int
 
@@ -33,12 +49,23 @@ public struct DaemonSettings: Sendable, Equatable {
             self.port = port
         }
 
+        /// Only this machine reaches it.
+        public var isLoopback: Bool {
+            if host == "localhost" || host == "::1" { return true }
+            let octets = host.split(separator: ".", omittingEmptySubsequences: false)
+            return octets.count == 4 && octets.allSatisfy { UInt8($0) != nil } && octets[0] == "127"
+        }
+
         public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
     }
 
     /// Where real telemetry arrives.
     public struct Ingest: Sendable, Equatable {
         public var listen = Listen(host: "127.0.0.1", port: 9_480)
+        /// Who may send; none: whoever reaches the address.
+        public var tokens: [Token] = []
+        /// Other machines may reach it although nobody is asked for a token.
+        public var insecure = false
         /// When what is taken counts as kept.
         public var durability = Durability.process
         public var limits = Limits()
@@ -73,6 +100,10 @@ public struct DaemonSettings: Sendable, Equatable {
     /// The read-only web listener: `/metrics`, `/healthz`, `/readyz`.
     public struct Web: Sendable, Equatable {
         public var listen = Listen(host: "127.0.0.1", port: 9_481)
+        /// Who may read; none: whoever reaches the address.
+        public var tokens: [Token] = []
+        /// Other machines may reach it although nobody is asked for a token.
+        public var insecure = false
         public init() {}
     }
 

@@ -35,7 +35,7 @@ public struct EffectiveConfiguration: Sendable, Hashable {
     /// The lists whose entries are merged by name, with the key that has the name.
     private static let named = ["simulations": "run", "endpoints": "name", "alerts.rules": "name"]
     /// Mappings that a later file replaces as a whole.
-    private static let whole: Set<String> = ["store.retention"]
+    private static let whole: Set<String> = ["store.retention", "ingest.tokens", "web.tokens"]
 
     private mutating func lay(_ node: Node, over key: String, file: String) {
         switch node {

@@ -40,6 +40,8 @@ final class SettingsDraft {
     private func ingest(_ m: YAMLMapping) {
         settings.ingest.listen = m.optional("listen", .listen, default: settings.ingest.listen)
         note("ingest.listen", m, "listen")
+        settings.ingest.tokens = tokens(m, "ingest", takesEvents: true, over: settings.ingest.tokens)
+        settings.ingest.insecure = m.optional("insecure", .bool, default: settings.ingest.insecure)
         settings.ingest.durability = m.optional(
             "durability", .oneOf(DaemonSettings.Ingest.Durability.self), default: settings.ingest.durability)
         m.section("limits") { limits in
@@ -64,6 +66,26 @@ final class SettingsDraft {
     private func web(_ m: YAMLMapping) {
         settings.web.listen = m.optional("listen", .listen, default: settings.web.listen)
         note("web.listen", m, "listen")
+        settings.web.tokens = tokens(m, "web", takesEvents: false, over: settings.web.tokens)
+        settings.web.insecure = m.optional("insecure", .bool, default: settings.web.insecure)
+    }
+
+    /// A list that a later file replaces as a whole.
+    private func tokens(
+        _ m: YAMLMapping, _ listener: String, takesEvents: Bool, over old: [DaemonSettings.Token]
+    ) -> [DaemonSettings.Token] {
+        guard m.keys.contains("tokens") else { return old }
+        var found: [DaemonSettings.Token] = []
+        var seen: [String: YAMLPlace] = [:]
+        m.each("tokens", "a token: name, file" + (takesEvents ? ", events" : ""), max: 1_000) { one in
+            let name = one.required("name", .name)
+            let file = one.required("file", .text())
+            let tellsEvents = takesEvents && one.optional("events", .bool, default: false)
+            guard let name, let file, unique(name, one, "name", &seen) else { return }
+            places["\(listener).tokens.\(name)"] = one.place("file")
+            found.append(.init(name: name, file: path(file), mayTellEvents: tellsEvents))
+        }
+        return found
     }
 
     private func inventory(_ m: YAMLMapping) {

@@ -14,7 +14,7 @@ public import Telemetry
 /// ledger and cursors then stand together where they stood before.
 ///
 /// Writing happens on `colossus.store`, reading of windows for endpoints on `colossus.store.delivery`, everything
-/// else on `colossus.store.read`, so that no reader holds up a commit.
+/// else on `colossus.store.read`, so that no reader holds up a commit; backups on `colossus.store.backup`.
 public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     let writer: StoreWriter
     let pool: DatabasePool
@@ -26,6 +26,9 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     private let deliveryTopologies = TopologyCache()
     private let readQueue = DispatchQueue(label: "colossus.store.read")
     private let deliveryQueue = DispatchQueue(label: "colossus.store.delivery")
+    let backupQueue = DispatchQueue(label: "colossus.store.backup")
+    /// Of what runs on `backupQueue`.
+    let stop = StoreStop()
 
     /// - Parameter directory: the state directory; must be there and writable.
     /// - Throws: `StoreError`: the directory is missing, read-only or in use, the file was written by a newer
@@ -70,6 +73,7 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
 
     /// Commits what waits, writes the log back into the file and lets go of it. Later calls fail.
     public func close() async {
+        stop.stop()
         await withCheckedContinuation { continuation in
             onWriter { writer in
                 writer.close()

@@ -13,6 +13,8 @@ public struct StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case database
         /// A summary whose columns do not fit together: an error in the program that made it.
         case malformed
+        /// A file that would have to be overwritten.
+        case exists
         case closed
     }
 

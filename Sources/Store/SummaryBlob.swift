@@ -43,12 +43,14 @@ enum SummaryBlob {
 
     static func encode(_ gpus: GPUCounts) throws(StoreError) -> [UInt8] {
         let columns = [gpus.expected, gpus.reporting, gpus.inJob, gpus.faulted]
-        guard columns.allSatisfy({ $0.count == gpus.expected.count }) else {
+        guard (columns + [gpus.maintenance]).allSatisfy({ $0.count == gpus.expected.count }) else {
             throw StoreError(.malformed, "the GPU counts are not equally long; this is a fault of colossusd")
         }
         var writer = ByteWriter(capacity: 16 + gpus.expected.count * 8)
         header(gpus.expected.count, &writer)
         for values in columns { writer.column(values) }
+        // Seldom there, and unknown to earlier versions, which wrote and read the first four.
+        if gpus.maintenance.contains(where: { $0 > 0 }) { writer.column(gpus.maintenance) }
         return writer.bytes
     }
 
@@ -60,7 +62,12 @@ enum SummaryBlob {
         gpus.reporting = try reader.counts(entities)
         gpus.inJob = try reader.counts(entities)
         gpus.faulted = try reader.counts(entities)
-        guard [gpus.expected, gpus.reporting, gpus.inJob, gpus.faulted].allSatisfy({ $0.count == entities })
+        gpus.maintenance =
+            reader.isAtEnd ? Array(repeating: 0, count: entities) : try reader.counts(entities)
+        guard
+            [gpus.expected, gpus.reporting, gpus.inJob, gpus.faulted, gpus.maintenance].allSatisfy({
+                $0.count == entities
+            })
         else { throw ByteReader.damage("the GPU counts are not complete") }
         return gpus
     }

@@ -37,6 +37,10 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case clusterShare = "cluster_share"
     case clusterDrained = "cluster_drained"
     case clusterDivergence = "cluster_divergence"
+    case maintenanceStarted = "maintenance_started"
+    case maintenanceEnded = "maintenance_ended"
+    case backupDone = "backup_done"
+    case storeJobFailed = "store_job_failed"
     case alertFiring = "alert_firing"
     case alertResolved = "alert_resolved"
 
@@ -78,6 +82,10 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .clusterShare: "50e3cfd7aeff49a7b22840b9bb2cb015"
         case .clusterDrained: "7ba27d03901c413abb41b8d8100c0922"
         case .clusterDivergence: "2bfee75aab4e4127934719a098a1b223"
+        case .maintenanceStarted: "5b6c09dde2544a328700ab25ac9b4bef"
+        case .maintenanceEnded: "183302a24bb5422e997a9fa2e1fa8f77"
+        case .backupDone: "fb6c359c28be42cbaaff91ffa30d3c37"
+        case .storeJobFailed: "b9f30595a9ec4cd797183afa0d0decb8"
         case .alertFiring: "5b0f5f0c4c3b4f5f8a56d0f2b2f0c9a1"
         case .alertResolved: "c4a1d7e9302f4be2a1b7f9e05d6c8e37"
         }

@@ -40,7 +40,8 @@ public struct FieldColumn: Sendable, Equatable {
     }
 }
 
-/// GPUs of each entity of a level in a window.
+/// GPUs of each entity of a level in a window. One under maintenance is counted as such and as nothing else but expected:
+/// whether it reports, is silent or broken meanwhile is nobody's alarm.
 public struct GPUCounts: Sendable, Equatable {
     /// Known to be there.
     public var expected: [UInt32]
@@ -48,16 +49,20 @@ public struct GPUCounts: Sendable, Equatable {
     public var reporting: [UInt32]
     public var inJob: [UInt32]
     public var faulted: [UInt32]
+    /// Where somebody works as planned.
+    public var maintenance: [UInt32]
 
     public init(entityCount: Int) {
         expected = Array(repeating: 0, count: entityCount)
         reporting = expected
         inJob = expected
         faulted = expected
+        maintenance = expected
     }
 
     public func silent(_ entity: Int) -> UInt32 {
-        expected[entity] > reporting[entity] ? expected[entity] - reporting[entity] : 0
+        let accounted = reporting[entity] + maintenance[entity]
+        return expected[entity] > accounted ? expected[entity] - accounted : 0
     }
 }
 

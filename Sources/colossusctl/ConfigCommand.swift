@@ -104,9 +104,14 @@ struct ConfigCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "What a key means, its default, and whether a change needs a restart.",
             discussion: """
+                With --cost: what a configuration costs with a fleet, before there is one: series, rows and bytes a \
+                day of the history, rates of endpoints. The fleet is that of inventory.file, unless --gpus or \
+                --scenario says another.
+
                 Examples:
                   colossusctl config explain windows.lateness
                   colossusctl config explain endpoints
+                  colossusctl config explain --cost --gpus 100000 --file Config/quickstart.yaml
                 """)
 
         @OptionGroup var global: GlobalOptions
@@ -114,7 +119,22 @@ struct ConfigCommand: ParsableCommand {
         @Argument(help: "A key, or a section. Default: all keys.")
         var key: String?
 
+        @Flag(help: "What the configuration costs, instead of what its keys mean.")
+        var cost = false
+
+        @OptionGroup(title: "Of --cost") var fleet: CostOptions
+
+        func validate() throws {
+            if cost, key != nil {
+                throw ValidationError("--cost is of a whole configuration: leave out the key")
+            }
+            if !cost, fleet.isGiven {
+                throw ValidationError("--gpus, --scenario, --fields and --interval need --cost")
+            }
+        }
+
         func run() throws {
+            if cost { return try global.show(fleet.reply()) }
             let guide = ConfigurationGuide.shipped
             let found = key.map { guide.find($0) } ?? guide.keys
             if let key, found.isEmpty {

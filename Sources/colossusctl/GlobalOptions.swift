@@ -24,6 +24,9 @@ struct GlobalOptions: ParsableArguments {
         name: [.customLong("output"), .customShort("o")], help: "How to print; html is for plan only.")
     var choice: OutputChoice = .table
 
+    @Option(help: "Again and again, until Ctrl-C: 500ms, 2s, 1m. For verbs that only look.")
+    var watch: DurationArgument?
+
     /// The format of what is not a plan.
     var output: OutputFormat { OutputFormat(rawValue: choice.rawValue) ?? .table }
 

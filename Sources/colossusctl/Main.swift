@@ -10,7 +10,11 @@ enum Main {
         do {
             try VerbCheck.check(Array(CommandLine.arguments.dropFirst()), root: Colossusctl.self)
             var command = try Colossusctl.parseAsRoot()
-            try command.run()
+            if let watch = try Watch(Array(CommandLine.arguments.dropFirst())) {
+                try watch.run()
+            } else {
+                try command.run()
+            }
         } catch let code as ExitCode {
             // `check` has statuses of its own, and has said everything.
             exit(code.rawValue)
@@ -69,9 +73,8 @@ struct Colossusctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
             EventsCommand.self, AlertsCommand.self, SimulateCommand.self, EndpointsCommand.self,
-            DeadLetterCommand.self,
-            ClusterCommand.self,
-            ConfigCommand.self, ReloadCommand.self,
+            DeadLetterCommand.self, MaintenanceCommand.self, StoreCommand.self, TraceCommand.self,
+            DebugCommand.self, ClusterCommand.self, ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,
         ])

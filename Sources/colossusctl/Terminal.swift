@@ -43,6 +43,8 @@ enum Output {
 
     static func writeRaw(_ text: String) { write(text, to: STDOUT_FILENO) }
 
+    static func complainRaw(_ text: String) { write(text, to: STDERR_FILENO) }
+
     static func complain(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
     private static func write(_ text: String, to descriptor: Int32) {

@@ -23,13 +23,16 @@ enum VerbCheck {
     }
 
     /// What is no option and no option's value, up to the first option that not every verb has.
-    private static func words(of arguments: [String]) -> [String] {
+    static func words(of arguments: [String]) -> [String] {
         var words: [String] = []
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             switch argument {
-            case "--socket", "--output", "-o": rest = rest.dropFirst()
-            case _ where argument.hasPrefix("--socket=") || argument.hasPrefix("--output="): continue
+            case "--socket", "--output", "-o", "--watch": rest = rest.dropFirst()
+            case _
+            where argument.hasPrefix("--socket=") || argument.hasPrefix("--output=")
+                || argument.hasPrefix("--watch="):
+                continue
             case _ where argument.hasPrefix("-"): return words
             default: words.append(argument)
             }

@@ -81,6 +81,10 @@ extension Daemon: ControlPlane {
         reply.shards = parts.core.creditUsed.enumerated().map { shard, used in
             ShardStatus(shard: shard, series: 0, creditFree: total - used, creditTotal: total)
         }
+        if !planned.isEmpty {
+            reply.maintenance = maintenanceRows
+            reply.maintenanceGpus = planned.gpuCount(parts.streams.topology(parts.measured).snapshot())
+        }
         reply.warnings = warnings(reply)
         if let obstacle = parts.log?.obstacle {
             reply.warnings.append("The ingest log takes nothing: \(obstacle).")

@@ -5,6 +5,7 @@ import Receivers
 import Reporting
 import Settings
 import SystemdSupport
+import Telemetry
 
 // Taking a new configuration while everything goes on.
 extension Daemon {
@@ -38,9 +39,20 @@ extension Daemon {
         // What can fail comes first, so that a reload takes effect as a whole or not at all.
         let effective = try EffectiveConfiguration(path: places.config)
         let inventory = try DaemonParts.readInventory(new)
+        // Where it listens changes with a restart only.
+        try AccessTokens.check(
+            "ingest", parts.ingestBound, isInsecure: settings.ingest.insecure, new.ingest.tokens)
+        try AccessTokens.check("web", settings.web.listen, isInsecure: settings.web.insecure, new.web.tokens)
+        let (senders, readers) = (
+            try AccessTokens.read(new.ingest.tokens), try AccessTokens.read(new.web.tokens)
+        )
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
         try? await parts.alerts.replace(AlertPolicy(new.alerts))
         parts.ingest.reload(inventory: inventory)
+        parts.ingest.reload(access: senders)
+        webAccess.withLock { $0 = readers }
+        settings.ingest.tokens = new.ingest.tokens
+        settings.web.tokens = new.web.tokens
         if new.log != settings.log { threshold.level = .init(new.log.level) }
         settings.endpoints = new.endpoints
         settings.alerts = new.alerts

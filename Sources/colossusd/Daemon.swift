@@ -19,6 +19,8 @@ actor Daemon {
     let notifier = Notifier.systemd
     let startedMs = WallClock.system.nowMs()
     /// Signals, ticks and the watchdog.
+    /// Who may read at the web listener.
+    nonisolated let webAccess = Locked(BearerCheck())
     nonisolated let eventQueue = QueueExecutor(label: "colossus.events", target: WorkerPool.shared)
 
     /// What is in force: what a reload cannot take over stays as it was at the start.
@@ -35,6 +37,11 @@ actor Daemon {
     private var stopRequest: CheckedContinuation<Void, Never>?
     private var isStopRequested = false
     var isKeepingEvents = false
+    /// The last backup or verification of the history.
+    var storeJob: StoreJob?
+    /// What is under maintenance, as the stored events say up to this number.
+    var planned = PlannedWork()
+    var plannedThrough: Int64?
 
     init(settings: DaemonSettings, places: DaemonPlaces, threshold: LogThreshold) {
         self.settings = settings
@@ -66,7 +73,7 @@ actor Daemon {
                 metadata: JournalMessage.startFailed.metadata(["reason": "\(reason)"]))
             notifier.failed(errno: EINVAL, status: "cannot start: \(reason)")
             await stop()
-            return 1
+            return (error as? StartError)?.status ?? 1
         }
         await withCheckedContinuation { continuation in
             if isStopRequested { continuation.resume() } else { stopRequest = continuation }
@@ -80,12 +87,13 @@ actor Daemon {
         self.parts = parts
         state = .running
         waitsFor = nil
+        await followMaintenance()
         await startTicking(parts)
         notifier.ready(status: await statusLine())
         logger.notice(
             "colossusd is ready",
             metadata: JournalMessage.ready.metadata([
-                "ingest": "\(settings.ingest.listen.host):\(parts.ingestPort)",
+                "ingest": "\(settings.ingest.listen.host):\(parts.ingestBound.port)",
                 "web": "\(settings.web.listen.host):\(parts.webPort)", "control": "\(places.controlSocket)",
             ]))
         BlockedQueueTest.start(parts.monitoredQueues)
@@ -132,6 +140,7 @@ actor Daemon {
         notifier.status(await statusLine())
         threshold.settle(logger)
         await keepEvents()
+        await followMaintenance()
     }
 }
 

@@ -33,7 +33,8 @@ struct DaemonParts: Sendable {
     let ticker: Ticker
     let watchdog: WatchdogFeeder
     let measured: StreamIndex
-    let ingestPort: Int
+    /// Where telemetry arrives: the configuration says it, or systemd.
+    let ingestBound: DaemonSettings.Listen
     let webPort: Int
     let monitoredQueues: [MonitoredQueue]
 
@@ -67,7 +68,7 @@ struct DaemonParts: Sendable {
                     journal: $0, sink: core, first: $0.first, mark: mark,
                     keepsNew: settings.ingest.durability != .none)
             })
-        let ingestPort = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
+        let ingestBound = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
         await runs.resume(settings.simulations)
         try await cluster?.start()
         let (control, webPort) = try await startControl(settings, daemon)
@@ -86,7 +87,7 @@ struct DaemonParts: Sendable {
             cluster: cluster, reporter: reporter, alerts: alerts,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
-            ingestPort: ingestPort, webPort: webPort, monitoredQueues: fixed)
+            ingestBound: ingestBound, webPort: webPort, monitoredQueues: fixed)
     }
 
     /// Sources first, then what is on its way, then the sinks.
@@ -283,7 +284,8 @@ struct DaemonParts: Sendable {
         configuration.limits.aheadMs = settings.windows.futureMaxMs
         return IngestServer(
             configuration: configuration, sink: core, events: core, streams: streams, stream: measured,
-            inventory: try readInventory(settings), logging: logging,
+            inventory: try readInventory(settings), access: try AccessTokens.read(settings.ingest.tokens),
+            logging: logging,
             account: { core.account($0, stream: $1) },
             clock: clock, metrics: metrics, logger: Logger(label: "ingest"))
     }
@@ -299,10 +301,13 @@ struct DaemonParts: Sendable {
 
     private static func listen(
         _ settings: DaemonSettings, _ ingest: IngestServer, isPassed: Bool
-    ) async throws -> Int {
+    ) async throws -> DaemonSettings.Listen {
         do {
             let bound = try await ingest.start()
             let wanted = settings.ingest.listen
+            let listen = DaemonSettings.Listen(host: bound.host, port: bound.port)
+            try AccessTokens.check(
+                "ingest", listen, isInsecure: settings.ingest.insecure, settings.ingest.tokens)
             if isPassed, bound.port != wanted.port {
                 Logger(label: "ingest").warning(
                     "systemd listens elsewhere than ingest.listen says; its socket is used",
@@ -311,7 +316,10 @@ struct DaemonParts: Sendable {
                         "unit": "colossusd-ingest.socket", "event": "socket_elsewhere",
                     ])
             }
-            return bound.port
+            return listen
+        } catch let error as StartError {
+            await ingest.stop(grace: .zero)
+            throw error
         } catch {
             throw StartError(
                 "Cannot listen on \(settings.ingest.listen): \(error).",
@@ -329,6 +337,15 @@ struct DaemonParts: Sendable {
         configuration.passedSocket = daemon.places.passed.control
         configuration.passedWeb = daemon.places.passed.web
         configuration.passedOperatorSocket = daemon.places.passed.operators
+        let access = daemon.webAccess
+        let tokens = try AccessTokens.read(settings.web.tokens)
+        access.withLock { $0 = tokens }
+        configuration.webRefusal = { authorization in
+            guard case .refused(let refusal) = access.withLock({ $0 }).judge(authorization) else {
+                return nil
+            }
+            return refusal.sentence
+        }
         let metrics = daemon.metrics
         let control = ControlServer(
             configuration: configuration, plane: daemon, metricsText: { metrics.exposition() },

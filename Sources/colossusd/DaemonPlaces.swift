@@ -27,10 +27,13 @@ struct DaemonPlaces: Sendable {
 struct StartError: Error, CustomStringConvertible {
     var message: String
     var hint: String
+    /// With which the process ends.
+    var status: Int32
 
-    init(_ message: String, hint: String = "") {
+    init(_ message: String, hint: String = "", status: Int32 = 1) {
         self.message = message
         self.hint = hint
+        self.status = status
     }
 
     var description: String { hint.isEmpty ? message : message + " " + hint }

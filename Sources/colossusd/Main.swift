@@ -39,6 +39,12 @@ struct Colossusd: ParsableCommand {
     @Flag(help: "Read and check the configuration, say what is wrong with it, and end with 0 or 78.")
     var checkConfig = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Look at all of a history or a backup, print what is found as JSON, and end with 0 or 1.",
+            discussion: "`colossusctl store verify FILE` does, and shows it.", valueName: "file"))
+    var verifyHistory: String?
+
     /// Signals are blocked before anything can have started a thread.
     static func main() {
         blockSignals()
@@ -61,6 +67,7 @@ struct Colossusd: ParsableCommand {
     }
 
     func run() throws {
+        if let verifyHistory { return try HistoryCheck.run(verifyHistory) }
         let settings = try load()
         if checkConfig {
             print("\(config) is good.")

@@ -15,6 +15,10 @@ enum OpenEvents {
         return open(newest.reversed().map(\.event))
     }
 
+    private static func maintenance(_ event: Event) -> String {
+        "maintenance \(event.gpu ?? -1) " + event.entity
+    }
+
     /// - Parameter events: oldest first.
     static func open(_ events: [Event]) -> [Event] {
         var open: [String: Event] = [:]
@@ -24,8 +28,12 @@ enum OpenEvents {
             case .jobEnd: open["job " + event.job] = nil
             case .nodeDown: open["down " + event.entity] = event
             case .nodeUp: open["down " + event.entity] = nil
-            case .maintenanceStart: open["maintenance " + event.entity] = event
-            case .maintenanceEnd: open["maintenance " + event.entity] = nil
+            case .maintenanceStart: open[Self.maintenance(event)] = event
+            case .maintenanceEnd:
+                open[Self.maintenance(event)] = nil
+                // The end of a node's is the end of its GPUs', too.
+                guard event.gpu == nil else { break }
+                open = open.filter { $0.value.kind != .maintenanceStart || $0.value.entity != event.entity }
             default: break
             }
         }

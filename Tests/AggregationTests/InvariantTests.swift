@@ -164,4 +164,79 @@ struct Workload {
         #expect(second.level(.site)?.gpus.reporting == [0])
         #expect(second.level(.site)?.columns == [])
     }
+
+    @Test("GPUs under maintenance are that alone: not reporting, not silent, not faulted, not in a job")
+    func maintenance() async throws {
+        let start = CoreHarness.startMs
+        let harness = CoreHarness()
+        harness.setNow(start + 10_000)
+        func event(_ kind: EventKind, _ offset: Int64, _ entity: String, gpu: Int? = nil, job: String = "")
+            -> Event
+        {
+            Event(
+                stream: .measured, timeMs: start + offset, kind: kind, entity: entity, gpu: gpu, job: job,
+                nodes: job.isEmpty ? [] : ["n0", "n1"], value: kind == .xid ? 79 : nil, source: .ingest)
+        }
+        harness.core.emit([
+            event(.jobStart, 1_000, "", job: "llm"), event(.nodeDown, 2_000, "n1"),
+            event(.xid, 3_000, "n0", gpu: 2), event(.maintenanceStart, 4_000, "n1"),
+            event(.maintenanceStart, 4_000, "n0", gpu: 3), event(.maintenanceEnd, 9_000, "n1"),
+            event(.maintenanceEnd, 9_000, "n0"),
+        ])
+        harness.deliver([
+            TestSample(node: 0, gpu: 0, field: .gpuUtil, timeMs: start + 4_000, value: 1),
+            TestSample(node: 1, gpu: 1, field: .gpuUtil, timeMs: start + 6_000, value: 4),
+        ])
+        await harness.advance(toMs: start + 70_000)
+        let windows = harness.sink.windows(10_000)
+        let nodes = try #require(windows.first?.level(.node)?.gpus)
+        #expect(Array(nodes.maintenance.prefix(3)) == [1, 4, 0])
+        #expect(Array(nodes.reporting.prefix(3)) == [1, 0, 0])
+        #expect(Array(nodes.faulted.prefix(3)) == [1, 0, 0])
+        #expect((0..<3).map { nodes.silent($0) } == [2, 0, 4])
+        let site = try #require(windows.first?.level(.site)?.gpus)
+        #expect(site.maintenance == [5] && site.expected == [40] && site.silent(0) == 34)
+        let job = try #require(windows.first?.level(.job)?.gpus)
+        #expect(job.maintenance == [5] && job.faulted == [1])
+        let second = try #require(windows.dropFirst().first?.level(.site)?.gpus)
+        #expect(second.maintenance == [0] && second.faulted == [4])
+    }
+
+    @Test(
+        "maintenance of a rack, an array, a hall or the site is that of all its nodes",
+        arguments: [
+            "rack", "array", "hall", "site",
+        ])
+    func maintenanceAbove(level: String) async throws {
+        let start = CoreHarness.startMs
+        let harness = CoreHarness()
+        harness.setNow(start + 10_000)
+        let topology = harness.topology.snapshot()
+        let name =
+            switch level {
+            case "rack": topology.rackNames[0]
+            case "array": topology.arrayNames[0]
+            case "hall": topology.hallNames[0]
+            default: topology.site
+            }
+        let rack = topology.rackArray.indices.filter { rack in
+            switch level {
+            case "rack": rack == 0
+            case "array": topology.rackArray[rack] == 0
+            case "hall": topology.arrayHall[Int(topology.rackArray[rack])] == 0
+            default: true
+            }
+        }
+        let nodes = topology.nodeRack.indices.filter { rack.contains(Int(topology.nodeRack[$0])) }
+        harness.core.emit([
+            Event(stream: .measured, timeMs: start, kind: .maintenanceStart, entity: name, source: .ingest)
+        ])
+        harness.deliver([TestSample(node: 0, gpu: 0, field: .gpuUtil, timeMs: start + 4_000, value: 1)])
+        await harness.advance(toMs: start + 70_000)
+        let counts = try #require(harness.sink.windows(10_000).first?.level(.node)?.gpus)
+        for node in topology.nodeRack.indices {
+            let whole = nodes.contains(node)
+            #expect(counts.maintenance[node] == (whole ? counts.expected[node] : 0))
+        }
+    }
 }

@@ -153,4 +153,27 @@ import Testing
         #expect(
             harness.metrics.exposition().contains("colossus_samples_dropped_total{reason=\"bad_labels\"} 7"))
     }
+
+    @Test("a look at a series tells its newest sample, and which of two sources counts")
+    func look() async throws {
+        let harness = CoreHarness()
+        harness.deliver([sample(1, 300), sample(2, 301)])
+        harness.deliver([sample(2, 400)], source: 1)
+        await harness.settle()
+        let shard = harness.core.shard(
+            stream: harness.stream, rack: harness.topology.rackOfNode(0), node: 0)
+        func look(_ slots: [UInt32], shard: Int) async -> [SeriesState] {
+            await withCheckedContinuation { continuation in
+                harness.core.look(at: slots, stream: harness.stream, shard: shard) {
+                    continuation.resume(returning: $0)
+                }
+            }
+        }
+        let states = await look([0, 1, 77], shard: shard)
+        #expect(states.map(\.slot) == [0, 1])
+        #expect(states.first?.newestMs == Self.start + 2_000)
+        #expect(states.first?.value == 301)
+        #expect(states.map(\.counts) == [true, false])
+        #expect(await look([0], shard: 99).isEmpty)
+    }
 }

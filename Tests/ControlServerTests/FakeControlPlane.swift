@@ -156,10 +156,53 @@ final class FakeControlPlane: ControlPlane {
             message: "done")
     }
 
+    func startBackup(_ request: StoreBackupRequest) async throws -> StoreJobReply {
+        try note("backup \(request.file)")
+        return StoreJobReply(kind: .backup, state: .running, file: request.file)
+    }
+
+    func startVerification() async throws -> StoreJobReply {
+        try note("verify")
+        return StoreJobReply(kind: .verify, state: .running, file: "history.sqlite")
+    }
+
+    func storeJob() async throws -> StoreJobReply {
+        try note("job")
+        return StoreJobReply(kind: .backup, state: .done, file: "/b")
+    }
+
+    func maintenance() async throws -> MaintenanceReply {
+        try note("maintenance")
+        return MaintenanceReply(maintenance: [], gpus: 0)
+    }
+
+    func startMaintenance(_ start: MaintenanceStart) async throws -> MaintenanceReply {
+        try note("maintenance of \(start.entity): \(start.reason ?? "")")
+        return MaintenanceReply(
+            maintenance: [MaintenanceRow(entity: start.entity, since: UTCTime(ms: 0), until: start.until)],
+            gpus: 8)
+    }
+
+    func endMaintenance(_ end: MaintenanceEnd) async throws -> MaintenanceReply {
+        try note("maintenance of \(end.entity) ends")
+        return MaintenanceReply(maintenance: [], gpus: 0)
+    }
+
+    func metricsText() async throws -> MetricsReply {
+        try note("metrics")
+        return MetricsReply(text: "up 1\n")
+    }
+
+    func trace(_ request: TraceRequest) async throws -> TraceReply {
+        try note("trace \(request.gpu) \(request.field)")
+        return TraceReply(gpu: request.gpu, field: request.field, verdict: "it is committed")
+    }
+
     func alerts(_ request: AlertsRequest) async throws -> AlertsReply {
         try note("alerts \(request.query.text)")
         return AlertsReply([])
     }
+
     func alertRules() async throws -> AlertRulesReply {
         try note("alert rules")
         return AlertRulesReply([], streams: "measured")

@@ -12,7 +12,7 @@ struct ServerUnderTest {
     let port: Int
 
     static func run(
-        writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil,
+        writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil, token: String? = nil,
         _ body: (ServerUnderTest) async throws -> Void
     ) async throws {
         let folder = try temporaryFolder()
@@ -24,6 +24,9 @@ struct ServerUnderTest {
             socketPath: folder + "/control.sock", web: (host: "127.0.0.1", port: 0))
         if let writers { configuration.writers = writers }
         if let connectionsMax { configuration.connectionsMax = connectionsMax }
+        if let token {
+            configuration.webRefusal = { $0 == ["Bearer " + token] ? nil : "A bearer token is wanted." }
+        }
         configuration.webHosts = ["colossus.example"]
         let server = ControlServer(
             configuration: configuration, plane: plane, metricsText: { "# TYPE up gauge\nup 1\n" },

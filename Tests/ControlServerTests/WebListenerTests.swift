@@ -16,6 +16,26 @@ import Testing
         }
     }
 
+    @Test("where a token is wanted, all but health and readiness is for those who have it")
+    func token() async throws {
+        try await ServerUnderTest.run(token: "secret") { (server) async throws in
+            for target in ["/metrics", "/api/v1/status", "/nothing"] {
+                let reply = try await server.get(target)
+                #expect(reply.status == 401)
+                #expect(reply.headers["www-authenticate"] == "Bearer realm=\"colossusd\"")
+                #expect(reply.text.contains("\"code\":\"unauthorized\""))
+            }
+            #expect(server.plane.asked == [])
+            #expect(try await server.get("/healthz").status == 200)
+            #expect(try await server.get("/readyz").status == 200)
+            #expect(try await server.get("/metrics", more: "Authorization: Bearer secret\r\n").status == 200)
+            // Being known does not make a page of somebody else's welcome.
+            let page = try await server.get(
+                "/metrics", more: "Authorization: Bearer secret\r\nOrigin: http://evil.example\r\n")
+            #expect(page.status == 403)
+        }
+    }
+
     @Test("not ready is 503 with the reason")
     func notReady() async throws {
         try await ServerUnderTest.run(ready: false) { (server) async throws in

@@ -36,7 +36,7 @@ struct ArrowTests {
             "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
             "SystemdSupport",
         ],
-        "colossusctl": ["ControlAPI", "Settings", "Simulation", "Planning"],
+        "colossusctl": ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
             "QueueIsolation", "Settings", "Store",

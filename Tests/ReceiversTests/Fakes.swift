@@ -103,7 +103,7 @@ struct Bench {
     let stream: StreamIndex
 
     init(
-        sink: FakeSink = FakeSink(), inventory: Inventory? = nil,
+        sink: FakeSink = FakeSink(), inventory: Inventory? = nil, access: BearerCheck = BearerCheck(),
         configure: (inout IngestConfiguration) -> Void = { _ in }
     ) {
         var configuration = IngestConfiguration()
@@ -115,7 +115,7 @@ struct Bench {
         let ledger = ledger
         server = IngestServer(
             configuration: configuration, sink: sink, events: events, streams: streams, stream: stream,
-            inventory: inventory, account: { delta, _ in ledger.add(delta) },
+            inventory: inventory, access: access, account: { delta, _ in ledger.add(delta) },
             clock: WallClock { Bench.nowMs }, metrics: metrics,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }

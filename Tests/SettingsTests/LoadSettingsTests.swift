@@ -142,16 +142,48 @@ struct LoadSettingsTests {
     }
 
     @Test(
+        "an address that other machines reach needs tokens, or a word that it need not",
+        arguments: [
+            "ingest: {listen: 0.0.0.0:9480, insecure: true}", "web: {listen: \"[::]:80\", insecure: true}",
+            "ingest: {listen: 10.1.2.3:9480, tokens: [{name: a, file: 'credential:a', events: true}]}",
+            "web: {listen: \"[fe80::1]:9481\", tokens: [{name: a, file: 'credential:a'}]}",
+        ])
+    func access(text: String) throws {
+        let folder = try ConfigFolder(["c.yaml": text])
+        let settings = try folder.load()
+        if text.contains("events") {
+            #expect(
+                settings.ingest.tokens == [.init(name: "a", file: "credential:a", mayTellEvents: true)])
+            #expect(!settings.ingest.listen.isLoopback && settings.web.listen.isLoopback)
+        }
+    }
+
+    @Test(
         "what a start would refuse is an error with its place",
         arguments: [
             (
                 "ingest: {listen: 0.0.0.0:9480}",
-                "c.yaml:1:18: `0.0.0.0` can be reached from other machines, expected a loopback"
+                "c.yaml:1:18: `0.0.0.0:9480` can be reached from other machines, and nobody is asked who he is, expected ingest.tokens"
             ),
-            ("web: {listen: \"[::]:1\"}", "c.yaml:1:15: `[::]` can be reached"),
-            ("web: {listen: 10.0.0.1:1}", "c.yaml:1:15: `10.0.0.1` can be reached"),
-            ("web: {listen: 127.1:1}", "c.yaml:1:15: `127.1` can be reached"),
+            ("web: {listen: \"[::]:1\"}", "c.yaml:1:15: `[::]:1` can be reached"),
+            ("web: {listen: 10.0.0.1:1}", "c.yaml:1:15: `10.0.0.1:1` can be reached"),
+            ("web: {listen: 127.1:1}", "c.yaml:1:15: `127.1:1` is not allowed here"),
             ("web: {listen: 127.0.0.1}", "c.yaml:1:15: `127.0.0.1` is not allowed here"),
+            ("web: {listen: example.org:1}", "c.yaml:1:15: `example.org:1` is not allowed here"),
+            ("ingest: {listen: \"[::1\"}", "c.yaml:1:18: `[::1` is not allowed here"),
+            (
+                "ingest: {tokens: [{name: a, file: none}]}",
+                "c.yaml:1:35: none cannot be read: No such file or directory, expected a file with a secret a line"
+            ),
+            (
+                "ingest:\n  tokens:\n  - {name: a, file: 'credential:a'}\n  - {name: a, file: 'credential:b'}",
+                "c.yaml:4:12: `a` is already in line 3"
+            ),
+            (
+                "web:\n  tokens:\n  - {name: a, file: 'credential:a', events: true}",
+                "c.yaml:3:37: unknown key `events`"
+            ),
+            ("ingest:\n  tokens:\n  - {name: a}", "c.yaml:3:5: `file` is missing"),
             ("web: {listen: 127.0.0.1:99999}", "c.yaml:1:15: `127.0.0.1:99999` is not allowed here"),
             ("web: {listen: 127.0.0.1:9480}", "c.yaml:1:15: ingest and web both listen on 127.0.0.1:9480"),
             (

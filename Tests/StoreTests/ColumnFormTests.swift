@@ -135,4 +135,19 @@ import Testing
         #expect(restored.gpu(node: 7, ordinal: 2) == 58)
         #expect(restored.version == made.version + 1)
     }
+
+    @Test("GPUs under maintenance come after what earlier versions wrote, and only where there are any")
+    func maintenance() throws {
+        var gpus = GPUCounts(entityCount: 3)
+        gpus.expected = [8, 8, 8]
+        gpus.reporting = [8, 7, 0]
+        let before = try SummaryBlob.encode(gpus)
+        #expect(try SummaryBlob.gpus(before) == gpus)
+        gpus.maintenance = [0, 0, 8]
+        let after = try SummaryBlob.encode(gpus)
+        #expect(after.count > before.count && Array(after.prefix(before.count)) == before)
+        #expect(try SummaryBlob.gpus(after) == gpus)
+        gpus.maintenance = [1]
+        #expect(throws: StoreError.self) { try SummaryBlob.encode(gpus) }
+    }
 }

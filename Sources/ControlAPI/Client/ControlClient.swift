@@ -142,6 +142,31 @@ public struct ControlClient: Sendable {
         try post("/v1/cluster/rebalance")
     }
 
+    /// Begins a copy of the history; `storeJob` says how far it is.
+    public func startBackup(file: String) throws(ControlError) -> StoreJobReply {
+        try post("/v1/store/backup", StoreBackupRequest(file: file))
+    }
+
+    public func startVerification() throws(ControlError) -> StoreJobReply { try post("/v1/store/verify") }
+
+    public func storeJob() throws(ControlError) -> StoreJobReply { try get("/v1/store/job") }
+
+    public func maintenance() throws(ControlError) -> MaintenanceReply { try get("/v1/maintenance") }
+
+    public func startMaintenance(_ start: MaintenanceStart) throws(ControlError) -> MaintenanceReply {
+        try post("/v1/maintenance/start", start)
+    }
+
+    public func endMaintenance(_ end: MaintenanceEnd) throws(ControlError) -> MaintenanceReply {
+        try post("/v1/maintenance/end", end)
+    }
+
+    public func metrics() throws(ControlError) -> MetricsReply { try get("/v1/metrics") }
+
+    public func trace(_ request: TraceRequest) throws(ControlError) -> TraceReply {
+        try get("/v1/trace" + request.query.text)
+    }
+
     public func checkConfiguration(_ request: ConfigCheckRequest) throws(ControlError) -> ConfigCheckReply {
         try post("/v1/config/check", request)
     }

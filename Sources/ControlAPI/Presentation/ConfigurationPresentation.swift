@@ -81,3 +81,54 @@ extension LogLevelReply: Presented {
                 + subsystems.sorted { $0.key < $1.key }.map { [.text($0.key), .text($0.value)] })
     }
 }
+
+extension ConfigCostReply: Presented {
+    public var blocks: [Block] {
+        let size = fleet
+        var blocks: [Block] = [
+            .line(
+                "\(Number.grouped(size.gpus)) GPUs in \(Number.grouped(size.nodes)) nodes, \(Number.grouped(size.racks)) racks, \(Number.grouped(size.arrays)) arrays, \(Number.grouped(size.halls)) halls"
+            ),
+            .line(
+                "\(Number.grouped(series)) series, \(Number.compact(samplesPerSecond)) samples/s, about \(Number.bytes(memoryBytes)) of memory"
+            ),
+            .blank, .table(records),
+            .line(
+                "in all \(Number.bytes(bytesPerDay)) a day, \(Number.bytes(keptBytes)) kept (store.bytes_max: \(Number.bytes(bytesMax)))"
+            ),
+        ]
+        if !endpoints.isEmpty { blocks += [.blank, .table(endpointTable)] }
+        return blocks + warnings.map { .line("warning: " + $0) }
+    }
+
+    public var records: Table {
+        Table(
+            [
+                .text("resolution", "WINDOW"), .text("level", "LEVEL"),
+                .number("rows_per_day", "ROWS A DAY", rank: 1), .number("bytes_per_day", "BYTES A DAY"),
+                .number("kept_bytes", "BYTES KEPT"),
+            ],
+            rows: store.map {
+                [
+                    .text($0.resolution), .text($0.level), .integer($0.rowsPerDay), .integer($0.bytesPerDay),
+                    .integer($0.keptBytes),
+                ]
+            })
+    }
+
+    private var endpointTable: Table {
+        Table(
+            [
+                .text("endpoint", "ENDPOINT"), .text("kind", "KIND"),
+                .number("samples_per_second", "NUMBERS/S"), .number("requests_per_second", "REQUESTS/S"),
+            ],
+            rows: endpoints.map {
+                [
+                    .text($0.name), .text($0.kind), .real($0.samplesPerSecond, decimals: 1),
+                    .real($0.requestsPerSecond, decimals: 2),
+                ]
+            })
+    }
+
+    public func objects() throws -> [String] { try rowObjects(store) }
+}

@@ -36,12 +36,12 @@ extension SummaryReply: Presented {
             [
                 .text("entity", "ENTITY"), .number("expected", "GPUS EXPECTED"),
                 .number("reporting", "REPORTING"), .number("silent", "SILENT"), .number("in_job", "IN JOB"),
-                .number("faulted", "FAULTED"),
+                .number("faulted", "FAULTED"), .number("maintenance", "MAINTENANCE", rank: 1),
             ],
             rows: gpus.map {
                 [
                     .text($0.entity), .integer($0.expected), .integer($0.reporting), .integer($0.silent),
-                    .integer($0.inJob), .integer($0.faulted),
+                    .integer($0.inJob), .integer($0.faulted), .integer($0.maintenance ?? 0),
                 ]
             })
     }

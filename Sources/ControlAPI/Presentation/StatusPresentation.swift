@@ -32,7 +32,23 @@ extension StatusReply: Presented {
             let credit = shards.map { "\($0.creditFree)/\($0.creditTotal)" }.joined(separator: "  ")
             lines.append(.line("shards  \(shards.count), credit free \(credit)"))
         }
-        return lines
+        return lines + maintenanceLines
+    }
+
+    /// More lines of this kind than these say less.
+    private static let maintenanceLinesMax = 8
+
+    private var maintenanceLines: [Block] {
+        guard let maintenance, !maintenance.isEmpty else { return [] }
+        let shown = maintenance.prefix(Self.maintenanceLinesMax).map { row in
+            let until = row.until.map { " until \($0.text)" } ?? ""
+            let reason = row.reason.map { ": \($0)" } ?? ""
+            return Block.line("maintenance  \(row.entity) since \(row.since.text)\(until)\(reason)")
+        }
+        let more = maintenance.count - shown.count
+        let rest =
+            more > 0 ? [Block.line("maintenance  \(more) more: `colossusctl maintenance list`")] : []
+        return shown + rest
     }
 
     private var streamTable: Table {

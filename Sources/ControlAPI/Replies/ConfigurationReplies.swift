@@ -98,7 +98,7 @@ public struct ConfigDiffReply: Reply, Hashable {
 
     /// What a change of the key needs to take effect.
     public static func needs(_ key: String) -> String {
-        let reloaded = ["alerts", "endpoints", "inventory.file", "log"]
+        let reloaded = ["alerts", "endpoints", "ingest.tokens", "inventory.file", "log", "web.tokens"]
         return reloaded.contains { key == $0 || key.hasPrefix($0 + ".") } ? "reload" : "restart"
     }
 }
@@ -160,5 +160,91 @@ public struct LogLevelReply: Reply, Hashable {
         self.level = level
         self.subsystems = subsystems
         self.heldBack = heldBack
+    }
+}
+
+/// `colossusctl config explain --cost`: what a configuration costs with a fleet.
+public struct ConfigCostReply: Reply, Hashable {
+    public static let schemaName = "colossus.config_cost/v1"
+
+    public var schema: String = Self.schemaName
+    public var path: String
+    public var fleet: Fleet
+    public var series: Int64 = 0
+    /// Received.
+    public var samplesPerSecond: Double = 0
+    /// Of the core, for its series.
+    public var memoryBytes: Int64 = 0
+    /// Of the measured stream: finest windows first, levels from the node up.
+    public var store: [Row] = []
+    public var bytesPerDay: Int64 = 0
+    /// What the history grows to, unless `store.bytes_max` is less.
+    public var keptBytes: Int64 = 0
+    public var bytesMax: Int64 = 0
+    public var endpoints: [Rate] = []
+    /// Plain sentences about what does not fit.
+    public var warnings: [String] = []
+
+    public struct Fleet: Codable, Sendable, Hashable {
+        public var gpus: Int
+        public var nodes: Int
+        public var racks: Int
+        public var arrays: Int
+        public var halls: Int
+        public var fields: Int
+        /// Between two samples of a series.
+        public var intervalSeconds: Double
+
+        public init(
+            gpus: Int, nodes: Int, racks: Int, arrays: Int, halls: Int, fields: Int, intervalSeconds: Double
+        ) {
+            self.gpus = gpus
+            self.nodes = nodes
+            self.racks = racks
+            self.arrays = arrays
+            self.halls = halls
+            self.fields = fields
+            self.intervalSeconds = intervalSeconds
+        }
+    }
+
+    public struct Row: Codable, Sendable, Hashable {
+        public var level: String
+        /// `10s`
+        public var resolution: String
+        public var rowsPerDay: Int64
+        public var bytesPerDay: Int64
+        /// Once windows are let go as fast as they come.
+        public var keptBytes: Int64
+
+        public init(
+            level: String, resolution: String, rowsPerDay: Int64, bytesPerDay: Int64, keptBytes: Int64
+        ) {
+            self.level = level
+            self.resolution = resolution
+            self.rowsPerDay = rowsPerDay
+            self.bytesPerDay = bytesPerDay
+            self.keptBytes = keptBytes
+        }
+    }
+
+    public struct Rate: Codable, Sendable, Hashable {
+        public var name: String
+        public var kind: String
+        /// Numbers, averaged over the longest window.
+        public var samplesPerSecond: Double
+        public var requestsPerSecond: Double
+
+        public init(name: String, kind: String, samplesPerSecond: Double, requestsPerSecond: Double) {
+            self.name = name
+            self.kind = kind
+            self.samplesPerSecond = samplesPerSecond
+            self.requestsPerSecond = requestsPerSecond
+        }
+    }
+
+    public init(path: String, fleet: Fleet) {
+        self.path = path
+        self.fleet = fleet
     }
 }

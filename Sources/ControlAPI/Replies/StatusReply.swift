@@ -20,6 +20,10 @@ public struct StatusReply: Reply, Hashable {
     /// Absent where the daemon works alone.
     public var cluster: ClusterStatus?
     public var shards: [ShardStatus] = []
+    /// What is worked on as planned; absent when nothing is.
+    public var maintenance: [MaintenanceRow]?
+    /// GPUs of it all.
+    public var maintenanceGpus: Int?
     /// Plain sentences about what an operator should look at.
     public var warnings: [String] = []
 

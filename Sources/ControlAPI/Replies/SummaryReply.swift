@@ -72,6 +72,8 @@ public struct GPURow: Codable, Sendable, Hashable {
     public var silent: Int
     public var inJob: Int
     public var faulted: Int
+    /// Worked on as planned, and counted as nothing else; absent when none is.
+    public var maintenance: Int?
 
     public init(entity: String, expected: Int, reporting: Int, silent: Int, inJob: Int, faulted: Int) {
         self.entity = entity

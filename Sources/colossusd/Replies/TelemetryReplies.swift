@@ -84,6 +84,7 @@ extension GPURow {
             entity: name, expected: Int(counts.expected[entity]), reporting: Int(counts.reporting[entity]),
             silent: Int(counts.silent(entity)), inJob: Int(counts.inJob[entity]),
             faulted: Int(counts.faulted[entity]))
+        if counts.maintenance[entity] > 0 { maintenance = Int(counts.maintenance[entity]) }
     }
 }
 

@@ -1,0 +1,267 @@
+import FoundationEssentials
+import GRDB
+import Glibc
+import Synchronization
+import Telemetry
+
+/// How far a long piece of work on the history is.
+public struct StoreProgress: Sendable, Hashable {
+    /// What it does now, in a word or two.
+    public var stage: String
+    /// Pages, or checks.
+    public var done: Int64
+    public var total: Int64
+
+    public init(stage: String, done: Int64, total: Int64) {
+        self.stage = stage
+        self.done = done
+        self.total = total
+    }
+}
+
+/// What a history or a backup of one holds, and what is wrong with it.
+public struct StoreVerification: Sendable, Hashable {
+    /// Migrations that made the tables what they are; 0 for what is no history.
+    public var schemaVersion = 0
+    public var streams = 0
+    public var windows = 0
+    public var events = 0
+    public var endpoints = 0
+    /// Of the file.
+    public var bytes: Int64 = 0
+    /// Sentences; none when all is well.
+    public var problems: [String] = []
+
+    public var isGood: Bool { problems.isEmpty }
+
+    public init() {}
+}
+
+/// Stops a long piece of work from another thread.
+final class StoreStop: Sendable {
+    private struct State {
+        var isStopped = false
+        var working: DatabaseQueue?
+    }
+
+    private let state = Mutex(State())
+
+    var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    /// Makes what runs on the queue end early when somebody stops it; throws when somebody has.
+    func watch(_ queue: DatabaseQueue) throws(StoreError) {
+        let isStopped = state.withLock { state in
+            state.working = queue
+            return state.isStopped
+        }
+        if isStopped { throw Self.stopped }
+    }
+
+    func forget() { state.withLock { $0.working = nil } }
+
+    func stop() {
+        state.withLock { state in
+            state.isStopped = true
+            state.working?.interrupt()
+        }
+    }
+
+    static let stopped = StoreError(.closed, "the store was closed before the work was done")
+}
+
+/// Looks at a file of a history as a whole: `history.sqlite` while it is in use, or a backup of it.
+public enum StoreFile {
+    /// Schema versions that this program knows: it brings older ones up to date, and refuses newer ones.
+    public static var newestSchema: Int { Schema.migrator.migrations.count }
+
+    /// Reads all of a file and says what is wrong with it. Changes nothing, and waits for nobody.
+    ///
+    /// - Throws: `StoreError` when there is no such file or it cannot be read. What is found is no error.
+    public static func verify(
+        _ path: String, progress: (StoreProgress) -> Void = { _ in }
+    ) throws(StoreError) -> StoreVerification {
+        try verify(path, stop: StoreStop(), progress: progress)
+    }
+
+    static func verify(
+        _ path: String, stop: StoreStop, progress: (StoreProgress) -> Void
+    ) throws(StoreError) -> StoreVerification {
+        var about = stat()
+        guard stat(path, &about) == 0, access(path, R_OK) == 0 else {
+            throw StoreError(
+                .stateDirectory, "\(path) cannot be read: \(String(cString: strerror(errno)))",
+                advice: "name a file that you may read")
+        }
+        var found = StoreVerification()
+        found.bytes = Int64(about.st_size)
+        do {
+            var configuration = Configuration()
+            configuration.readonly = true
+            configuration.label = "colossus.store.verify"
+            configuration.busyMode = .timeout(5)
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            try stop.watch(queue)
+            defer { stop.forget() }
+            found = try queue.read { db in
+                var checks = StoreChecks(db: db, found: found)
+                try checks.run(progress)
+                return checks.found
+            }
+        } catch let error as StoreError {
+            throw error
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_INTERRUPT {
+            throw StoreStop.stopped
+        } catch {
+            found.problems.append("it cannot be read: \(Self.sentence(error))")
+        }
+        return found
+    }
+
+    static func sentence(_ error: any Error) -> String {
+        guard let error = error as? DatabaseError else { return "\(error)" }
+        return error.message ?? "\(error.resultCode)"
+    }
+}
+
+/// What must be so of the rows of a history.
+struct StoreChecks {
+    let db: Database
+    var found: StoreVerification
+
+    private static let problemsMax = 20
+    private static let stages = ["integrity", "references", "cursors", "windows"]
+
+    mutating func run(_ progress: (StoreProgress) -> Void) throws {
+        guard try schema() else { return }
+        for (done, stage) in Self.stages.enumerated() {
+            progress(StoreProgress(stage: stage, done: Int64(done), total: Int64(Self.stages.count)))
+            switch stage {
+            case "integrity": try integrity()
+            case "references": try references()
+            case "cursors": try cursors()
+            default: try newestWindows()
+            }
+        }
+        progress(
+            StoreProgress(
+                stage: "done", done: Int64(Self.stages.count), total: Int64(Self.stages.count)))
+        try count()
+    }
+
+    private mutating func problem(_ sentence: String) {
+        if found.problems.count < Self.problemsMax { found.problems.append(sentence) }
+    }
+
+    /// False when there is no sense in going on.
+    private mutating func schema() throws -> Bool {
+        guard try db.tableExists("grdb_migrations"), try db.tableExists("windows") else {
+            problem("it holds no history of colossusd")
+            return false
+        }
+        found.schemaVersion = try Schema.migrator.completedMigrations(db).count
+        guard try !Schema.migrator.hasBeenSuperseded(db) else {
+            found.schemaVersion = try Schema.migrator.appliedIdentifiers(db).count
+            problem(
+                "it was written by a newer colossusd: this one knows schema \(StoreFile.newestSchema); verify it with that version"
+            )
+            return false
+        }
+        return true
+    }
+
+    private mutating func integrity() throws {
+        let lines = try String.fetchAll(db, sql: "PRAGMA integrity_check(\(Self.problemsMax))")
+        for line in lines where line != "ok" { problem("SQLite: \(line)") }
+    }
+
+    /// The tables have no foreign keys of SQLite's own: rows of a window go with it, in one transaction.
+    private mutating func references() throws {
+        for violation in try Row.fetchAll(db, sql: "PRAGMA foreign_key_check") {
+            problem("SQLite: a row of \(violation[0] as String? ?? "?") refers to nothing")
+        }
+        let arrows = [
+            ("level_summaries", "window", "windows", "sequence"),
+            ("field_columns", "window", "windows", "sequence"),
+            ("sketches", "window", "windows", "sequence"), ("rollup_state", "window", "windows", "sequence"),
+            ("windows", "topology", "topologies", "id"), ("windows", "stream", "streams", "id"),
+            ("events", "stream", "streams", "id"), ("timeline", "stream", "streams", "id"),
+        ]
+        for (table, column, target, key) in arrows {
+            let lost =
+                try Int.fetchOne(
+                    db,
+                    sql: "SELECT count(*) FROM \(table) WHERE \(column) NOT IN (SELECT \(key) FROM \(target))"
+                )
+                ?? 0
+            if lost > 0 { problem("\(lost) rows of \(table) belong to no row of \(target)") }
+        }
+    }
+
+    /// Where endpoints and streams say that they stand, there must be something to stand on.
+    private mutating func cursors() throws {
+        let newest =
+            try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
+        for row in try Row.fetchAll(db, sql: "SELECT name, sequence, parts FROM endpoints ORDER BY name") {
+            let (name, sequence, parts): (String, Int64, Int64) = (row[0], row[1], row[2])
+            if sequence > newest {
+                problem("endpoint \(name) stands at window \(sequence), but the newest is \(newest)")
+            }
+            if sequence < 0 || parts < 0 { problem("endpoint \(name) stands before the first window") }
+        }
+        try eventCursors()
+        for row in try Row.fetchAll(
+            db,
+            sql: """
+                SELECT streams.name, max(start_ms + resolution_ms), closed_through_ms FROM windows
+                JOIN streams ON streams.id = windows.stream GROUP BY streams.id
+                HAVING max(start_ms + resolution_ms) > closed_through_ms
+                """)
+        {
+            let (name, end, closed): (String, Int64, Int64) = (row[0], row[1], row[2])
+            problem(
+                "stream \(name) has a window up to \(UTC.timestamp(end)), but is closed through \(UTC.timestamp(closed))"
+            )
+        }
+    }
+
+    private mutating func eventCursors() throws {
+        guard try db.tableExists("event_cursors") else { return }
+        let newest =
+            try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
+        for row in try Row.fetchAll(
+            db, sql: "SELECT name, event FROM event_cursors WHERE event > ? ORDER BY name",
+            arguments: [newest])
+        {
+            let (name, event): (String, Int64) = (row[0], row[1])
+            problem("endpoint \(name) stands at event \(event), but the newest is \(newest)")
+        }
+    }
+
+    /// The newest window of each stream and length, down to the last number.
+    private mutating func newestWindows() throws {
+        let reader = try WindowReader(db, topologies: TopologyCache())
+        let heads = try reader.heads(
+            "sequence IN (SELECT max(sequence) FROM windows GROUP BY stream, resolution_ms)", [])
+        for head in heads {
+            do {
+                _ = try reader.window(head, levels: [], fields: [], sketches: .all)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_INTERRUPT {
+                throw error
+            } catch {
+                problem(
+                    "window \(head.sequence) of \(head.summary.stream) cannot be read: \(StoreFile.sentence(error))"
+                )
+            }
+        }
+    }
+
+    private mutating func count() throws {
+        func rows(_ table: String) throws -> Int {
+            try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0
+        }
+        found.streams = try rows("streams")
+        found.windows = try rows("windows")
+        found.events = try rows("events")
+        found.endpoints = try rows("endpoints")
+    }
+}
