@@ -249,7 +249,7 @@ import Testing
         close(open(path, O_CREAT | O_WRONLY, 0o600))
         let replacing = Self.server(path)
         #expect(try await replacing.start() == 0)
-        let ready = try await blocking { try ControlClient(socketPath: path).ready() }
+        let ready = try await blocking { try ControlClient(socketPath: path, timeout: .seconds(120)).ready() }
         #expect(ready.ready)
         await replacing.stop()
         #expect(rmdir(folder) == 0)
@@ -279,11 +279,17 @@ import Testing
                 logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             // The second time somebody has asked while no server was there.
             async let early =
-                round == 0 ? true : blocking { try ControlClient(socketPath: path).ready() }.ready
+                round == 0
+                ? true
+                : blocking { try ControlClient(socketPath: path, timeout: .seconds(120)).ready() }.ready
             #expect(try await server.start() == 0)
-            #expect(try await blocking { try ControlClient(socketPath: path).ready() }.ready)
+            #expect(
+                try await blocking { try ControlClient(socketPath: path, timeout: .seconds(120)).ready() }
+                    .ready)
             #expect(try await early)
-            let reload = try await blocking { try ControlClient(socketPath: path).reload() }
+            let reload = try await blocking {
+                try ControlClient(socketPath: path, timeout: .seconds(120)).reload()
+            }
             #expect(reload.files == ["a.yaml"])
             await server.stop()
             #expect(access(path, F_OK) == 0, "the socket is systemd's to remove")
@@ -304,11 +310,13 @@ import Testing
             configuration: configuration, plane: FakeControlPlane(), metricsText: { "" },
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         #expect(try await server.start() == 0)
-        let reload = try await blocking { try ControlClient(socketPath: path).reload() }
+        let reload = try await blocking {
+            try ControlClient(socketPath: path, timeout: .seconds(120)).reload()
+        }
         #expect(reload.files == ["a.yaml"])
         let control = configuration.socketPath
         let refused = await #expect(throws: ControlError.self) {
-            try await blocking { try ControlClient(socketPath: control).reload() }
+            try await blocking { try ControlClient(socketPath: control, timeout: .seconds(120)).reload() }
         }
         #expect(refused?.exitReason == .notPermitted)
         await server.stop()

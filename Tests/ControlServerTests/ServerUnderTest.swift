@@ -53,7 +53,7 @@ struct ServerUnderTest {
     func ask<Value: Sendable>(
         _ request: @escaping @Sendable (ControlClient) throws -> Value
     ) async throws -> Value {
-        let client = ControlClient(socketPath: socketPath)
+        let client = ControlClient(socketPath: socketPath, timeout: .seconds(120))
         return try await blocking { try request(client) }
     }
 
@@ -85,7 +85,7 @@ enum TCPClient {
     /// A descriptor, to be closed by the caller.
     static func connect(port: Int) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        var limit = timeval(tv_sec: 120, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

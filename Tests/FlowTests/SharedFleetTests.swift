@@ -7,6 +7,7 @@ import Settings
 import Simulation
 import Synchronization
 import Telemetry
+import TestSupport
 import Testing
 
 /// One simulated fleet, twice: played by one process, and by workers that have shares of it, with a roll-up and a
@@ -26,7 +27,7 @@ import Testing
         return try FleetPlan(scenario)
     }
 
-    @Test("workers that share a fleet report what one process reports", .timeLimit(.minutes(5)))
+    @Test("workers that share a fleet report what one process reports", .timeLimit(.minutes(20)), .computing)
     func equal() async throws {
         let plan = try Self.plan()
         let stream = try #require(Self.stream)

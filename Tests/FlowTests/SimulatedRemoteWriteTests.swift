@@ -42,7 +42,8 @@ import WireFormats
     struct Missing: Error { var what: String }
 
     @Test(
-        "512 GPUs by remote write and the same in the process give equal summaries", .timeLimit(.minutes(5)))
+        "512 GPUs by remote write and the same in the process give equal summaries", .timeLimit(.minutes(20)),
+        .computing)
     func equal() async throws {
         let plan = try Self.plan()
         #expect(plan.gpuCount == 512)

@@ -6,13 +6,16 @@ import Settings
 import Simulation
 import Store
 import Telemetry
+import TestSupport
 import Testing
 
 /// What `config explain --cost` says, held against a store that has been written by a simulated fleet.
 @Suite struct StorageCostTests {
     static let minutes = 12
 
-    @Test("the cost of a fleet is what a real store holds after some windows", .timeLimit(.minutes(5)))
+    @Test(
+        "the cost of a fleet is what a real store holds after some windows", .timeLimit(.minutes(20)),
+        .computing)
     func estimate() async throws {
         let plan = try SimulatedRemoteWriteTests.plan()
         let folder = FileManager.default.temporaryDirectory.path + "/cost-" + UUID().uuidString
