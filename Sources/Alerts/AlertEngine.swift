@@ -10,37 +10,33 @@ public struct AlertEngine: Sendable {
     private var table: AlertTable
     private var streams: [StreamID: Watched] = [:]
 
-    /// What is known of a stream.
-    private struct Watched: Sendable {
-        var places: FleetPlaces?
-        /// Nodes, or racks, by name.
-        var maintained: Set<String> = []
-        var down: Set<String> = []
-        /// What the XID of a class was, and until when it counts, by node and class.
-        var xids: [XIDKey: XIDMark] = [:]
-        /// Length of the shortest windows that came, and the end of the last of them.
-        var finestMs: Int64 = .max
-        var lastEndMs: Int64?
-    }
+    /// Names and XIDs out of events that were not remembered, because there are too many.
+    public private(set) var refusedTotal: Int64 = 0
 
-    private struct XIDKey: Hashable, Sendable {
-        var node: String
-        var `class`: XID.Class
-    }
+    /// How far a stream had come before a restart.
+    public struct Resumed: Sendable {
+        public var stream: StreamID
+        /// Unix milliseconds of the stream's clock.
+        public var closedThroughMs: Int64
+        /// Length of its finest windows, milliseconds.
+        public var finestMs: Int64
 
-    private struct XIDMark: Sendable {
-        var code: Int
-        var gpu: Int?
-        var untilMs: Int64
+        public init(stream: StreamID, closedThroughMs: Int64, finestMs: Int64) {
+            self.stream = stream
+            self.closedThroughMs = closedThroughMs
+            self.finestMs = finestMs
+        }
     }
-
-    /// Nodes with XIDs that are remembered of a stream.
-    private static let xidsMax = 10_000
 
     /// - Parameters:
     ///   - alerts: as they were kept.
     ///   - openEvents: nodes that are down, and maintenance that goes on.
-    public init(_ policy: AlertPolicy, restoring alerts: [Alert] = [], openEvents: [Event] = []) {
+    ///   - resumed: streams that go on; without it, silence counts from the first window that comes.
+    ///   - nowMs: wall clock: no event of the measured fleet is taken to be later.
+    public init(
+        _ policy: AlertPolicy, restoring alerts: [Alert] = [], openEvents: [Event] = [],
+        resumed: [Resumed] = [], nowMs: Int64 = .max
+    ) {
         self.policy = policy
         table = AlertTable(openMax: policy.openMax, openPerRuleMax: policy.openPerRuleMax)
         table.restore(alerts)
@@ -48,10 +44,15 @@ public struct AlertEngine: Sendable {
             guard let stream = StreamID(alert.stream), let node = alert.labels["node"],
                 let kind = alert.labels["xid_class"].flatMap(XID.Class.init), let untilMs = alert.untilMs
             else { continue }
-            streams[stream, default: Watched()].xids[XIDKey(node: node, class: kind)] = XIDMark(
-                code: Int(alert.value), gpu: nil, untilMs: untilMs)
+            let mark = XIDMark(code: Int(alert.value), gpu: nil, untilMs: untilMs)
+            _ = streams[stream, default: Watched()].remember(mark, kind, of: node)
         }
-        for event in openEvents { note(event) }
+        for one in resumed {
+            streams[one.stream, default: Watched()].lastEndMs = one.closedThroughMs
+            streams[one.stream, default: Watched()].finestMs = one.finestMs
+            streams[one.stream, default: Watched()].looked(atMs: one.closedThroughMs)
+        }
+        for event in openEvents { note(event, nowMs: nowMs) }
     }
 
     /// Pending and firing.
@@ -67,23 +68,15 @@ public struct AlertEngine: Sendable {
 
     public mutating func look(at close: WindowClose, nowMs: Int64) -> AlertOutcome {
         var outcome = AlertOutcome()
-        guard policy.contains(close.stream) else { return outcome }
-        var watched = streams[close.stream] ?? Watched()
-        if watched.places?.topology.version != close.topology.version
-            || watched.places?.topology.nodeNames.count != close.topology.nodeNames.count
-        {
-            watched.places = FleetPlaces(close.topology)
+        // Also of streams that are not watched: they may be after a reload.
+        guard policy.contains(close.stream) else {
+            for event in close.events { note(event, nowMs: nowMs) }
+            return outcome
         }
         let windows = close.windows.filter { $0.revision == 0 }
-        watched.finestMs = min(watched.finestMs, windows.map(\.resolutionMs).min() ?? .max)
-        let finest = windows.last { $0.resolutionMs == watched.finestMs }
-        // Where nobody is heard, closings come without a finest window. One without a window may also only bring events.
-        let isGap =
-            finest == nil && !(windows.isEmpty && !close.windows.isEmpty)
-            && watched.lastEndMs.map { close.closedThroughMs >= $0 + watched.finestMs } ?? false
-        if let finest { watched.lastEndMs = finest.endMs }
-        streams[close.stream] = watched
-        for event in close.events { note(event) }
+        let (finest, isGap) = see(close, windows)
+        for event in close.events { note(event, nowMs: nowMs) }
+        streams[close.stream]?.looked(atMs: close.closedThroughMs)
         let look = AlertTable.Look(stream: close.stream, atMs: close.closedThroughMs, nowMs: nowMs)
         if finest != nil || isGap {
             silence(finest, look, &outcome)
@@ -96,12 +89,34 @@ public struct AlertEngine: Sendable {
         return outcome
     }
 
+    /// - Returns: the last of the finest windows, and whether there is none where one should be.
+    private mutating func see(_ close: WindowClose, _ windows: [WindowSummary]) -> (WindowSummary?, Bool) {
+        // In place: sets of names are not copied for each closing.
+        func see(_ watched: inout Watched) -> (WindowSummary?, Bool) {
+            watched.see(close.topology)
+            watched.finestMs = min(watched.finestMs, windows.map(\.resolutionMs).min() ?? .max)
+            let finest = windows.last { $0.resolutionMs == watched.finestMs }
+            // Where nobody is heard, closings come without a finest window. One without a window may also only bring
+            // events.
+            let isGap =
+                finest == nil && !(windows.isEmpty && !close.windows.isEmpty)
+                && watched.misses(throughMs: close.closedThroughMs)
+            if let finest { watched.lastEndMs = finest.endMs }
+            return (finest, isGap)
+        }
+        return see(&streams[close.stream, default: Watched()])
+    }
+
     /// Events that come without a closing.
     public mutating func look(at events: [Event], nowMs: Int64) -> AlertOutcome {
         var outcome = AlertOutcome()
-        for event in events { note(event) }
+        for event in events { note(event, nowMs: nowMs) }
         for stream in Set(events.map(\.stream)) where policy.contains(stream) {
-            let atMs = events.filter { $0.stream == stream }.map(\.timeMs).max() ?? nowMs
+            var atMs = events.lazy.filter { $0.stream == stream }.map(\.timeMs).max() ?? nowMs
+            // Times from outside: the clock of what is measured goes neither ahead of ours nor back.
+            if !stream.isSimulated { atMs = min(atMs, nowMs) }
+            atMs = max(atMs, streams[stream]?.lookMs ?? atMs)
+            streams[stream]?.looked(atMs: atMs)
             let look = AlertTable.Look(stream: stream, atMs: atMs, nowMs: nowMs)
             told(look, &outcome)
             tooMany(look, &outcome)
@@ -109,8 +124,12 @@ public struct AlertEngine: Sendable {
         return outcome
     }
 
-    /// - Parameter failing: endpoints that do not work, with what was said last.
-    public mutating func look(atFailing failing: [String: String], nowMs: Int64) -> AlertOutcome {
+    /// - Parameters:
+    ///   - failing: endpoints that do not work, with what was said last.
+    ///   - unknown: endpoints that have not answered yet.
+    public mutating func look(
+        atFailing failing: [String: String], unknown: Set<String> = [], nowMs: Int64
+    ) -> AlertOutcome {
         var outcome = AlertOutcome()
         let look = AlertTable.Look(stream: .measured, atMs: nowMs, nowMs: nowMs)
         let isWanted = policy.endpointFailing.isOn && policy.streams != .none
@@ -120,7 +139,8 @@ public struct AlertEngine: Sendable {
                 summary: "endpoint \(name) takes nothing: \(reason.prefix(200))")
         }
         table.settle(
-            form(.endpointFailing, policy.endpointFailing), isWanted ? findings : [], look, &outcome)
+            form(.endpointFailing, policy.endpointFailing), isWanted ? findings : [], look, &outcome
+        ) { isWanted && unknown.contains($0.entity) }
         table.sweep(nowMs: nowMs, &outcome)
         return outcome
     }
@@ -190,8 +210,8 @@ extension AlertEngine {
     /// Nodes whose silence is no news.
     private func excused(_ stream: StreamID, _ places: FleetPlaces) -> Set<Int> {
         guard let watched = streams[stream] else { return [] }
-        let down = policy.nodeDown.isOn ? watched.down : []
-        return Set(watched.maintained.union(down).flatMap { places.nodes(named: $0) })
+        let down = policy.nodeDown.isOn ? Array(watched.down.on.keys) : []
+        return Set(Set(watched.maintained.on.keys).union(down).flatMap { places.nodes(named: $0) })
     }
 
     private static func silent(_ level: LevelSummary, _ places: FleetPlaces, _ excused: Set<Int>) -> [Finding]
@@ -248,18 +268,32 @@ extension AlertEngine {
             let jobs = reading.level?.jobs ?? []
             return jobs.indices.contains(index) ? jobs[index] : ""
         }
+        func labels(_ index: Int) -> [String: String] {
+            var labels = rule.level == .job ? ["job": name(index)] : places.labels(rule.level, index)
+            labels["level"] = rule.level.rawValue
+            return labels
+        }
         let findings = reading.struck().compactMap { index, value -> Finding? in
             let entity = name(index)
             guard !(rule.level == .job && entity.isEmpty) else { return nil }
-            var labels = rule.level == .job ? ["job": entity] : places.labels(rule.level, index)
-            labels["level"] = rule.level.rawValue
             return Finding(
-                entity: entity, labels: labels, value: value,
+                entity: entity, labels: labels(index), value: value,
                 summary: Self.summary(rule, entity, value),
                 annotations: Self.annotations(rule, entity, value, look.stream))
         }
+        // Names are unique only within their parents: ids are compared, of those alone whose name has an alert.
+        let entities = Set(
+            table.alerts(of: AlertScope(rule: rule.name, stream: look.stream.name)).map(\.entity))
+        var known: Set<String>?
         table.settle(form, findings, look, &outcome) { alert in
-            !(0..<reading.entityCount).contains { name($0) == alert.entity && reading.isKnown($0) }
+            let heard =
+                known
+                ?? Set(
+                    reading.known().filter { entities.contains(name($0)) }.map {
+                        AlertTable.id(form, look.stream, labels($0))
+                    })
+            known = heard
+            return !heard.contains(alert.id)
         }
     }
 
@@ -283,72 +317,46 @@ extension AlertEngine {
 // MARK: What is told
 
 extension AlertEngine {
-    private mutating func note(_ event: Event) {
-        let names = event.nodes.isEmpty ? [event.entity] : event.nodes
-        guard names != [""] || event.kind == .xid else { return }
-        var watched = streams[event.stream] ?? Watched()
-        switch event.kind {
-        case .nodeDown: watched.down.formUnion(names)
-        case .nodeUp:
-            watched.down.subtract(names)
-            // Whoever comes back has been seen to.
-            for key in watched.xids.keys where names.contains(key.node) { watched.xids[key] = nil }
-        case .maintenanceStart: watched.maintained.formUnion(names)
-        case .maintenanceEnd: watched.maintained.subtract(names)
-        case .xid: note(xid: event, &watched)
-        default: return
-        }
-        streams[event.stream] = watched
-    }
-
-    private func note(xid event: Event, _ watched: inout Watched) {
-        guard let code = event.value.flatMap({ Int(exactly: $0) }), !event.entity.isEmpty else { return }
-        let kind = XID.class(code)
-        guard policy.xid.isOn, policy.xidClasses.contains(kind) else { return }
-        let key = XIDKey(node: event.entity, class: kind)
-        guard watched.xids[key] != nil || watched.xids.count < Self.xidsMax else { return }
-        // A time from outside: kept where sums cannot overflow.
-        let untilMs = min(max(event.timeMs, 0), .max / 4) + policy.xidHoldMs
-        let known = watched.xids[key]
-        watched.xids[key] = XIDMark(
-            code: code, gpu: event.gpu, untilMs: max(untilMs, known?.untilMs ?? 0))
+    private mutating func note(_ event: Event, nowMs: Int64) {
+        refusedTotal += streams[event.stream, default: Watched()].note(event, policy, nowMs: nowMs)
     }
 
     /// Alerts that come of events.
     private mutating func told(_ look: AlertTable.Look, _ outcome: inout AlertOutcome) {
+        streams[look.stream]?.expire(atMs: look.atMs)
         guard let watched = streams[look.stream] else { return }
-        let down = policy.nodeDown.isOn ? downFindings(watched) : []
-        table.settle(form(.nodeDown, policy.nodeDown, inherits: true), down, look, &outcome)
-        streams[look.stream]?.xids = watched.xids.filter { $0.value.untilMs > look.atMs }
-        let xids = streams[look.stream]?.xids ?? [:]
-        let order = xids.sorted {
-            ($0.key.node, $0.key.class.rawValue) < ($1.key.node, $1.key.class.rawValue)
-        }
-        let findings = order.map { key, mark -> Finding in
+        let (down, more) = policy.nodeDown.isOn ? downFindings(watched, look.stream) : ([], 0)
+        table.settle(form(.nodeDown, policy.nodeDown, inherits: true), down, look, &outcome, more: more)
+        let order = watched.xids.flatMap { node, marks in
+            marks.map { (node: node, class: $0.key, mark: $0.value) }
+        }.sorted { ($0.node, $0.class.rawValue) < ($1.node, $1.class.rawValue) }
+        let findings = order.map { node, kind, mark -> Finding in
             var labels = watched.places.flatMap { places in
-                places.node(key.node).map { places.labels(.node, $0) }
+                places.node(node).map { places.labels(.node, $0) }
             }
-            labels = labels ?? ["node": key.node]
-            labels?["xid_class"] = key.class.rawValue
+            labels = labels ?? ["node": node]
+            labels?["xid_class"] = kind.rawValue
             let text = XID.text(mark.code).map { " (\($0))" } ?? ""
             let gpu = mark.gpu.map { "GPU \($0) of " } ?? ""
             return Finding(
-                entity: key.node, labels: labels ?? [:], value: Double(mark.code),
-                summary: "XID \(mark.code)\(text) on \(gpu)\(key.node)", untilMs: mark.untilMs)
+                entity: node, labels: labels ?? [:], value: Double(mark.code),
+                summary: "XID \(mark.code)\(text) on \(gpu)\(node)", untilMs: mark.untilMs)
         }
         table.settle(form(.xid, policy.xid), policy.xid.isOn ? findings : [], look, &outcome)
     }
 
-    private func downFindings(_ watched: Watched) -> [Finding] {
-        let names = watched.down.subtracting(watched.maintained).sorted()
-        guard let places = watched.places else { return names.map(Self.down) }
-        let excused = Set(watched.maintained.flatMap { places.nodes(named: $0) })
+    /// - Returns: what is found, and how many strangers more are down.
+    private func downFindings(_ watched: Watched, _ stream: StreamID) -> ([Finding], more: Int) {
+        let maintained = watched.maintained.on
+        let names = watched.down.on.keys.filter { maintained[$0] == nil }
+        guard let places = watched.places else { return strangers(names, stream) }
+        let excused = Set(maintained.keys.flatMap { places.nodes(named: $0) })
         let indices = Set(names.compactMap { places.node($0) }).subtracting(excused)
-        let strangers = names.filter { places.node($0) == nil }
+        let (unknown, more) = strangers(names.filter { places.node($0) == nil }, stream)
         let counted = places.topology.nodeNames.indices.lazy.filter { !excused.contains($0) }
         let struck = indices.sorted().map { Grouping.Unit(index: $0, value: 1) }
         let groups = Grouping(places: places, level: .node).groups(struck, counted: counted)
-        return groups.map { group in
+        let known = groups.map { group in
             let name = places.name(group.level, group.index)
             let labels = places.labels(group.level, group.index)
             return Finding(
@@ -356,7 +364,18 @@ extension AlertEngine {
                 value: group.value,
                 summary: group.units == 1
                     ? "\(name) is down" : "\(group.units) nodes of \(group.level.rawValue) \(name) are down")
-        } + strangers.map(Self.down)
+        }
+        return (known + unknown, more)
+    }
+
+    /// Names that the fleet does not have: those that are open, and as many more as may be opened.
+    private func strangers(_ names: [String], _ stream: StreamID) -> ([Finding], more: Int) {
+        guard !names.isEmpty else { return ([], 0) }
+        let scope = AlertScope(rule: BuiltinAlert.nodeDown.rawValue, stream: stream.name)
+        let open = Set(table.alerts(of: scope).map(\.entity))
+        let new = names.filter { !open.contains($0) }.sorted()
+        let told = names.filter { open.contains($0) }.sorted() + new.prefix(policy.openPerRuleMax)
+        return (told.map(Self.down), max(0, new.count - policy.openPerRuleMax))
     }
 
     private static func down(_ name: String) -> Finding {

@@ -25,6 +25,8 @@ public actor AlertKeeper: SummarySink {
     private var told: @Sendable ([Alert], AlertOutcome) -> Void = { _, _ in }
     /// What could not be kept yet.
     private var unsaved = AlertOutcome()
+    /// What was counted of `AlertEngine.refusedTotal`.
+    private var refused: Int64 = 0
 
     /// - Parameter sink: where closings go on to.
     public init(
@@ -66,9 +68,10 @@ public actor AlertKeeper: SummarySink {
         var close = close
         close.alerts = outcome.changes
         close.events += outcome.events
+        countRefused()
         sink.commit(close) { [weak self] in
             done()
-            guard !outcome.isEmpty, let self else { return }
+            guard !outcome.isEmpty || outcome.isRetold, let self else { return }
             executor.queue.async { @Sendable [self] in assumeIsolated { $0.publish(outcome) } }
         }
     }
@@ -80,9 +83,11 @@ public actor AlertKeeper: SummarySink {
         try await save(events, engine.look(at: events, nowMs: clock.nowMs()))
     }
 
-    /// - Parameter failing: all endpoints that do not work, with what was said last.
-    public func look(atFailing failing: [String: String]) async throws {
-        try await save([], engine.look(atFailing: failing, nowMs: clock.nowMs()))
+    /// - Parameters:
+    ///   - failing: all endpoints that do not work, with what was said last.
+    ///   - unknown: endpoints that have not answered since they were started.
+    public func look(atFailing failing: [String: String], unknown: Set<String> = []) async throws {
+        try await save([], engine.look(atFailing: failing, unknown: unknown, nowMs: clock.nowMs()))
     }
 
     /// After a start: what was kept of rules that are gone by now is over.
@@ -102,7 +107,7 @@ public actor AlertKeeper: SummarySink {
 
     private func save(_ events: [Event], _ outcome: AlertOutcome) async throws {
         let all = unsaved.adding(outcome)
-        guard !events.isEmpty || !all.isEmpty else { return }
+        guard !events.isEmpty || !all.isEmpty else { return all.isRetold ? publish(all) : () }
         unsaved = AlertOutcome()
         do {
             try await store.save(events + all.events, alerts: all.changes, nowMs: clock.nowMs())
@@ -115,6 +120,7 @@ public actor AlertKeeper: SummarySink {
     }
 
     private func publish(_ outcome: AlertOutcome) {
+        countRefused()
         let open = engine.open
         for state in [Alert.State.pending, .firing] {
             metrics.gauge(
@@ -133,5 +139,13 @@ public actor AlertKeeper: SummarySink {
             }
         }
         told(open + engine.recentlyResolved, outcome)
+    }
+
+    private func countRefused() {
+        metrics.counter(
+            "colossus_alert_events_refused_total",
+            "Names and XIDs out of events that alerts do not remember, because there are too many."
+        ).add(engine.refusedTotal - refused)
+        refused = engine.refusedTotal
     }
 }

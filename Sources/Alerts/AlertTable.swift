@@ -85,15 +85,16 @@ struct AlertTable: Sendable {
     /// Makes the findings the open alerts of a rule in a stream.
     ///
     /// - Parameters:
+    ///   - more: how many were found besides, of which nothing is opened.
     ///   - isBounded: whether the limits count for it; not for what says that they are reached.
     ///   - isUnknown: of an open alert that was not found: whether nothing was heard of it, so that nobody knows.
     mutating func settle(
         _ form: AlertForm, _ findings: [Finding], _ look: Look, _ outcome: inout AlertOutcome,
-        isBounded: Bool = true, isUnknown: (Alert) -> Bool = { _ in false }
+        more: Int = 0, isBounded: Bool = true, isUnknown: (Alert) -> Bool = { _ in false }
     ) {
         let scope = AlertScope(rule: form.rule, stream: look.stream.name)
         let before = open[scope] ?? [:]
-        guard !before.isEmpty || !findings.isEmpty else {
+        guard !before.isEmpty || !findings.isEmpty || more > 0 else {
             suppressed[scope] = nil
             return
         }
@@ -117,7 +118,7 @@ struct AlertTable: Sendable {
             }
             end(id, scope, look, &outcome)
         }
-        var beyond = 0
+        var beyond = more
         for (id, finding) in left {
             guard !isBounded || (open[scope]?.count ?? 0) < openPerRuleMax && openCount < openMax else {
                 beyond += 1
@@ -159,16 +160,21 @@ struct AlertTable: Sendable {
     ) {
         guard var alert = open[scope]?[id] else { return }
         heardMs[id] = look.atMs
+        let before = alert
         alert.value = finding.value
         alert.annotations = finding.annotations.merging(["summary": finding.summary]) { own, _ in own }
         alert.labels = form.labels.merging(finding.labels) { $1 }
         alert.severity = form.severity
-        let isExtended = alert.untilMs != finding.untilMs
         alert.untilMs = finding.untilMs
         let isFiringNow = alert.state == .pending && look.atMs - alert.sinceMs >= form.forMs
         if isFiringNow { fire(&alert, look, &outcome) }
         open[scope]?[id] = alert
-        if isFiringNow || isExtended { outcome.changes.add(saved: alert) }
+        let isOther =
+            alert.untilMs != before.untilMs || alert.labels != before.labels
+            || alert.severity != before.severity
+        if isFiringNow || isOther { outcome.changes.add(saved: alert) }
+        // Numbers in sentences change all the time: whoever listens is told, and nothing is written.
+        if alert.state == .firing, alert.annotations != before.annotations { outcome.isRetold = true }
     }
 
     private mutating func fire(_ alert: inout Alert, _ look: Look, _ outcome: inout AlertOutcome) {
@@ -230,7 +236,11 @@ public struct AlertOutcome: Sendable {
     public var fired: [Alert] = []
     public var resolved: [Alert] = []
 
+    /// What is said of an open alert is not what it was; it need not be kept.
+    public var isRetold = false
+
     public init() {}
+    /// Nothing is to be kept.
     public var isEmpty: Bool { changes.isEmpty && events.isEmpty }
 
     /// These, and then others.
@@ -240,6 +250,7 @@ public struct AlertOutcome: Sendable {
         both.events += later.events
         both.fired += later.fired
         both.resolved += later.resolved
+        both.isRetold = isRetold || later.isRetold
         return both
     }
 }

@@ -19,6 +19,9 @@ struct FleetPlaces: Sendable {
 
     func node(_ name: String) -> Int? { nodeIndex[name] }
 
+    /// Whether it is the name of a node or rack.
+    func knows(_ name: String) -> Bool { nodeIndex[name] != nil || rackNodes[name] != nil }
+
     /// Nodes that a name means: one, or those of a rack.
     func nodes(named name: String) -> [Int] { node(name).map { [$0] } ?? rackNodes[name] ?? [] }
 

@@ -46,9 +46,11 @@ struct RuleReading: Sendable {
         }
     }
 
-    /// Whether anything was heard of an entity that it is not so of.
-    func isKnown(_ index: Int) -> Bool {
-        rule.subject == .coverage || index < entityCount && reader()(index) != nil
+    /// Entities of which anything was heard.
+    func known() -> [Int] {
+        if rule.subject == .coverage { return [0] }
+        let value = reader()
+        return (0..<entityCount).filter { value($0) != nil }
     }
 
     /// The value of an entity; `nil` where nothing was heard.

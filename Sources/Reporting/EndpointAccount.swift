@@ -12,6 +12,17 @@ struct EndpointAccount: Sendable, Equatable {
     var fallbacks = 0
     var dropped: [EndpointStateMachine.DropReason: Int] = [:]
     var failuresInARow = 0
+    /// Parts of which nothing was taken, since the last of which something was.
+    var refusalsInARow = 0
+    /// Status of the last of them.
+    var refusedStatus = 0
+    /// There was a final answer, whichever.
+    var isAnswered = false
+
+    /// One part may be at fault itself; who asks, or where, is at fault for all of them.
+    var isRefusedAll: Bool {
+        refusalsInARow >= 3 || refusalsInARow > 0 && [401, 402, 403, 404, 405, 407].contains(refusedStatus)
+    }
     var lastError: String?
     var lastErrorMs: Int64?
     var lastDeliveredMs: Int64?

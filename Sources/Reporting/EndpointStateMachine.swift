@@ -328,6 +328,7 @@ extension EndpointStateMachine {
     /// The endpoint gave a final answer, whichever: it is up.
     private mutating func settled(_ nowMs: Int64, _ actions: inout [Action]) {
         sendBackoff.reset()
+        account.isAnswered = true
         if account.failuresInARow > 0 {
             actions.append(.report(.recovered(afterAttempts: account.failuresInARow)))
             account.failuresInARow = 0
@@ -364,6 +365,8 @@ extension EndpointStateMachine {
             actions.append(.report(.refused(samples: refused, reason: last.reason)))
         }
         isRefusing = !delivery.dead.isEmpty
+        account.refusalsInARow = delivery.accepted == 0 && isRefusing ? account.refusalsInARow + 1 : 0
+        account.refusedStatus = delivery.dead.last?.status ?? 0
         let sequence = progress.consignment.sequence
         let target =
             progress.isFinished

@@ -47,6 +47,10 @@ public struct EndpointStatus: Sendable, Hashable {
     /// Samples that were selected and not sent, by reason (`future`, `revision`).
     public var dropped: [String: Int]
     public var failuresInARow: Int
+    /// It answers, and takes nothing: some parts in a row, or one because of who asks or where.
+    public var isRefusingAll: Bool
+    /// There was a final answer since the start of this endpoint in this process.
+    public var isAnswered: Bool
     public var lastError: String?
     /// Unix milliseconds.
     public var lastErrorMs: Int64?
@@ -87,7 +91,8 @@ extension EndpointStateMachine {
             deliveredParts: account.partsDelivered + account.partsCut, deliveredSamples: account.samples,
             deadLetters: account.deadLetters, retries: account.retries,
             dropped: Dictionary(uniqueKeysWithValues: account.dropped.map { ($0.rawValue, $1) }),
-            failuresInARow: account.failuresInARow, lastError: account.lastError,
+            failuresInARow: account.failuresInARow, isRefusingAll: account.isRefusedAll,
+            isAnswered: account.isAnswered, lastError: account.lastError,
             lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs,
             lastDeliveredMs: account.lastDeliveredMs, isSending: state == .sending, lastSeconds: nil,
             form: configuration.kind.isRequesting ? form.description : "", fallbacks: account.fallbacks

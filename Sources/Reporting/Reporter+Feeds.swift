@@ -87,7 +87,9 @@ extension Reporter {
             store.events(after: position.sequence, selection: selection, limit: EventGrid.batchMax) {
                 [weak self] found in
                 let consignments = found.map { found -> [Consignment] in
-                    if isBatch { return found.events.isEmpty ? [] : [.events(found.events)] }
+                    if isBatch {
+                        return EventGrid.batches(found.events, configuration).map { .events($0) }
+                    }
                     return found.events.map { .events([$0]) }
                 }
                 let event = EndpointStateMachine.Event.fetched(

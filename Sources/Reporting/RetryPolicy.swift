@@ -77,6 +77,10 @@ enum RetryPolicy {
         RetryRule(.influx, 422, .partial, "some lines are refused, the others are stored"),
 
         // Alertmanager's API v2: 400 names what is malformed and takes the other alerts; all of them come again anyway.
+        // Nothing is kept of what is refused: whoever is not let in, or has the wrong address, is tried again and said to fail.
+        RetryRule(.alertmanager, 401, .retry, "not authenticated, for now"),
+        RetryRule(.alertmanager, 403...404, .retry, "not allowed, or no such address, for now"),
+        RetryRule(.alertmanager, 407, .retry, "not authenticated by a proxy, for now"),
         RetryRule(.alertmanager, 413, .bisect, "too large: halves may pass"),
 
         RetryRule(.webhook, 415, .renegotiate, "compression unknown"),

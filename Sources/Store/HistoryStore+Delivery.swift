@@ -109,12 +109,22 @@ extension HistoryStore {
 
     /// Lets an endpoint rest, also after a restart, or go on.
     public func setPaused(endpoint: String, _ isPaused: Bool) async throws {
+        let nowMs = writer.clock.nowMs()
         try await write(.cursor) { db in
+            var rows = 0
             for table in ["endpoints", "event_cursors"] {
                 try db.execute(
                     sql: "UPDATE \(table) SET paused = ?1 WHERE name IN (?2, ?2 || '#events')",
                     arguments: [isPaused, endpoint])
+                rows += db.changesCount
             }
+            guard isPaused, rows == 0 else { return }
+            // An Alertmanager has no cursor: the row only says that it rests.
+            try db.execute(
+                sql: """
+                    INSERT INTO event_cursors (name, event, paused, created_ms, opened_ms)
+                    VALUES (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), TRUE, ?2, ?2)
+                    """, arguments: [endpoint, nowMs])
         }
     }
 

@@ -60,7 +60,10 @@ extension HistoryStore {
         onWriter { $0.eventSelections[endpoint] = events }
     }
 
-    /// Where all endpoints stand that get events, by name: the position is the id of an event.
+    /// More undelivered events of an endpoint than these are counted as one more.
+    static let pendingCountedMax: Int64 = 10_000
+
+    /// Where all endpoints stand that get events, by name: the position is the id of an event. `pending` is 10,001 at most.
     public func eventRecords() async throws -> [EndpointRecord] {
         let selections = await withCheckedContinuation { continuation in
             onWriter { continuation.resume(returning: $0.eventSelections) }
@@ -81,9 +84,11 @@ extension HistoryStore {
         if let kinds = selection?.kinds, !kinds.isEmpty {
             condition += " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"
         }
+        // It is asked for every two seconds: beyond some number it is only "many".
         let pending =
             try Int64.fetchOne(
-                db, sql: "SELECT count(*) FROM events WHERE " + condition, arguments: [position.sequence])
+                db, sql: "SELECT count(*) FROM (SELECT 1 FROM events WHERE \(condition) LIMIT ?)",
+                arguments: [position.sequence, pendingCountedMax + 1])
             ?? 0
         let delivered: Int64 = row["delivered"]
         return EndpointRecord(
@@ -102,6 +107,7 @@ extension StoreWriter {
                 fromBeginning
                 ? 0
                 : try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
+            try Self.takeOverEventCursor(endpoint, db)
             try db.execute(
                 sql: """
                     INSERT INTO event_cursors (name, event, created_ms, opened_ms) VALUES (?1, ?2, ?3, ?3)
@@ -112,6 +118,26 @@ extension StoreWriter {
                 db, sql: "SELECT event FROM event_cursors WHERE name = ?", arguments: [endpoint])
             return DeliveryPosition(sequence: id ?? 0, parts: 0)
         }
+    }
+
+    /// The cursor of an endpoint that gets events alone has the endpoint's name, that of one that gets summaries, too, has
+    /// `#events` behind it: when its settings change from one to the other, it goes on where it was.
+    private static func takeOverEventCursor(_ endpoint: String, _ db: Database) throws {
+        let mark = "#events"
+        let other =
+            endpoint.hasSuffix(mark) ? String(endpoint.dropLast(mark.count)) : endpoint + mark
+        try db.execute(
+            sql: """
+                UPDATE OR IGNORE event_cursors SET name = ?1 WHERE name = ?2
+                """, arguments: [endpoint, other])
+        guard db.changesCount == 0 else { return }
+        // Both are there: one was left behind earlier, and is behind.
+        try db.execute(
+            sql: """
+                UPDATE event_cursors SET event = max(event, (SELECT event FROM event_cursors WHERE name = ?2))
+                WHERE name = ?1 AND EXISTS (SELECT 1 FROM event_cursors WHERE name = ?2)
+                """, arguments: [endpoint, other])
+        try db.execute(sql: "DELETE FROM event_cursors WHERE name = ?", arguments: [other])
     }
 
     func advanceEvents(_ endpoint: String, to id: Int64, delivered: Int, dead: [DeadLetter]) -> Bool {

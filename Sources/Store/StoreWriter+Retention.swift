@@ -86,9 +86,10 @@ struct Sweep: Sendable {
                     arguments: [id, now - age, step])
             }
         }
-        for table in ["endpoints", "event_cursors"] {
+        // A cursor over events holds nothing back; while it is paused, it says so after a restart.
+        for (table, condition) in [("endpoints", ""), ("event_cursors", " AND NOT paused")] {
             for name in try String.fetchAll(
-                db, sql: "SELECT name FROM \(table) WHERE opened_ms < ?",
+                db, sql: "SELECT name FROM \(table) WHERE opened_ms < ?" + condition,
                 arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
             {
                 try db.execute(sql: "DELETE FROM \(table) WHERE name = ?", arguments: [name])

@@ -70,18 +70,22 @@ extension Daemon {
         return row
     }
 
-    /// Every two seconds. An endpoint that an operator has paused does not fail.
+    /// Every two seconds. An endpoint that an operator has paused does not fail, and of one that has not answered yet
+    /// nobody knows.
     func lookAtEndpoints() async {
         guard let parts else { return }
         var failing: [String: String] = [:]
+        var unknown: Set<String> = []
         for status in await parts.reporter.status() where !status.name.hasSuffix("#replay") {
-            guard status.state == .disabled || status.failuresInARow > 0 && status.state != .paused else {
-                continue
+            let isFailing = status.failuresInARow > 0 || status.isRefusingAll
+            if status.state == .disabled || isFailing && status.state != .paused {
+                failing[status.name] = status.lastError ?? ""
+            } else if !status.isAnswered, status.state != .paused {
+                unknown.insert(status.name)
             }
-            failing[status.name] = status.lastError ?? ""
         }
         // A store that fails has said so; the alerts are kept the next time.
-        try? await parts.alerts.look(atFailing: failing)
+        try? await parts.alerts.look(atFailing: failing, unknown: unknown)
     }
 }
 

@@ -82,7 +82,8 @@ extension Daemon {
         let began = clock.nowMs()
         _ = await parts.reporter.setPaused(name, false)
         while clock.nowMs() - began < Self.drainMsMax {
-            if try await endpoints().first(where: { $0.name == name })?.pending == 0 {
+            let lanes = try await endpoints().filter { $0.name == name || $0.name == name + "#events" }
+            if !lanes.isEmpty, lanes.allSatisfy({ $0.pending == 0 }) {
                 try await parts.store.setPaused(endpoint: name, true)
                 return await parts.reporter.setPaused(name, true)
             }

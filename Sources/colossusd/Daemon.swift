@@ -37,6 +37,7 @@ actor Daemon {
     private var stopRequest: CheckedContinuation<Void, Never>?
     private var isStopRequested = false
     var isKeepingEvents = false
+    private var isTickingSlowly = false
     /// The last backup or verification of the history.
     var storeJob: StoreJob?
     /// What is under maintenance, as the stored events say up to this number.
@@ -133,7 +134,10 @@ actor Daemon {
 
     /// Every two seconds: rates and the line that `systemctl status` shows.
     private func tickSlowly() async {
-        guard state == .running else { return }
+        // One that takes longer than its time is not overtaken by the next.
+        guard state == .running, !isTickingSlowly else { return }
+        isTickingSlowly = true
+        defer { isTickingSlowly = false }
         measureRates()
         await measureEndpoints()
         await lookAtEndpoints()

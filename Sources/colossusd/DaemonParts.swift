@@ -179,7 +179,13 @@ struct DaemonParts: Sendable {
         for stream in try await store.streams().map(\.stream) where policy.contains(stream) {
             told += try await OpenEvents.read(stream, store)
         }
-        let engine = AlertEngine(policy, restoring: try await store.alerts(), openEvents: told)
+        let resumed = try await store.stream(.measured)?.closedThroughMs.map { closedMs in
+            AlertEngine.Resumed(
+                stream: .measured, closedThroughMs: closedMs, finestMs: settings.windows.finestMs)
+        }
+        let engine = AlertEngine(
+            policy, restoring: try await store.alerts(), openEvents: told,
+            resumed: resumed.map { [$0] } ?? [], nowMs: clock.nowMs())
         return AlertKeeper(
             engine: engine, sink: store, store: AlertHistory(store: store), clock: clock, metrics: metrics)
     }

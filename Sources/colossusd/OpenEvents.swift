@@ -15,28 +15,64 @@ enum OpenEvents {
         return open(newest.reversed().map(\.event))
     }
 
-    private static func maintenance(_ event: Event) -> String {
-        "maintenance \(event.gpu ?? -1) " + event.entity
+    private enum Key: Hashable {
+        case job(String)
+        case down(String)
+        /// `gpu` is -1 for all of a node.
+        case maintenance(String, gpu: Int)
     }
 
+    /// An event may be about many nodes: each of them comes back for itself.
+    ///
     /// - Parameter events: oldest first.
     static func open(_ events: [Event]) -> [Event] {
-        var open: [String: Event] = [:]
-        for event in events {
+        // Index of the event that opened it.
+        var open: [Key: Int] = [:]
+        // GPUs in maintenance, by node.
+        var maintained: [String: Set<Int>] = [:]
+        for (index, event) in events.enumerated() {
+            let gpu = event.gpu ?? -1
             switch event.kind {
-            case .jobStart: open["job " + event.job] = event
-            case .jobEnd: open["job " + event.job] = nil
-            case .nodeDown: open["down " + event.entity] = event
-            case .nodeUp: open["down " + event.entity] = nil
-            case .maintenanceStart: open[Self.maintenance(event)] = event
+            case .jobStart: open[.job(event.job)] = index
+            case .jobEnd: open[.job(event.job)] = nil
+            case .nodeDown: for name in names(event) { open[.down(name)] = index }
+            case .nodeUp: for name in names(event) { open[.down(name)] = nil }
+            case .maintenanceStart:
+                for name in names(event) {
+                    open[.maintenance(name, gpu: gpu)] = index
+                    maintained[name, default: []].insert(gpu)
+                }
             case .maintenanceEnd:
-                open[Self.maintenance(event)] = nil
-                // The end of a node's is the end of its GPUs', too.
-                guard event.gpu == nil else { break }
-                open = open.filter { $0.value.kind != .maintenanceStart || $0.value.entity != event.entity }
+                for name in names(event) {
+                    // The end of a node's is the end of its GPUs', too.
+                    for one in event.gpu.map({ [$0] }) ?? maintained[name] ?? [] {
+                        open[.maintenance(name, gpu: one)] = nil
+                        maintained[name]?.remove(one)
+                    }
+                }
             default: break
             }
         }
-        return open.values.sorted { ($0.timeMs, $0.entity, $0.job) < ($1.timeMs, $1.entity, $1.job) }
+        return trimmed(events, open)
+            .sorted { ($0.timeMs, $0.entity, $0.job) < ($1.timeMs, $1.entity, $1.job) }
+    }
+
+    private static func names(_ event: Event) -> [String] {
+        event.nodes.isEmpty ? [event.entity] : event.nodes
+    }
+
+    /// Events that opened anything which is open, with those names only for which it is.
+    private static func trimmed(_ events: [Event], _ open: [Key: Int]) -> [Event] {
+        Set(open.values).sorted().map { index in
+            var event = events[index]
+            switch event.kind {
+            case .nodeDown: event.nodes.removeAll { open[.down($0)] != index }
+            case .maintenanceStart:
+                let gpu = event.gpu ?? -1
+                event.nodes.removeAll { open[.maintenance($0, gpu: gpu)] != index }
+            default: break
+            }
+            return event
+        }
     }
 }

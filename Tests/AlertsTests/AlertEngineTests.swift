@@ -244,6 +244,38 @@ struct AlertRuleTests {
         #expect(fleet.pass(2, fields: [fleet.column(.gpuTemp) { $0 == 4 ? nil : 60 }]).resolved.count == 1)
     }
 
+    @Test("an entity of the same name elsewhere, or none at all, does not speak for one that is not heard")
+    func sameName() {
+        var fleet = Fleet(racks: 2, policy: policy(hot()))
+        let hot = [fleet.column(.gpuTemp) { $0 == 4 ? 91.5 : 60 }]
+        _ = fleet.pass(3, fields: hot)
+        // After a restart the alert is of a node of that name in a rack that is gone.
+        var alert = fleet.firing[0]
+        alert.labels["rack"] = "elsewhere"
+        alert.id = alert.id.replacing("rack=r0", with: "rack=elsewhere")
+        fleet.engine = AlertEngine(policy(self.hot()), restoring: [alert])
+        let outcome = fleet.pass(3, fields: [fleet.column(.gpuTemp) { _ in 60 }])
+        #expect(outcome.resolved.isEmpty, "nobody knows of it")
+        #expect(fleet.pass(30, fields: [fleet.column(.gpuTemp) { _ in 60 }]).resolved.count == 1)
+    }
+
+    @Test("who listens hears of other labels, severities and sentences; numbers alone are not written")
+    func retold() {
+        var fleet = Fleet(racks: 2, policy: policy(hot()))
+        _ = fleet.pass(3, fields: [fleet.column(.gpuTemp) { $0 == 4 ? 91.5 : 60 }])
+        let same = fleet.pass(1, fields: [fleet.column(.gpuTemp) { $0 == 4 ? 91.5 : 60 }])
+        #expect(same.isEmpty && !same.isRetold)
+        let warmer = fleet.pass(1, fields: [fleet.column(.gpuTemp) { $0 == 4 ? 93 : 60 }])
+        #expect(warmer.isEmpty && warmer.isRetold)
+        var rule = hot()
+        rule.severity = .warning
+        rule.labels = ["team": "power"]
+        _ = fleet.engine.replace(policy(rule), nowMs: 0)
+        let other = fleet.pass(1, fields: [fleet.column(.gpuTemp) { $0 == 4 ? 93 : 60 }])
+        #expect(other.changes.saved.map(\.severity) == [.warning])
+        #expect(other.changes.saved.first?.labels["team"] == "power" && other.events.isEmpty)
+    }
+
     @Test("GPU counts, shares of them, and coverage")
     func counts() {
         let rules = [

@@ -137,6 +137,62 @@ import Testing
         await reporter.drain(within: .seconds(30))
     }
 
+    @Test("events go in batches that fit, one at least")
+    func batches() async throws {
+        let server = try ScriptedServer { _ in .status(200) }
+        defer { server.stop() }
+        let store = FakeStore()
+        var endpoint = EndpointConfiguration.test(.webhook, url: server.url())
+        endpoint.eventKinds = Set(EventKind.allCases)
+        endpoint.hasSummaries = false
+        endpoint.format = .batch
+        endpoint.batch.bytesMax = 16_384
+        var large = event(30, .jobStart)
+        large.nodes = (0..<5_000).map { "node-\($0)" }
+        store.store((0..<30).map { event($0) } + [large, event(31)])
+        let reporter = reporter(store)
+        try await reporter.apply([endpoint])
+        try await eventually("all are there") { store.snapshot.eventCursors["e"] == 32 }
+        let batches = try server.requests.map { request in
+            let events = try JSONSerialization.jsonObject(with: Data(request.body)) as? [[String: Any]]
+            return (ids: events?.compactMap { $0["id"] as? String } ?? [], bytes: request.body.count)
+        }
+        #expect(batches.flatMap(\.ids) == (1...32).map { "event/\($0)" })
+        #expect(batches.count > 3 && batches.count < 20)
+        #expect(batches.filter { $0.bytes > 16_384 }.map(\.ids) == [["event/31"]])
+        await reporter.drain(within: .seconds(30))
+    }
+
+    @Test("who refuses everything is said to: at once because of who asks, else after some parts")
+    func refusingAll() async throws {
+        let status = Locked(422)
+        let server = try ScriptedServer { _ in .status(status.withLock { $0 }) }
+        defer { server.stop() }
+        let store = FakeStore()
+        var endpoint = EndpointConfiguration.test(.webhook, url: server.url())
+        endpoint.eventKinds = [.xid]
+        endpoint.hasSummaries = false
+        let reporter = reporter(store)
+        try await reporter.apply([endpoint])
+        #expect(await reporter.status().map(\.isAnswered) == [false])
+        func isRefusing(after events: Int, status code: Int) async throws -> Bool {
+            status.withLock { $0 = code }
+            let before = Int64(store.snapshot.events.count)
+            store.store((0..<events).map { event($0) })
+            try await eventually("they are settled") {
+                await reporter.status()[0].position?.sequence == before + Int64(events)
+            }
+            let now = await reporter.status()[0]
+            #expect(now.isAnswered && now.failuresInARow == 0)
+            return now.isRefusingAll
+        }
+        #expect(try await !isRefusing(after: 2, status: 422))
+        #expect(try await isRefusing(after: 1, status: 422))
+        #expect(try await !isRefusing(after: 1, status: 200))
+        #expect(try await isRefusing(after: 1, status: 404))
+        await reporter.drain(within: .seconds(30))
+    }
+
     @Test("an Alertmanager hears of changes at once and of what fires again and again, as it is by then")
     func alertmanager() async throws {
         let isDown = Locked(false)
@@ -242,8 +298,8 @@ import Testing
     @Test(
         "each row of the policy of an Alertmanager, at a real socket",
         arguments: [
-            (200, Verdict.delivered), (299, .delivered), (300, .retry), (400, .dead), (404, .dead),
-            (413, .bisect),
+            (200, Verdict.delivered), (299, .delivered), (300, .retry), (400, .dead), (401, .retry),
+            (403, .retry), (404, .retry), (405, .dead), (407, .retry), (413, .bisect),
             (422, .dead), (429, .retry), (500, .retry), (599, .retry),
         ])
     func policy(status: Int, verdict: Verdict) async throws {

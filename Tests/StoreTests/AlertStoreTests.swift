@@ -91,6 +91,60 @@ import Testing
         await store.close()
     }
 
+    @Test("undelivered events are counted up to a number")
+    func pending() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        #expect(await position(store, fromBeginning: true) == 0)
+        let events = (0..<10_100).map {
+            Event(stream: .measured, timeMs: start + Int64($0), kind: .xid, entity: "n\($0)", source: .ingest)
+        }
+        for first in stride(from: 0, to: events.count, by: 2_020) {
+            try await store.save(
+                Array(events[first..<(first + 2_020)]), alerts: AlertChanges(), nowMs: start)
+        }
+        #expect(try await store.eventRecords().map(\.pending) == [10_001])
+        #expect(await advance(store, to: 10_000))
+        #expect(try await store.eventRecords().map(\.pending) == [100])
+        await store.close()
+    }
+
+    @Test("an endpoint that gets summaries besides its events from now on, or no more, goes on where it was")
+    func lanes() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let events = (0..<5).map {
+            Event(stream: .measured, timeMs: start + Int64($0), kind: .xid, entity: "n", source: .ingest)
+        }
+        try await store.save(events, alerts: AlertChanges(), nowMs: start)
+        #expect(await position(store, fromBeginning: true) == 0)
+        #expect(await advance(store, to: 3))
+        try await store.setPaused(endpoint: "e", true)
+        #expect(await position(store, of: "e#events", fromBeginning: false) == 3)
+        #expect(await advance(store, of: "e#events", to: 4))
+        let record = try await store.eventRecords()
+        #expect(record.map(\.endpoint) == ["e#events"] && record.first?.isPaused == true)
+        #expect(await position(store, fromBeginning: false) == 4)
+        #expect(try await store.eventRecords().map(\.endpoint) == ["e"])
+        #expect(await position(store, of: "other#events", fromBeginning: false) == 5)
+        await store.close()
+    }
+
+    @Test("an endpoint without any cursor rests after a restart, too")
+    func pausedWithoutCursor() async throws {
+        let sandbox = try Sandbox()
+        var store = try sandbox.open()
+        try await store.setPaused(endpoint: "am", false)
+        #expect(try await store.eventRecords().isEmpty)
+        try await store.setPaused(endpoint: "am", true)
+        await store.close()
+        store = try sandbox.open()
+        #expect(try await store.eventRecords().filter(\.isPaused).map(\.endpoint) == ["am"])
+        try await store.setPaused(endpoint: "am", false)
+        #expect(try await store.eventRecords().filter(\.isPaused).isEmpty)
+        await store.close()
+    }
+
     @Test("a history from before alerts is taken over: events have none, and new ones do")
     func migration() async throws {
         let sandbox = try Sandbox()
@@ -117,9 +171,11 @@ import Testing
         await store.close()
     }
 
-    private func position(_ store: HistoryStore, fromBeginning: Bool) async -> Int64? {
+    private func position(
+        _ store: HistoryStore, of endpoint: String = "e", fromBeginning: Bool
+    ) async -> Int64? {
         await withCheckedContinuation { continuation in
-            store.openEventCursor(endpoint: "e", fromBeginning: fromBeginning) {
+            store.openEventCursor(endpoint: endpoint, fromBeginning: fromBeginning) {
                 continuation.resume(returning: $0?.sequence)
             }
         }
@@ -133,9 +189,9 @@ import Testing
         }
     }
 
-    private func advance(_ store: HistoryStore, to id: Int64) async -> Bool {
+    private func advance(_ store: HistoryStore, of endpoint: String = "e", to id: Int64) async -> Bool {
         await withCheckedContinuation { continuation in
-            store.advanceEvents(endpoint: "e", to: id, delivered: 1, dead: []) {
+            store.advanceEvents(endpoint: endpoint, to: id, delivered: 1, dead: []) {
                 continuation.resume(returning: $0)
             }
         }

@@ -21,10 +21,42 @@ struct EventGrid: WindowGrid {
     static let batchMax = 100
 
     var rowCount: Int { events.count }
-    func weight(row: Int) -> RowWeight { RowWeight(samples: 1, bytes: 4_096) }
-    /// All in one part: which events come together is not the same after a restart.
+    func weight(row: Int) -> RowWeight {
+        RowWeight(samples: 1, bytes: Self.bytes(events[row].event, source: source, labels: labels))
+    }
+    /// All in one part, see `batches`: which events come together is not the same after a restart.
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {
         (events.count, events.count - first)
+    }
+
+    /// Bytes of an event in JSON, by an estimate that is never too low: each byte of a text may become six.
+    static func bytes(_ event: Event, source: String, labels: LabelChanges) -> Int {
+        func sum(_ texts: some Sequence<String>) -> Int { texts.reduce(0) { $0 + 6 * $1.utf8.count + 3 } }
+        var bytes = 1_024 + sum([source, event.stream.name, event.entity, event.job, event.sentence])
+        bytes += sum(event.nodes)
+        guard let alert = event.alert else { return bytes }
+        for texts in [alert.labels, alert.annotations] { bytes += sum(texts.keys) + sum(texts.values) }
+        return bytes + sum([alert.rule]) + 6 * labels.bytesMax
+    }
+
+    /// Cuts events into those that go in one request each. A single one may be larger than the limit.
+    static func batches(_ events: [StoredEvent], _ configuration: EndpointConfiguration) -> [[StoredEvent]] {
+        let limits = configuration.batch
+        var batches: [[StoredEvent]] = []
+        var filled = 0
+        for event in events {
+            let bytes = bytes(event.event, source: configuration.source, labels: configuration.labels)
+            if let last = batches.indices.last, filled + bytes <= limits.bytesMax,
+                batches[last].count < limits.samplesMax
+            {
+                batches[last].append(event)
+                filled += bytes
+            } else {
+                batches.append([event])
+                filled = bytes
+            }
+        }
+        return batches
     }
 
     static func type(_ kind: EventKind?) -> String {

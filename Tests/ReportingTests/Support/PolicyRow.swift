@@ -35,11 +35,15 @@ struct PolicyRow: Sendable, CustomStringConvertible {
         PolicyRow(.otlp, .bisect, [400...400, 413...413]),
         PolicyRow(.otlp, .renegotiate, [415...415]),
         PolicyRow(.otlp, .dead, [401...412, 414...414, 416...428, 430...499, 500...501, 505...599]),
-        // Alertmanager: what it refuses comes again with the next round.
+        // Alertmanager: what it refuses comes again with the next round; whoever is not let in tries again.
         PolicyRow(.alertmanager, .delivered, [200...299]),
-        PolicyRow(.alertmanager, .retry, [100...199, 300...399, 429...429, 500...599]),
+        PolicyRow(
+            .alertmanager, .retry,
+            [100...199, 300...399, 401...401, 403...404, 407...407, 429...429, 500...599]),
         PolicyRow(.alertmanager, .bisect, [413...413]),
-        PolicyRow(.alertmanager, .dead, [400...412, 414...428, 430...499]),
+        PolicyRow(
+            .alertmanager, .dead,
+            [400...400, 402...402, 405...406, 408...412, 414...428, 430...499]),
         // InfluxDB: 422 has stored what was good.
         PolicyRow(.influx, .delivered, [200...299]),
         PolicyRow(.influx, .retry, [100...199, 300...399, 429...429, 500...599]),
