@@ -88,6 +88,8 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
         return index
     }
 
+    public func isOpen(_ stream: StreamIndex) -> Bool { control(stream) != nil }
+
     /// Forgets a stream with all that is open in it; call `finish` before, to keep that. Offers are refused from now
     /// on.
     public func closeStream(_ stream: StreamIndex, completion: @escaping @Sendable () -> Void = {}) {

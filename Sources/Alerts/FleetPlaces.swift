@@ -4,26 +4,39 @@ import Telemetry
 struct FleetPlaces: Sendable {
     let topology: TopologySnapshot
     private let nodeIndex: [String: Int]
-    private let rackNodes: [String: [Int]]
+    /// Nodes of racks, arrays, halls and the site by name, the smaller ones first: a name means the smallest that has it.
+    private let members: [[String: [Int]]]
 
     init(_ topology: TopologySnapshot) {
         self.topology = topology
         nodeIndex = Dictionary(
             topology.nodeNames.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
-        var members: [String: [Int]] = [:]
+        var racks: [String: [Int]] = [:]
+        var arrays: [String: [Int]] = [:]
+        var halls: [String: [Int]] = [:]
         for (node, rack) in topology.nodeRack.enumerated() {
-            members[topology.rackNames[Int(rack)], default: []].append(node)
+            racks[topology.rackNames[Int(rack)], default: []].append(node)
+            let array = Int(topology.rackArray[Int(rack)])
+            guard topology.arrayNames.indices.contains(array) else { continue }
+            arrays[topology.arrayNames[array], default: []].append(node)
+            let hall = Int(topology.arrayHall[array])
+            guard topology.hallNames.indices.contains(hall) else { continue }
+            halls[topology.hallNames[hall], default: []].append(node)
         }
-        rackNodes = members
+        members = [racks, arrays, halls, [topology.site: Array(topology.nodeRack.indices)]]
     }
 
     func node(_ name: String) -> Int? { nodeIndex[name] }
 
-    /// Whether it is the name of a node or rack.
-    func knows(_ name: String) -> Bool { nodeIndex[name] != nil || rackNodes[name] != nil }
+    /// Whether it is the name of a node, a rack, an array, a hall or the site.
+    func knows(_ name: String) -> Bool {
+        nodeIndex[name] != nil || members.contains { $0[name] != nil }
+    }
 
-    /// Nodes that a name means: one, or those of a rack.
-    func nodes(named name: String) -> [Int] { node(name).map { [$0] } ?? rackNodes[name] ?? [] }
+    /// Nodes that a name means: one, or those of a rack, array, hall or the site.
+    func nodes(named name: String) -> [Int] {
+        node(name).map { [$0] } ?? members.lazy.compactMap { $0[name] }.first ?? []
+    }
 
     /// Names of an entity and of what it is part of; names are unique only within their parents.
     func labels(_ level: Level, _ index: Int) -> [String: String] {

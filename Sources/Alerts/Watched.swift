@@ -128,9 +128,10 @@ struct Watched: Sendable {
         switch event.kind {
         case .nodeDown:
             for name in names where !down.begin(name, atMs: atMs, places) { refused += 1 }
-        case .maintenanceStart:
+        // Work on one GPU is no reason not to hear of the others.
+        case .maintenanceStart where event.gpu == nil:
             for name in names where !maintained.begin(name, atMs: atMs, places) { refused += 1 }
-        case .maintenanceEnd:
+        case .maintenanceEnd where event.gpu == nil:
             for name in names { _ = maintained.end(name, atMs: atMs, places) }
         case .nodeUp:
             for name in names where down.end(name, atMs: atMs, places) {

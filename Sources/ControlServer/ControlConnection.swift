@@ -16,6 +16,8 @@ final class ControlConnection: ChannelInboundHandler {
         /// Refused before its body had come in, which is read over; then the connection is closed.
         case discarding
         case answering(HTTPRequestHead, Task<Void, Never>)
+        /// Until the caller has taken the answer: only then is the next request let in.
+        case writing
         case closed
     }
 
@@ -24,10 +26,23 @@ final class ControlConnection: ChannelInboundHandler {
     private var body: [UInt8] = []
     private var deadline: Scheduled<Void>?
 
-    /// In which a request has to come in whole.
+    /// In which the head of a request has to come, counted from the end of the last one.
+    private static let headTimeout = TimeAmount.seconds(60)
+    /// In which a request has to come in whole, once its head is there.
     private static let requestTimeout = TimeAmount.seconds(30)
+    /// In which an answer has to be taken.
+    private static let writeTimeout = TimeAmount.seconds(60)
 
     init(router: ControlRouter) { self.router = router }
+
+    func handlerAdded(context: ChannelHandlerContext) { setDeadline(Self.headTimeout, context) }
+
+    private func setDeadline(_ amount: TimeAmount, _ context: ChannelHandlerContext) {
+        deadline?.cancel()
+        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: amount) { [weak self] in
+            self?.close(context)
+        }
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch (Self.unwrapInboundIn(data), state) {
@@ -45,9 +60,7 @@ final class ControlConnection: ChannelInboundHandler {
     }
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        deadline = context.eventLoop.assumeIsolated().scheduleTask(in: Self.requestTimeout) { [weak self] in
-            self?.close(context)
-        }
+        setDeadline(Self.requestTimeout, context)
         let announced = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
         guard announced <= ControlLimits.requestBytesMax else { return refuse(head, context) }
         state = .collecting(head)
@@ -61,7 +74,8 @@ final class ControlConnection: ChannelInboundHandler {
     private func refuse(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         body = []
         state = .discarding
-        write(.tooLarge, head, context)
+        write(.tooLarge, head, context, promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
     }
 
     private func answer(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
@@ -83,21 +97,44 @@ final class ControlConnection: ChannelInboundHandler {
 
     private func finish(_ answer: ControlAnswer, _ context: ChannelHandlerContext) {
         guard case .answering(let head, _) = state else { return }
-        state = .idle
-        write(answer, head, context)
-        if answer.closes || !head.isKeepAlive { close(context) }
+        state = .writing
+        setDeadline(Self.writeTimeout, context)
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        write(answer, head, context, promise: promise)
+        let closes = answer.closes || !Self.keeps(head)
+        promise.futureResult.assumeIsolated().whenComplete { [weak self] _ in
+            self?.written(context, closes: closes)
+        }
     }
 
-    private func write(_ answer: ControlAnswer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        var headers = answer.headers
-        if !head.isKeepAlive, !answer.closes { headers.add(name: "Connection", value: "close") }
-        let reply = HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers)
-        context.write(Self.wrapOutboundOut(.head(reply)), promise: nil)
-        if head.method != .HEAD {
-            let bytes = context.channel.allocator.buffer(bytes: answer.body)
-            context.write(Self.wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
-        }
+    /// The end lets the next request in, so it comes when the answer is out: whoever sends and never reads gets no further.
+    private func written(_ context: ChannelHandlerContext, closes: Bool) {
+        guard case .writing = state else { return }
+        state = .idle
+        setDeadline(Self.headTimeout, context)
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        if closes { close(context) }
+    }
+
+    /// Writes all of it but the end.
+    private func write(
+        _ answer: ControlAnswer, _ head: HTTPRequestHead, _ context: ChannelHandlerContext,
+        promise: EventLoopPromise<Void>?
+    ) {
+        var headers = answer.headers
+        if !Self.keeps(head), !answer.closes { headers.add(name: "Connection", value: "close") }
+        let reply = HTTPResponseHead(version: .http1_1, status: answer.status, headers: headers)
+        guard head.method != .HEAD else {
+            return context.writeAndFlush(Self.wrapOutboundOut(.head(reply)), promise: promise)
+        }
+        context.write(Self.wrapOutboundOut(.head(reply)), promise: nil)
+        let bytes = context.channel.allocator.buffer(bytes: answer.body)
+        context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(bytes))), promise: promise)
+    }
+
+    /// After a request to speak something else, nothing more is understood on the connection: NIO's decoder stops there.
+    private static func keeps(_ head: HTTPRequestHead) -> Bool {
+        head.isKeepAlive && head.method != .CONNECT && !head.headers.contains(name: "upgrade")
     }
 
     private func close(_ context: ChannelHandlerContext) {
@@ -116,13 +153,6 @@ final class ControlConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         end()
         context.fireChannelInactive()
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        switch (event, state) {
-        case (is IdleStateHandler.IdleStateEvent, .idle): close(context)
-        default: context.fireUserInboundEventTriggered(event)
-        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -18,7 +18,8 @@ final class Listener: Sendable {
     let channel: any Channel
     private let connections: OpenConnections
 
-    private static let idleTimeout = TimeAmount.seconds(60)
+    /// Heads are far smaller, and bodies are passed on as they come.
+    private static let undecodedBytesMax = 2 << 20
     private static var headLimits: NIOHTTPDecoderLimitConfiguration {
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = 16 << 10
@@ -51,11 +52,11 @@ final class Listener: Sendable {
 
     private static func assemble(_ channel: any Channel, _ router: ControlRouter) throws {
         let pipeline = channel.pipeline.syncOperations
-        try pipeline.addHandler(IdleStateHandler(readTimeout: idleTimeout))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
             ByteToMessageHandler(
-                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: headLimits)))
+                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: headLimits),
+                maximumBufferSize: undecodedBytesMax))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
         try pipeline.addHandler(ControlConnection(router: router))

@@ -30,6 +30,10 @@ public struct FinalAssembly: Sendable {
         var sequence: UInt64
         var timestampMs: Int64
     }
+    private struct Refused: Sendable {
+        var sequence: UInt64
+        var window: Int64
+    }
 
     public let fleet: FleetMap
     /// The next window to report.
@@ -39,9 +43,9 @@ public struct FinalAssembly: Sendable {
     /// Windows of which a final is gone: a reporter that was away for longer than the brokers keep finals.
     public private(set) var skipped: UInt64 = 0
     /// Finals are to be read again from here: there was no room for what came from there on.
-    public var rereadFrom: UInt64? { refused.values.min() }
+    public var rereadFrom: UInt64? { refused.values.map(\.sequence).min() }
     /// By partition, the first that there was no room for: all that follow are read again with it, in their order.
-    private var refused: [Int: UInt64] = [:]
+    private var refused: [Int: Refused] = [:]
     private let windowsMax: Int64
     private let limits: ExchangeLimits
     private let fingerprint: UInt64
@@ -81,19 +85,21 @@ public struct FinalAssembly: Sendable {
         }
         guard final.window >= next else { return }
         let partition = Int(final.partition)
-        if let first = refused[partition], message.sequence >= first { return }
+        if let first = refused[partition], message.sequence >= first.sequence { return }
         guard final.window < next + windowsMax else {
-            refused[partition] = message.sequence
+            refused[partition] = Refused(sequence: message.sequence, window: final.window)
             return
         }
         waiting[final.window, default: [:]][partition] = Held(
             final: final, sequence: message.sequence, timestampMs: message.timestampMs)
     }
 
-    /// Whoever reads again says so first.
+    /// Whoever reads again says so first. Only when it helps: else it would be read, and refused, again and again.
     public mutating func takeReread() -> UInt64? {
-        // Not before there is room for some.
-        guard waiting.count <= Int(windowsMax / 2) else { return nil }
+        // Not before there is room for some, unless the next window waits for it.
+        guard let nearest = refused.values.map(\.window).min(), nearest < next + windowsMax,
+            nearest <= next || waiting.count <= Int(windowsMax / 2)
+        else { return nil }
         defer { refused = [:] }
         return rereadFrom
     }
@@ -109,17 +115,24 @@ public struct FinalAssembly: Sendable {
         return ReportedWindow(
             window: window, startMs: fleet.windowStartMs(window), endMs: fleet.windowEndMs(window),
             partials: held.map { partial($0.final, stream) },
-            slicesPresent: held.reduce(0) { $0 + Int($1.final.slicesPresent) },
+            slicesPresent: held.reduce(0) { $0 + Self.present($1.final) },
             slicesExpected: held.reduce(0) { $0 + Int($1.final.slicesExpected) },
             resumeSequence: held.map(\.sequence).min() ?? 1,
             storedMs: held.map(\.timestampMs).max() ?? 0)
     }
 
-    /// A partition's finals come in order: one that is missing while a later one is there comes no more.
+    /// What was too long to be told is not there.
+    private static func present(_ final: FinalRecord) -> Int {
+        final.lacksGroups ? 0 : Int(final.slicesPresent)
+    }
+
+    /// A partition's finals come in order: one that is missing while a later one is there, or was too early to be kept,
+    /// comes no more.
     private mutating func skipLost() {
         var first = next
         for partition in 0..<fleet.partitions where waiting[next]?[partition] == nil {
-            guard let later = waiting.filter({ $0.value[partition] != nil }).keys.min() else { continue }
+            let kept = waiting.filter { $0.value[partition] != nil }.keys.min()
+            guard let later = kept ?? refused[partition]?.window else { continue }
             first = max(first, later)
         }
         guard first > next else { return }

@@ -109,7 +109,9 @@ public struct FinalRecord: Sendable, Equatable {
         late = try reader.number()
         whole = try reader.number()
         let count = Int(try reader.number(UInt32.self))
-        guard window >= 0, slicesPresent <= slicesExpected else { throw .outOfRange }
+        guard (0..<FleetMap.windowNumberMax).contains(window), slicesPresent <= slicesExpected else {
+            throw .outOfRange
+        }
         lacksSketches = flags & 1 != 0
         lacksGroups = flags & 2 != 0
         groups = try GroupCoding.groups(&reader, count: count, limits)

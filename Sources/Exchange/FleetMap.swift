@@ -3,6 +3,11 @@
 /// Slices are whole arrays; there are more of them than workers, so that a stopped worker's share spreads. A slice
 /// belongs to the partition `slice % partitions`, and a partition's windows are closed by one roll-up.
 public struct FleetMap: Sendable, Equatable {
+    /// Slices of a fleet.
+    public static let slicesMax = 65_536
+    /// Numbers of windows are less: 2,000 years of seconds, and with the longest windows their times still fit.
+    public static let windowNumberMax: Int64 = 1 << 36
+
     /// Of the cluster: letters, digits, `-` and `_`, for it is part of subjects.
     public let cluster: String
     /// The telemetry's stream, `measured` or `sim/RUN`.
@@ -25,7 +30,7 @@ public struct FleetMap: Sendable, Equatable {
                 || byte == 95
         }
         guard plain, (1...32).contains(cluster.utf8.count), (1...68).contains(stream.utf8.count),
-            (1...65_536).contains(slices), (1...slices).contains(partitions),
+            (1...Self.slicesMax).contains(slices), (1...slices).contains(partitions),
             (1...86_400_000).contains(windowMs), startMs >= 0, startMs.isMultiple(of: windowMs)
         else { return nil }
         self.cluster = cluster

@@ -62,6 +62,8 @@ final class NATSConnection: @unchecked Sendable {
         try check(natsOptions_SetServers(made, &servers, Int32(servers.count)), "servers")
         try check(natsOptions_SetName(made, options.name), "name")
         natsOptions_SetTimeout(made, 2_000)
+        // Whoever sends to a broker that hangs waits no longer than this.
+        natsOptions_SetWriteDeadline(made, 2_000)
         natsOptions_SetMaxReconnect(made, -1)
         natsOptions_SetReconnectWait(made, 100)
         // A broker that is cut off is noticed within 3 s instead of 4 minutes.

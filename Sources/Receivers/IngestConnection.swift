@@ -78,7 +78,9 @@ final class IngestConnection: ChannelInboundHandler {
             return
         }
         accepted = nil
-        keepsAlive = head.isKeepAlive
+        // After a request to speak something else, NIO's decoder understands nothing more on the connection.
+        keepsAlive =
+            head.isKeepAlive && head.method != .CONNECT && !head.headers.contains(name: "upgrade")
         path = IngestRoute(rawValue: String(head.uri.prefix { $0 != "?" }))?.rawValue ?? "other"
         let plan: IngestPlan
         do {

@@ -213,7 +213,9 @@ public final class IngestServer: Sendable {
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
             ByteToMessageHandler(
-                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: heads)))
+                HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: heads),
+                // Heads are far smaller, and bodies are passed on as they come.
+                maximumBufferSize: 4 << 20))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
         try pipeline.addHandler(IngestConnection(core: core, lane: lane, budget: budget))

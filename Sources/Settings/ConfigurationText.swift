@@ -21,7 +21,8 @@ extension ConfigurationGuide {
 ingest:
   listen: 127.0.0.1:9480
   # Who may send: `Authorization: Bearer SECRET`. Without tokens, whoever reaches the address. Each token is a sender of its
-  # own, with its own limits. Files are read again by a reload.
+  # own, with its own limits. Files are read again by a reload; a credential of systemd is a copy from the start of the
+  # service, so that a changed one takes a restart.
   tokens: []
   # tokens:
   #   - name: prometheus-a # in the sender's name: ingest/token:prometheus-a

@@ -47,7 +47,7 @@ struct ClusterCommand: ParsableCommand {
 
         @OptionGroup var global: GlobalOptions
 
-        func run() throws { try global.show(ClusterWorkers(global.client().cluster())) }
+        func run() throws { try global.show(ClusterWorkersReply(global.client().cluster())) }
     }
 
     struct Slices: ParsableCommand {

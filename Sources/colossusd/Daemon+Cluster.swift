@@ -160,7 +160,7 @@ extension ClusterMemberStatus {
             name: note.member, state: state, roles: note.roles, version: note.version,
             heardSeconds: Double(nowMs - entry.heardMs) / 1_000)
         func end(_ window: Int64) -> UTCTime? {
-            window >= 0 && window < 1 << 40 ? UTCTime(ms: map.windowEndMs(window)) : nil
+            window >= 0 && window < FleetMap.windowNumberMax ? UTCTime(ms: map.windowEndMs(window)) : nil
         }
         slices = note.slices.count
         share = note.share
@@ -172,7 +172,7 @@ extension ClusterMemberStatus {
         partitions = note.partitions.count
         windowsClosed = note.closed
         windowsIncomplete = note.incomplete
-        partialsLate = note.partitions.reduce(0) { $0 + $1.late }
+        partialsLate = note.partitions.reduce(0) { $0 &+ $1.late }
         reportedThrough = note.reported.flatMap(end)
         reportLagSeconds = Double(note.lagMs) / 1_000
         problem = note.problem

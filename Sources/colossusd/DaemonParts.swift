@@ -60,7 +60,8 @@ struct DaemonParts: Sendable {
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
-            levels: Set(settings.aggregation.simulatedLevels), logger: Logger(label: "simulation"))
+            levels: Set(settings.aggregation.simulatedLevels), reserved: settings.cluster?.simulation?.run,
+            logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
             settings, places, core, streams, measured, clock, metrics,
             logging: log.map {

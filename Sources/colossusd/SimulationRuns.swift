@@ -31,6 +31,8 @@ actor SimulationRuns {
     private let streams: Streams
     let clock: WallClock
     private let levels: Set<Level>
+    /// The name of the cluster's run, whose stream is its reporter's.
+    private let reserved: String?
     let logger: Logger
     var runs: [String: Playing] = [:]
     /// By name.
@@ -46,13 +48,14 @@ actor SimulationRuns {
 
     init(
         core: AggregationCore, store: HistoryStore, streams: Streams, clock: WallClock, levels: Set<Level>,
-        logger: Logger
+        reserved: String? = nil, logger: Logger
     ) {
         self.core = core
         self.store = store
         self.streams = streams
         self.clock = clock
         self.levels = levels
+        self.reserved = reserved
         self.logger = logger
     }
 
@@ -70,6 +73,12 @@ actor SimulationRuns {
             return
         }
         for record in kept where record.state == "running" || record.state == "paused" {
+            guard record.name != reserved else {
+                logger.warning(
+                    "run \(record.name) does not go on: the cluster's run has its name",
+                    metadata: ["event": "simulation_skipped", "run": "\(record.name)"])
+                continue
+            }
             do {
                 try await play(record, isNew: false)
             } catch {
@@ -97,6 +106,11 @@ actor SimulationRuns {
             throw ControlError(
                 .badRequest, "\(name) is no name for a run.",
                 hint: "Write 1 to 64 characters out of a-z A-Z 0-9 . _ -")
+        }
+        guard name != reserved else {
+            throw ControlError(
+                .conflict, "The cluster plays a run named \(name).",
+                hint: "Choose another name with --run.")
         }
         let speed = start.speed ?? Pace.times(scenario.speed).description
         _ = try Pace(text: speed)

@@ -95,6 +95,27 @@ struct AlertEngineTests {
         #expect(fleet.pass(6, silent: silent).fired.map(\.entity).sorted() == ["r0-n1", "r1"])
     }
 
+    @Test("work on an array, a hall or the site excuses all its nodes", arguments: ["a1", "h0", "memphis"])
+    func excusedPlaces(place: String) {
+        var fleet = Fleet(racks: 16)
+        let silent = Fleet.racks([9])
+        _ = fleet.close([fleet.window()], events: [fleet.event(.maintenanceStart, place)])
+        #expect(fleet.pass(20, silent: silent).fired.isEmpty)
+        _ = fleet.close([fleet.window(silent: silent)], events: [fleet.event(.maintenanceEnd, place)])
+        #expect(fleet.pass(7, silent: silent).fired.map(\.entity) == ["r9"])
+    }
+
+    @Test("work on one GPU excuses neither its node, nor ends the node's own maintenance")
+    func excusedGPU() {
+        var fleet = Fleet(racks: 2)
+        _ = fleet.close([fleet.window()], events: [fleet.event(.maintenanceStart, "r0-n1", gpu: 5)])
+        #expect(fleet.pass(8, silent: [1: 8]).fired.map(\.entity) == ["r0-n1"])
+        _ = fleet.close(
+            [fleet.window()],
+            events: [fleet.event(.maintenanceStart, "r0-n2"), fleet.event(.maintenanceEnd, "r0-n2", gpu: 0)])
+        #expect(fleet.pass(8, silent: [2: 8]).fired.isEmpty)
+    }
+
     @Test("nodes of a rack that are all down are one alert; events need no closing")
     func nodesDown() {
         var fleet = Fleet(racks: 4)

@@ -52,8 +52,8 @@ import Testing
         let csv = try Self.reply.output(.csv)
         #expect(csv.count == 3 && csv[0].hasPrefix("name,state,roles,version,heard_seconds,slices"))
         #expect(csv[1].hasPrefix("w1,active,worker,1.0.0,1.2,32,32,2024-05-03T00:01:00Z"))
-        let objects = try ClusterWorkers(Self.reply).output(.jsonl)
-        #expect(objects.count == 2 && objects[0].contains("\"schema\":\"colossus.cluster/v1\""))
+        let objects = try ClusterWorkersReply(Self.reply).output(.jsonl)
+        #expect(objects.count == 2 && objects[0].contains("\"schema\":\"colossus.cluster_workers/v1\""))
     }
 
     @Test("slices without a worker are counted")

@@ -177,6 +177,24 @@ import Testing
         }
     }
 
+    @Test(
+        "whoever wants to speak something else gets one answer, and the connection is closed",
+        arguments: [
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            "Connection: upgrade, http2-settings\r\nUpgrade: websocket\r\n",
+        ])
+    func upgrade(headers: String) async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let port = server.port
+            let text = try await blocking {
+                try TCPClient.everything(
+                    "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\(headers)\r\n", port: port)
+            }
+            #expect(text.hasPrefix("HTTP/1.1 200 OK\r\n"))
+            #expect(text.lowercased().contains("\r\nconnection: close\r\n"))
+        }
+    }
+
     @Test("a caller that waits for 100 Continue gets it")
     func continues() async throws {
         try await ServerUnderTest.run { (server) async throws in

@@ -124,6 +124,78 @@ import Testing
         }
     }
 
+    @Test("a gap of more windows than may wait is skipped too, and what was refused is read again")
+    func wideGap() {
+        var assembly = FinalAssembly(fleet: fleet, topology: Self.topology, next: 0, windowsMax: 4)
+        let messages = [
+            final(0, 1_000, sequence: 1), final(1, 2_000, sequence: 2), final(0, 2_000, sequence: 3),
+            final(0, 2_001, sequence: 4), final(1, 2_001, sequence: 5),
+        ]
+        var taken: [Int64] = []
+        var rereads: [UInt64] = []
+        var from: UInt64? = 1
+        while let first = from, rereads.count < 10 {
+            for message in messages where message.sequence >= first {
+                assembly.add(message)
+                if let window = assembly.take(stream: stream)?.window { taken.append(window) }
+            }
+            from = assembly.takeReread()
+            if let from { rereads.append(from) }
+        }
+        #expect(taken == [2_000, 2_001])
+        #expect(assembly.skipped == 2_000 && rereads.count <= 2 && assembly.rereadFrom == nil)
+    }
+
+    @Test("what cannot be kept yet is not read again and again")
+    func noUselessReread() {
+        var assembly = FinalAssembly(fleet: fleet, topology: Self.topology, next: 0, windowsMax: 4)
+        assembly.add(final(0, 0, sequence: 1))
+        assembly.add(final(0, 50, sequence: 2))
+        let isNone = isEmpty(&assembly)
+        let again = assembly.takeReread()
+        #expect(isNone && again == nil && assembly.rereadFrom == 2)
+    }
+
+    @Test("what the next window waits for is read again, however many windows wait")
+    func neededReread() {
+        var assembly = FinalAssembly(fleet: fleet, topology: Self.topology, next: 0, windowsMax: 4)
+        assembly.add(final(0, 0, sequence: 1))
+        for window in 0..<6 { assembly.add(final(1, Int64(window), sequence: UInt64(window + 2))) }
+        var taken = assembly.take(stream: stream)
+        #expect(taken?.window == 0)
+        assembly.add(final(0, 4, sequence: 8))
+        taken = assembly.take(stream: stream)
+        #expect(taken == nil && assembly.next == 4)
+        for window in 5..<8 { assembly.add(final(0, Int64(window), sequence: UInt64(window + 4))) }
+        let again = assembly.takeReread()
+        #expect(assembly.waitingCount == 4 && again == 6)
+        for window in 4..<6 { assembly.add(final(1, Int64(window), sequence: UInt64(window + 2))) }
+        for window in 4..<6 {
+            taken = assembly.take(stream: stream)
+            #expect(taken?.window == Int64(window))
+        }
+    }
+
+    @Test("a final whose groups were too long counts as none of its slices")
+    func lacksGroups() throws {
+        var assembly = FinalAssembly(fleet: fleet, topology: Self.topology, next: 0)
+        var limits = ExchangeLimits()
+        limits.finalBytesMax = 100
+        var message = final(0, 0, sequence: 1)
+        message.bytes = try FinalRecord(decoding: message.bytes).encoded(limits)
+        assembly.add(message)
+        assembly.add(final(1, 0, sequence: 2))
+        let taken = assembly.take(stream: stream)
+        #expect(try #require(taken).coverage == 0.5)
+    }
+
+    @Test("a window's number beyond all bounds is refused", arguments: [-1, 1 << 36, .max] as [Int64])
+    func outOfRange(window: Int64) {
+        #expect(throws: EnvelopeError.outOfRange) {
+            _ = try FinalRecord(decoding: final(0, window, sequence: 1).bytes)
+        }
+    }
+
     @Test("what is of another fleet is counted and left out")
     func foreign() throws {
         var assembly = FinalAssembly(fleet: fleet, topology: Self.topology, next: 0)

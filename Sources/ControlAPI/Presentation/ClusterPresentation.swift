@@ -78,15 +78,7 @@ extension ClusterReply: Presented {
     }
 }
 
-/// The members alone, one row each: `colossusctl cluster workers`.
-public struct ClusterWorkers: Presented, Hashable {
-    public static let schemaName = "colossus.cluster/v1"
-
-    public var schema: String = Self.schemaName
-    public var members: [ClusterMemberStatus]
-
-    public init(_ reply: ClusterReply) { members = reply.members.filter { $0.roles.contains("worker") } }
-
+extension ClusterWorkersReply: Presented {
     private var table: Table {
         Table(
             [

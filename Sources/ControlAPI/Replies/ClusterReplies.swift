@@ -1,4 +1,4 @@
-/// `colossusctl cluster status` and `cluster workers`: the whole cluster, as the member that was asked sees it.
+/// `colossusctl cluster status`: the whole cluster, as the member that was asked sees it.
 public struct ClusterReply: Reply, Hashable {
     public static let schemaName = "colossus.cluster/v1"
 
@@ -75,6 +75,16 @@ public struct ClusterMemberStatus: Codable, Sendable, Hashable {
         self.version = version
         self.heardSeconds = heardSeconds
     }
+}
+
+/// `colossusctl cluster workers`: the members that work on slices, one row each.
+public struct ClusterWorkersReply: Reply, Hashable {
+    public static let schemaName = "colossus.cluster_workers/v1"
+
+    public var schema: String = Self.schemaName
+    public var members: [ClusterMemberStatus]
+
+    public init(_ reply: ClusterReply) { members = reply.members.filter { $0.roles.contains("worker") } }
 }
 
 /// `colossusctl cluster slices`: who works on what.

@@ -25,6 +25,8 @@ final class ClusterMember: Sendable {
         var mustWatch = true
         /// Somebody wants it so; else it drains only until its simulation has caught up.
         var isDrained = false
+        /// Once is enough: it may fall behind again, and has what it gives.
+        var hasCaughtUp = false
         var hasLeft = false
         var replicaLag: [String: UInt64] = [:]
         var toldSlices: [Int] = []
@@ -69,10 +71,12 @@ final class ClusterMember: Sendable {
     func tick() {
         watch()
         settle()
-        if let simulation = parts.simulation, simulation.windows.hasCaughtUp {
-            let wanted = state.withLock { !$0.isDrained && !$0.hasLeft }
-            parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
+        let hasCaughtUp = parts.simulation?.windows.hasCaughtUp ?? true
+        let wanted = state.withLock { state in
+            state.hasCaughtUp = state.hasCaughtUp || hasCaughtUp
+            return state.hasCaughtUp && !state.isDrained && !state.hasLeft
         }
+        parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
         parts.worker?.tick()
         parts.rollup?.tick()
         parts.reporter?.tick()
@@ -197,6 +201,7 @@ final class ClusterMember: Sendable {
         (try? JSONEncoder().encode(answer)).map(Array.init) ?? []
     }
 
+    /// Notes it down; the next tick does it.
     func obey(_ order: ClusterOrder) -> ClusterAnswer {
         guard parts.worker != nil else { return ClusterAnswer(ok: false, text: "\(name) is no worker") }
         let drains = order.verb == .drain
@@ -204,7 +209,6 @@ final class ClusterMember: Sendable {
             defer { state.isDrained = drains }
             return state.isDrained != drains
         }
-        parts.worker?.withMachine { drains ? $0.drain() : $0.resume() }
         if changed {
             logger.notice(
                 drains ? "this worker gives its slices away" : "this worker takes slices again",

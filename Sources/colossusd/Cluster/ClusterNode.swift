@@ -245,6 +245,11 @@ actor ClusterNode {
         let (core, store, streams) = (around.core, around.store, around.streams)
         let stream = fleet.stream
         let index = streams.open(stream, site: fleet.plan.scenario.site)
+        guard !core.isOpen(index) else {
+            throw BusError.failed(
+                "a run named \(fleet.run) plays on this member already; stop it, or give the cluster's another name"
+            )
+        }
         fleet.plan.makeTopology(into: streams.topology(index))
         let closedMs = try await store.closedThrough(stream)
         let resolution = fleet.resolution
@@ -313,22 +318,47 @@ actor ClusterNode {
 
     // MARK: The end
 
-    /// Hands everything over, which takes some tenths of a second, and 3 s at most.
+    /// Hands everything over, which takes some tenths of a second, and 3 s at most; 5 s where a broker hangs.
     func stop() async {
         isStopping = true
         task?.cancel()
         guard let member else { return }
-        member.leave()
-        for _ in 0..<60 where !member.holdsNothing { try? await Task.sleep(for: .milliseconds(50)) }
-        member.tell()
-        try? await Task.sleep(for: .milliseconds(100))
+        // A queue of its own: the other may be held up by a broker that hangs, and so may this.
+        let leaving = DispatchQueue(label: "colossus.cluster.leaving")
+        let hasLeft = await Self.wait(4_000, leaving) {
+            member.leave()
+            for _ in 0..<60 where !member.holdsNothing { usleep(50_000) }
+            member.tell()
+            usleep(100_000)
+        }
         timer?.cancel()
         timer = nil
         joined.withLock { $0 = nil }
-        await withCheckedContinuation { continuation in
-            queue.async {
-                member.end()
-                continuation.resume()
+        let hasEnded = await Self.wait(1_000, queue) { member.end() }
+        if !hasLeft || !hasEnded {
+            logger.warning("the brokers hang; this member leaves without them, and its leases run out")
+        }
+    }
+
+    /// Whether `body` is over within `ms`; if not, it goes on by itself.
+    private static func wait(
+        _ ms: Int, _ queue: DispatchQueue, _ body: @escaping @Sendable () -> Void
+    ) async -> Bool {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Bool, Never>) in
+            let waiting = Locked<CheckedContinuation<Bool, Never>?>(continuation)
+            let answer: @Sendable (Bool) -> Void = { isOver in
+                let first = waiting.withLock { waiting in
+                    defer { waiting = nil }
+                    return waiting
+                }
+                first?.resume(returning: isOver)
+            }
+            queue.async { @Sendable in
+                body()
+                answer(true)
+            }
+            DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(ms)) { @Sendable in
+                answer(false)
             }
         }
     }

@@ -54,9 +54,23 @@ struct ClusterNote: Codable, Sendable, Equatable {
 
     init?(_ bytes: [UInt8]) {
         guard bytes.count <= Self.bytesMax,
-            let note = try? JSONDecoder().decode(ClusterNote.self, from: Data(bytes)), note.v == 1
+            let note = try? JSONDecoder().decode(ClusterNote.self, from: Data(bytes)), note.v == 1,
+            note.isInRange
         else { return nil }
         self = note
+    }
+
+    /// Others have written it: nothing of it may be more than a fleet can have.
+    private var isInRange: Bool {
+        let windows = -1..<FleetMap.windowNumberMax
+        let slices = 0..<FleetMap.slicesMax
+        return roles.count <= 16 && self.slices.count <= slices.count && epochs.count == self.slices.count
+            && self.slices.allSatisfy(slices.contains) && share >= 0 && kept >= 0
+            && windows.contains(ready) && windows.contains(reported ?? -1)
+            && partitions.count <= slices.count
+            && partitions.allSatisfy {
+                slices.contains($0.partition) && windows.contains($0.closed) && $0.open >= 0
+            }
     }
 }
 

@@ -38,7 +38,7 @@ struct ClusterRoster: Sendable {
     func closedThrough(partitions: Int) -> Int64? {
         var closed: [Int: Int64] = [:]
         for entry in entries.values {
-            for one in entry.note.partitions {
+            for one in entry.note.partitions where one.partition < partitions {
                 closed[one.partition] = max(closed[one.partition] ?? one.closed, one.closed)
             }
         }

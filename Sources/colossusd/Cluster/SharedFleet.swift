@@ -34,7 +34,8 @@ struct SharedFleet: Sendable {
         topology = streams.topology(index).snapshot()
         slices = FleetSlices(topology, slicesMax: cluster.slices)
         let windowMs = resolution.finestWindowMs
-        let partitions = cluster.partitions == 0 ? slices.partitions : min(cluster.partitions, slices.count)
+        // Never fewer than are needed: their finals would not fit into messages.
+        let partitions = min(slices.count, max(slices.partitions, cluster.partitions))
         guard
             let map = FleetMap(
                 cluster: cluster.name, stream: stream.name, slices: slices.count, partitions: partitions,
