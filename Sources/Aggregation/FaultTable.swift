@@ -43,6 +43,9 @@ struct FaultTable: Sendable {
         affected(fromMs, toMs) { $0 == .maintenanceStart }
     }
 
+    /// Whether anything is under maintenance, or was in a window that is not closed yet.
+    var hasMaintenance: Bool { intervals.contains { $0.kind == .maintenanceStart } }
+
     private func affected(
         _ fromMs: Int64, _ toMs: Int64, _ kinds: (EventKind) -> Bool
     ) -> [String: Affected] {

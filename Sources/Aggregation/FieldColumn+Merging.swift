@@ -111,16 +111,22 @@ extension GPUCounts {
         maintenance[entity] += other.maintenance[row]
     }
 
-    /// The most in any of the windows merged.
+    /// The most in any of the windows merged. Those under maintenance are those of the window in which most reported,
+    /// and of such windows the fewest: so no GPU counts twice, and none that was silent is taken for one that is worked on.
     mutating func raise(_ entity: Int, to other: GPUCounts, _ row: Int) {
+        if expected[entity] == 0 || other.reporting[row] > reporting[entity] {
+            reporting[entity] = max(reporting[entity], other.reporting[row])
+            maintenance[entity] = other.maintenance[row]
+        } else if other.expected[row] > 0, other.reporting[row] == reporting[entity] {
+            maintenance[entity] = min(maintenance[entity], other.maintenance[row])
+        }
         expected[entity] = max(expected[entity], other.expected[row])
-        reporting[entity] = max(reporting[entity], other.reporting[row])
         inJob[entity] = max(inJob[entity], other.inJob[row])
         faulted[entity] = max(faulted[entity], other.faulted[row])
-        maintenance[entity] = max(maintenance[entity], other.maintenance[row])
     }
 
-    /// So many of an entity's GPUs are worked on: what they do otherwise does not count.
+    /// So many of an entity's GPUs are worked on. What they do otherwise was left out where it was known of which GPU
+    /// it was; of the rest there are no more than GPUs are left.
     mutating func setMaintenance(_ entity: Int, _ count: UInt32) {
         let planned = min(count, expected[entity])
         maintenance[entity] = planned

@@ -149,13 +149,18 @@ actor Shard {
     }
 
     /// Publishes the windows that end by that time; the last slice says so.
-    nonisolated func emit(_ stream: StreamIndex, throughMs: Int64, keepsCheckpoint: Bool) {
+    ///
+    /// - Parameter maintenance: what is worked on; `nil` when nothing is.
+    nonisolated func emit(
+        _ stream: StreamIndex, throughMs: Int64, keepsCheckpoint: Bool, maintenance: FaultTable?
+    ) {
         later { shard in
             guard let box = shard.streams[stream] else { return }
             let late = box.state.takeLate()
             shard.emissions[stream] = Emission(
                 late: late, windows: box.state.take(throughMs: throughMs), throughMs: throughMs,
-                context: box.state.sliceContext(), ledger: box.state.shared.ledger(shard: shard.number))
+                context: box.state.sliceContext(maintenance: maintenance),
+                ledger: box.state.shared.ledger(shard: shard.number))
             if keepsCheckpoint { shard.emissions[stream]?.checkpoint = CheckpointWriter() }
             shard.publishNext(stream)
         }

@@ -214,10 +214,10 @@ struct ShardStream: ~Copyable {
         return taken
     }
 
-    func sliceContext() -> SliceContext {
+    func sliceContext(maintenance: FaultTable?) -> SliceContext {
         SliceContext(
             shared: shared, shard: shard, directory: directory, fields: fields,
-            jobNames: shared.jobNames.all, limits: limits)
+            jobNames: shared.jobNames.all, limits: limits, maintenance: maintenance)
     }
 
     mutating func giveBack(_ window: WindowBox) {

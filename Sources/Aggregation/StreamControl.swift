@@ -252,9 +252,12 @@ final class StreamControl: Sendable {
             floorMultiple(throughMs, everyMs) > floorMultiple(state.checkpointedMs ?? .min / 2, everyMs)
         }
         if keepsCheckpoint == true { state.checkpointedMs = throughMs }
+        let maintenance = state.faults.hasMaintenance ? state.faults : nil
         for shard in shards {
             if shared.spec.journal != nil { shard.seal(index, throughMs: throughMs) }
-            shard.emit(index, throughMs: throughMs, keepsCheckpoint: keepsCheckpoint == true)
+            shard.emit(
+                index, throughMs: throughMs, keepsCheckpoint: keepsCheckpoint == true,
+                maintenance: maintenance)
         }
     }
 

@@ -10,6 +10,8 @@ struct SliceContext {
     var fields: [FieldIndex]
     var jobNames: [String]
     var limits: AggregationLimits
+    /// What is under maintenance; `nil` while nothing is.
+    var maintenance: FaultTable?
 }
 
 extension WindowAccumulator {
@@ -19,20 +21,25 @@ extension WindowAccumulator {
     borrowing func partial(
         racks: Range<Int>, _ context: SliceContext, known: HeardGPUs? = nil
     ) -> WindowPartial {
+        let planned = context.maintenance.map { table in
+            MaintainedGPUs(
+                table.maintained(fromMs: startMs, toMs: endMs), racks: racks, context.directory,
+                context.shared.topology.snapshot())
+        }
         var partial = WindowPartial(
             stream: context.shared.index, shard: context.shard, startMs: startMs,
             resolutionMs: endMs - startMs)
         let columns = context.fields.indices.sorted { context.fields[$0] < context.fields[$1] }
             .filter { $0 < stride }
         partial.fields = columns.map { context.fields[$0] }
-        fillNodes(&partial, racks, columns, context, known)
-        fillGroups(&partial, racks, columns, context, known)
+        fillNodes(&partial, racks, columns, context, known, planned)
+        fillGroups(&partial, racks, columns, context, known, planned)
         return partial
     }
 
     private borrowing func fillNodes(
         _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext,
-        _ known: HeardGPUs?
+        _ known: HeardGPUs?, _ planned: MaintainedGPUs?
     ) {
         var heard: [(node: Int32, local: Int32)] = []
         for rack in racks {
@@ -51,13 +58,13 @@ extension WindowAccumulator {
         places.reserveCapacity(heard.count)
         for (place, node) in heard.enumerated() { places[node.local] = place }
         partial.nodeGPUs = GPUCounts(entityCount: heard.count)
-        for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context, known) }
+        for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context, known, planned) }
     }
 
     /// Counts the GPUs of a rack by node: a GPU that worked for two jobs in the window is one GPU.
     private borrowing func countGPUs(
         _ rack: Int, _ places: [Int32: Int], _ counts: inout GPUCounts, _ context: SliceContext,
-        _ known: HeardGPUs?
+        _ known: HeardGPUs?, _ planned: MaintainedGPUs?
     ) {
         let gpuNodes = context.directory.gpuNodes[rack]
         // The GPUs of a node mostly follow each other.
@@ -81,6 +88,11 @@ extension WindowAccumulator {
                 bits.reporting &= ~known.any
                 bits.inJob &= ~known.inJob
             }
+            if let planned = planned?.bits(rack: rack, word: word) {
+                bits.reporting &= ~planned
+                bits.inJob &= ~planned
+                bits.faulted &= ~planned
+            }
             var any = bits.reporting | bits.expected | bits.inJob
             while any != 0 {
                 let bit = any.trailingZeroBitCount
@@ -99,7 +111,7 @@ extension WindowAccumulator {
 
     private borrowing func fillGroups(
         _ partial: inout WindowPartial, _ racks: Range<Int>, _ columns: [Int], _ context: SliceContext,
-        _ known: HeardGPUs?
+        _ known: HeardGPUs?, _ planned: MaintainedGPUs?
     ) {
         var numbers: [Int] = []
         for rack in racks {
@@ -122,10 +134,11 @@ extension WindowAccumulator {
                 let told = known?.bits(rack: rack, job: groups[number].job, word: word) ?? 0
                 // Series that are not told apart set a bit that no GPU has.
                 let there = Self.bits(context.directory.gpuNodes[rack].count - word * 64)
+                let counted = ~(planned?.bits(rack: rack, word: word) ?? 0)
                 partial.groupGPUs.reporting[place] += UInt32(
-                    (reporting[index] & ~told & there).nonzeroBitCount)
+                    (reporting[index] & ~told & there & counted).nonzeroBitCount)
                 partial.groupGPUs.expected[place] += UInt32(expected[index].nonzeroBitCount)
-                partial.groupGPUs.faulted[place] += UInt32(faulted[index].nonzeroBitCount)
+                partial.groupGPUs.faulted[place] += UInt32((faulted[index] & counted).nonzeroBitCount)
             }
             if groups[number].job != JobSnapshot.none {
                 partial.groupGPUs.inJob[place] = partial.groupGPUs.reporting[place]

@@ -142,11 +142,13 @@ final class WindowBuilder {
             for node in topology.gpuNode { nodes.expected[Int(node)] += 1 }
         }
         let table = step.faults
-        for (node, fault) in named(table.faulted(fromMs: startMs, toMs: endMs)) {
-            let said = fault.wholeNode ? nodes.expected[node] : UInt32(fault.ordinals.count)
+        let planned = topology.affected(by: table.maintained(fromMs: startMs, toMs: endMs))
+        for (node, fault) in topology.affected(by: table.faulted(fromMs: startMs, toMs: endMs)) {
+            let broken = fault.ordinals.subtracting(planned[node]?.ordinals ?? [])
+            let said = fault.wholeNode ? nodes.expected[node] : UInt32(broken.count)
             nodes.faulted[node] = max(nodes.faulted[node], min(said, nodes.expected[node]))
         }
-        for (node, work) in named(table.maintained(fromMs: startMs, toMs: endMs)) {
+        for (node, work) in planned {
             nodes.setMaintenance(node, work.wholeNode ? .max : UInt32(work.ordinals.count))
         }
         set.setGPUs(nodes, topology)
@@ -165,26 +167,6 @@ final class WindowBuilder {
             counts.setMaintenance(index, list.reduce(0) { $0 + nodes.maintenance[Int($1)] })
         }
         return counts
-    }
-
-    /// By node index; a rack, an array, a hall or the site is all of its nodes.
-    private func named(_ entities: [String: FaultTable.Affected]) -> [Int: FaultTable.Affected] {
-        guard !entities.isEmpty else { return [:] }
-        var found: [Int: FaultTable.Affected] = [:]
-        for (node, name) in topology.nodeNames.enumerated() {
-            let rack = Int(topology.nodeRack[node])
-            let array = Int(topology.rackArray[rack])
-            let around = [
-                topology.rackNames[rack], topology.arrayNames[array],
-                topology.hallNames[Int(topology.arrayHall[array])], topology.site,
-            ]
-            if let whole = around.lazy.compactMap({ entities[$0] }).first(where: \.wholeNode) {
-                found[node] = whole
-            } else if let own = entities[name] {
-                found[node] = own
-            }
-        }
-        return found
     }
 
     private static func members(

@@ -167,7 +167,14 @@ extension GPUCounts {
     fileprivate mutating func addLate(_ entity: Int, from late: GPUCounts, _ row: Int) {
         reporting[entity] += late.reporting[row]
         inJob[entity] += late.inJob[row]
-        expected[entity] = max(expected[entity], reporting[entity])
+        guard maintenance[entity] > 0 else {
+            expected[entity] = max(expected[entity], reporting[entity])
+            return
+        }
+        // Nothing says which GPU it was that was worked on: no more report than are left.
+        let left = expected[entity] - min(maintenance[entity], expected[entity])
+        reporting[entity] = min(reporting[entity], left)
+        inJob[entity] = min(inJob[entity], left)
     }
 }
 

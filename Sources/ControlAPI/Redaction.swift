@@ -19,8 +19,43 @@ public enum Redaction {
 
     /// A text of any number of lines.
     public static func text(_ text: String) -> String {
-        text.split(separator: "\n", omittingEmptySubsequences: false).map { line(String($0)) }
-            .joined(separator: "\n")
+        var isCredential = false
+        return text.split(separator: "\n", omittingEmptySubsequences: false).map { part in
+            if isCredential {
+                isCredential = continues(part.utf8)
+                return hidden
+            }
+            guard let value = credential(part.utf8) else { return line(String(part)) }
+            isCredential = continues(part.utf8)
+            return String(decoding: part.utf8[..<value], as: UTF8.self) + hidden
+        }.joined(separator: "\n")
+    }
+
+    /// Where the value of `SetCredential=ID:VALUE` begins in a line of a unit.
+    private static func credential(_ line: Substring.UTF8View) -> Substring.Index? {
+        let word = "SetCredential"
+        var rest = line
+        while !rest.isEmpty {
+            guard rest.starts(with: word.utf8) else {
+                rest = rest.dropFirst()
+                continue
+            }
+            rest = rest.dropFirst(word.utf8.count)
+            var value = rest.starts(with: "Encrypted".utf8) ? rest.dropFirst(9) : rest
+            value = value.drop { $0 == 0x20 || $0 == 0x09 }
+            guard value.first == UInt8(ascii: "=") else { continue }
+            value = value.dropFirst()
+            // The name is no secret; without one, who knows what it is.
+            guard let colon = value.firstIndex(of: UInt8(ascii: ":")) else { return value.startIndex }
+            return value.index(after: colon)
+        }
+        return nil
+    }
+
+    /// Whether a line of a unit goes on in the next one; comments between its lines do not end it.
+    private static func continues(_ line: Substring.UTF8View) -> Bool {
+        let first = line.first { $0 != 0x20 && $0 != 0x09 }
+        return line.last == UInt8(ascii: "\\") || first == UInt8(ascii: "#") || first == UInt8(ascii: ";")
     }
 
     private static func line(_ line: String) -> String {

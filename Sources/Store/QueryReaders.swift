@@ -68,36 +68,45 @@ struct EventReader {
     var streams: [Int64]?
 
     func read(_ reader: borrowing WindowReader) throws -> [StoredEvent] {
-        var condition = "time_ms >= ? AND time_ms < ?"
-        var arguments: StatementArguments = [query.fromMs, query.toMs]
+        var conditions: [String] = []
+        var arguments: StatementArguments = []
+        // In the order of their numbers, events are read from that number on: a condition that an index serves as well
+        // would have SQLite walk all of a stream's history, and sort it.
+        let isByID = query.afterID != nil
         if let after = query.afterID {
-            condition += " AND events.id > ?"
+            conditions.append("events.id > ?")
             arguments += [after]
+        }
+        if !isByID || query.fromMs != .min || query.toMs != .max {
+            conditions.append("time_ms >= ? AND time_ms < ?")
+            arguments += [query.fromMs, query.toMs]
         }
         for (column, value) in [("entity", query.entity), ("job", query.job)] {
             guard let value else { continue }
-            condition += " AND \(column) = ?"
+            conditions.append("\(column) = ?")
             arguments += [value]
         }
         if let stream = query.stream {
-            condition += " AND streams.name = ?"
+            conditions.append(
+                "\(isByID ? "+" : "")events.stream = (SELECT id FROM streams WHERE name = ?)")
             arguments += [stream.name]
         }
         if let streams {
-            condition += " AND +events.stream IN (\(streams.map(String.init).joined(separator: ",")))"
+            conditions.append("+events.stream IN (\(streams.map(String.init).joined(separator: ",")))")
         }
         if !query.kinds.isEmpty {
             let kinds = query.kinds.map { "'\($0.rawValue)'" }.sorted()
-            condition += " AND kind IN (\(kinds.joined(separator: ",")))"
+            conditions.append("kind IN (\(kinds.joined(separator: ",")))")
         }
         let direction = query.newestFirst ? "DESC" : "ASC"
         let order =
-            query.afterID != nil ? "events.id \(direction)" : "time_ms \(direction), events.id \(direction)"
+            isByID ? "events.id \(direction)" : "time_ms \(direction), events.id \(direction)"
         let rows = try Row.fetchCursor(
             reader.db,
             sql: """
                 SELECT events.*, streams.name AS stream_name FROM events
-                JOIN streams ON streams.id = events.stream WHERE \(condition) ORDER BY \(order) LIMIT ?
+                CROSS JOIN streams ON streams.id = events.stream
+                WHERE \(conditions.joined(separator: " AND ")) ORDER BY \(order) LIMIT ?
                 """,
             arguments: arguments + [max(0, query.limit)])
         var found: [StoredEvent] = []

@@ -135,17 +135,45 @@ struct StoreChecks {
         guard try schema() else { return }
         for (done, stage) in Self.stages.enumerated() {
             progress(StoreProgress(stage: stage, done: Int64(done), total: Int64(Self.stages.count)))
-            switch stage {
-            case "integrity": try integrity()
-            case "references": try references()
-            case "cursors": try cursors()
-            default: try newestWindows()
+            do {
+                try look(stage)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_INTERRUPT {
+                throw error
+            } catch {
+                // What is damaged hides nothing of the other stages.
+                problem("\(stage) cannot be checked: \(StoreFile.sentence(error))")
             }
         }
         progress(
             StoreProgress(
                 stage: "done", done: Int64(Self.stages.count), total: Int64(Self.stages.count)))
         try count()
+    }
+
+    private mutating func look(_ stage: String) throws {
+        switch stage {
+        case "integrity": try integrity()
+        case "references": try references()
+        case "cursors":
+            try endpointCursors()
+            try eventCursors()
+            try streamEnds()
+        default: try newestWindows()
+        }
+    }
+
+    /// A number of a row; `nil`, with a problem, where something else is stored: the subscripts of GRDB trap on it.
+    private mutating func number(_ row: Row, _ index: Int, _ whose: String) -> Int64? {
+        let value: DatabaseValue = row[index]
+        if case .int64(let number) = value.storage { return number }
+        problem("\(whose): \(row.columnNames.dropFirst(index).first ?? "?") is \(value), which is no number")
+        return nil
+    }
+
+    /// How a row calls itself, whatever is stored there.
+    private static func name(_ row: Row) -> String {
+        let value: DatabaseValue = row[0]
+        return String.fromDatabaseValue(value) ?? "\(value)"
     }
 
     private mutating func problem(_ sentence: String) {
@@ -177,7 +205,7 @@ struct StoreChecks {
     /// The tables have no foreign keys of SQLite's own: rows of a window go with it, in one transaction.
     private mutating func references() throws {
         for violation in try Row.fetchAll(db, sql: "PRAGMA foreign_key_check") {
-            problem("SQLite: a row of \(violation[0] as String? ?? "?") refers to nothing")
+            problem("SQLite: a row of \(Self.name(violation)) refers to nothing")
         }
         let arrows = [
             ("level_summaries", "window", "windows", "sequence"),
@@ -198,26 +226,34 @@ struct StoreChecks {
     }
 
     /// Where endpoints and streams say that they stand, there must be something to stand on.
-    private mutating func cursors() throws {
+    private mutating func endpointCursors() throws {
         let newest =
             try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
         for row in try Row.fetchAll(db, sql: "SELECT name, sequence, parts FROM endpoints ORDER BY name") {
-            let (name, sequence, parts): (String, Int64, Int64) = (row[0], row[1], row[2])
+            let name = Self.name(row)
+            if (row[0] as DatabaseValue).isNull { problem("an endpoint has no name") }
+            guard let sequence = number(row, 1, "endpoint \(name)"),
+                let parts = number(row, 2, "endpoint \(name)")
+            else { continue }
             if sequence > newest {
                 problem("endpoint \(name) stands at window \(sequence), but the newest is \(newest)")
             }
             if sequence < 0 || parts < 0 { problem("endpoint \(name) stands before the first window") }
         }
-        try eventCursors()
+    }
+
+    private mutating func streamEnds() throws {
         for row in try Row.fetchAll(
             db,
             sql: """
-                SELECT streams.name, max(start_ms + resolution_ms), closed_through_ms FROM windows
+                SELECT streams.name, max(start_ms + resolution_ms) AS end_ms, closed_through_ms FROM windows
                 JOIN streams ON streams.id = windows.stream GROUP BY streams.id
-                HAVING max(start_ms + resolution_ms) > closed_through_ms
+                HAVING max(start_ms + resolution_ms) > closed_through_ms OR typeof(closed_through_ms) <> 'integer'
                 """)
         {
-            let (name, end, closed): (String, Int64, Int64) = (row[0], row[1], row[2])
+            let name = Self.name(row)
+            guard let end = number(row, 1, "stream \(name)"), let closed = number(row, 2, "stream \(name)")
+            else { continue }
             problem(
                 "stream \(name) has a window up to \(UTC.timestamp(end)), but is closed through \(UTC.timestamp(closed))"
             )
@@ -229,10 +265,13 @@ struct StoreChecks {
         let newest =
             try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
         for row in try Row.fetchAll(
-            db, sql: "SELECT name, event FROM event_cursors WHERE event > ? ORDER BY name",
+            db,
+            sql:
+                "SELECT name, event FROM event_cursors WHERE event > ? OR typeof(event) <> 'integer' ORDER BY name",
             arguments: [newest])
         {
-            let (name, event): (String, Int64) = (row[0], row[1])
+            let name = Self.name(row)
+            guard let event = number(row, 1, "endpoint \(name)") else { continue }
             problem("endpoint \(name) stands at event \(event), but the newest is \(newest)")
         }
     }

@@ -11,14 +11,18 @@ struct WindowReader: ~Copyable {
         var summary: WindowSummary
 
         init?(_ row: Row) throws {
-            guard let stream = StreamID(row["name"] as String) else { return nil }
-            sequence = row["sequence"]
-            topology = row["topology"]
+            // The subscripts of rows trap on what is no number.
+            func value<Value: DatabaseValueConvertible>(_ column: String) throws -> Value {
+                try row.decode(Value.self, forColumn: column)
+            }
+            guard let stream = StreamID(try value("name") as String) else { return nil }
+            sequence = try value("sequence")
+            topology = try value("topology")
             summary = WindowSummary(
-                stream: stream, resolutionMs: row["resolution_ms"], startMs: row["start_ms"],
-                revision: row["revision"], topologyVersion: row["topology_version"],
-                coverage: row["coverage"], levels: [],
-                timeline: try (row["timeline"] as Data?).map { try TimelineBlob.decode(Array($0)) })
+                stream: stream, resolutionMs: try value("resolution_ms"), startMs: try value("start_ms"),
+                revision: try value("revision"), topologyVersion: try value("topology_version"),
+                coverage: try value("coverage"), levels: [],
+                timeline: try (value("timeline") as Data?).map { try TimelineBlob.decode(Array($0)) })
         }
     }
 
@@ -88,7 +92,8 @@ struct WindowReader: ~Copyable {
                 sql: "SELECT level, jobs, gpus FROM level_summaries WHERE window = ? ORDER BY position"),
             arguments: [sequence])
         while let row = try rows.next() {
-            guard let level = Level(rawValue: row[0] as String), wanted.isEmpty || wanted.contains(level)
+            guard let level = Level(rawValue: try row.decode(String.self, atIndex: 0)),
+                wanted.isEmpty || wanted.contains(level)
             else { continue }
             found.append(
                 LevelSummary(
@@ -110,7 +115,10 @@ struct WindowReader: ~Copyable {
             db.cachedStatement(sql: sql + " ORDER BY position"), arguments: [sequence, level.rawValue])
         var found: [FieldColumn] = []
         while let row = try rows.next() {
-            guard let field = FieldCatalog.find(id: UInt16(truncatingIfNeeded: row[0] as Int64)) else {
+            guard
+                let field = FieldCatalog.find(
+                    id: UInt16(truncatingIfNeeded: try row.decode(Int64.self, atIndex: 0)))
+            else {
                 continue
             }
             var column = try SummaryBlob.column(try unpack(row, 1), field: field)

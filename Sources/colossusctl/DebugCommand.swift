@@ -26,13 +26,17 @@ struct DebugCommand: ParsableCommand {
         @Argument(help: "A file that is not there yet.", completion: .file())
         var file: String
 
+        func validate() throws {
+            guard file != "-" else { throw ValidationError("name a file: it is not written to the output") }
+        }
+
         func run() throws {
             guard access(file, F_OK) != 0 else {
                 throw ControlError(.conflict, "\(file) is there already.", hint: "Choose another name.")
             }
             let folder = try BundleFolder()
             defer { folder.remove() }
-            DebugFacts(client: global.client(timeout: .seconds(10)), folder: folder).collect()
+            try DebugFacts(client: global.client(timeout: .seconds(10)), folder: folder).collect()
             try folder.pack(into: file)
             Output.complain("\(file) is complete; look at it before you give it away")
         }
@@ -44,11 +48,11 @@ private struct DebugFacts {
     let client: ControlClient
     let folder: BundleFolder
 
-    func collect() {
+    func collect() throws {
         var missing: [String] = []
         func keep(_ name: String, _ make: () throws -> String) {
             do {
-                folder.write(name, Redaction.text(try make()))
+                try folder.write(name, Redaction.text(try make()))
             } catch {
                 missing.append("\(name): \(ControlError.line(error))")
             }
@@ -72,9 +76,9 @@ private struct DebugFacts {
                 missing.append("\(name): `\(program) \(arguments.joined(separator: " "))` gave nothing")
                 continue
             }
-            folder.write(name, Redaction.text(String(decoding: ran.output, as: UTF8.self)))
+            keep(name) { String(decoding: ran.output, as: UTF8.self) }
         }
-        folder.write(
+        try folder.write(
             "README",
             "Made by colossusctl \(ProgramVersion.text) at \(Terminal.now).\n"
                 + (missing.isEmpty
@@ -119,19 +123,29 @@ private struct BundleFolder {
         mkdir(path, 0o700)
     }
 
-    func write(_ name: String, _ text: String) {
+    func write(_ name: String, _ text: String) throws {
         let file = open(path + "/" + name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard file >= 0 else { return }
+        guard file >= 0 else { throw failure(name) }
         defer { close(file) }
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
-            guard count > 0 || errno == EINTR else { return }
+            guard count > 0 || errno == EINTR else {
+                let error = failure(name)
+                unlink(path + "/" + name)
+                throw error
+            }
             rest = rest.dropFirst(max(0, count))
         }
     }
 
-    func pack(into file: String) throws {
+    private func failure(_ name: String) -> ControlError {
+        ControlError(.failed, "\(name) cannot be written in \(path): \(String(cString: strerror(errno))).")
+    }
+
+    func pack(into name: String) throws {
+        // So that tar takes neither `-…` for an option nor `a:b` for another machine's.
+        let file = name.hasPrefix("/") ? name : try Self.workingFolder() + "/" + name
         let target = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard target >= 0 else {
             throw ControlError(
@@ -139,11 +153,21 @@ private struct BundleFolder {
                 hint: "Name a file in a folder where you may write.")
         }
         close(target)
-        let ran = ChildProcess.run("tar", ["-C", parent, "-czf", file, "colossusd-debug"])
+        let ran = ChildProcess.run("tar", ["--force-local", "-C", parent, "-czf", file, "colossusd-debug"])
         guard ran?.status == 0 else {
             unlink(file)
             throw ControlError(.failed, "tar could not write \(file).", hint: "Look at the free space.")
         }
+    }
+
+    private static func workingFolder() throws -> String {
+        guard let folder = getcwd(nil, 0) else {
+            throw ControlError(
+                .failed, "The working folder cannot be told: \(String(cString: strerror(errno))).",
+                hint: "Name the file from the root on.")
+        }
+        defer { free(folder) }
+        return String(cString: folder)
     }
 
     func remove() { _ = ChildProcess.run("rm", ["-rf", "--", parent]) }

@@ -104,21 +104,31 @@ extension Daemon {
     }
 
     private func readMaintenance(_ parts: DaemonParts) async throws {
-        let kinds: Set<EventKind> = [.maintenanceStart, .maintenanceEnd]
+        defer {
+            metrics.gauge("colossus_maintenance_entities", "Entities that are worked on as planned.").set(
+                Double(planned.count))
+        }
         guard let through = plannedThrough else {
+            // Before what is open is read: what comes in between is looked at twice, and changes nothing then.
             let newest = try await parts.store.newestEvent()
             for event in try await OpenEvents.read(.measured, parts.store) { planned.take(event) }
             plannedThrough = newest
             return
         }
-        let query = EventQuery(stream: .measured, kinds: kinds, afterID: through, limit: 10_000)
-        for stored in try await parts.store.events(query) where stored.id > plannedThrough ?? 0 {
+        // Most looks find nothing new, and end here.
+        let newest = try await parts.store.newestEvent()
+        guard newest > through else { return }
+        let kinds: Set<EventKind> = [.maintenanceStart, .maintenanceEnd]
+        let limit = 10_000
+        let query = EventQuery(stream: .measured, kinds: kinds, afterID: through, limit: limit)
+        let found = try await parts.store.events(query)
+        for stored in found where stored.id > plannedThrough ?? 0 {
             plannedThrough = stored.id
             planned.take(stored.event)
             log(stored.event)
         }
-        metrics.gauge("colossus_maintenance_entities", "Entities that are worked on as planned.").set(
-            Double(planned.count))
+        // All through the newest was looked at, of whatever kind; there may be more beyond a full answer.
+        if found.count < limit { plannedThrough = max(plannedThrough ?? 0, newest) }
     }
 
     private func log(_ event: Event) {

@@ -202,6 +202,55 @@ struct Workload {
         #expect(second.maintenance == [0] && second.faulted == [4])
     }
 
+    @Test("a GPU that reports while it is worked on hides neither a silent GPU nor is it one with an error")
+    func maintenanceAndSilence() async throws {
+        let start = CoreHarness.startMs
+        let harness = CoreHarness(
+            spec: StreamSpec(
+                id: .measured, site: "test", plan: WindowPlan(finestMs: 10_000, rollupsMs: [60_000])))
+        harness.setNow(start + 10_000)
+        func event(_ kind: EventKind, _ offset: Int64, _ entity: String, gpu: Int? = nil) -> Event {
+            Event(
+                stream: .measured, timeMs: start + offset, kind: kind, entity: entity, gpu: gpu,
+                value: kind == .xid ? 79 : nil, source: .ingest)
+        }
+        var job = event(.jobStart, 0, "")
+        job.job = "llm"
+        job.nodes = ["n0", "n1"]
+        harness.core.emit([
+            job, event(.maintenanceStart, 1_000, "n0", gpu: 3), event(.xid, 2_000, "n0", gpu: 3),
+            event(.maintenanceStart, 1_000, "n1"), event(.maintenanceEnd, 9_500, "n0", gpu: 3),
+            event(.maintenanceEnd, 9_500, "n1"), event(.maintenanceStart, 20_000, "n0"),
+        ])
+        // GPU 0 of n0 is dead; GPU 3, which is worked on, reports, and so does all of n1.
+        for second in [Int64(4_000), 14_000, 24_000] {
+            harness.deliver(
+                ([1, 2, 3].map { (0, $0) } + (0..<4).map { (1, $0) }).map { node, gpu in
+                    TestSample(node: node, gpu: gpu, field: .gpuUtil, timeMs: start + second, value: 1)
+                })
+        }
+        await harness.advance(toMs: start + 130_000)
+        let windows = harness.sink.windows(10_000)
+        let nodes = try #require(windows.first?.level(.node)?.gpus)
+        #expect(nodes.reporting[0] == 2 && nodes.maintenance[0] == 1 && nodes.silent(0) == 1)
+        #expect(nodes.inJob[0] == 2 && nodes.faulted[0] == 0)
+        #expect(nodes.reporting[1] == 0 && nodes.maintenance[1] == 4)
+        let jobs = try #require(windows.first?.level(.job)?.gpus)
+        #expect(jobs.expected == [8] && jobs.reporting == [2] && jobs.maintenance == [5])
+        #expect(jobs.silent(0) == 1)
+        let third = try #require(windows.dropFirst(2).first?.level(.node)?.gpus)
+        #expect(third.maintenance[0] == 4 && third.reporting[0] == 0)
+        // GPU 0 was silent in the minute, however much was worked on beside it.
+        let minute = try #require(harness.sink.windows(60_000).first?.level(.node)?.gpus)
+        #expect(minute.reporting[0] == 3 && minute.silent(0) == 1 && minute.maintenance[0] == 0)
+        for level in try #require(harness.sink.windows(60_000).first).levels {
+            for entity in level.gpus.expected.indices {
+                let counted = level.gpus.reporting[entity] + level.gpus.maintenance[entity]
+                #expect(counted <= level.gpus.expected[entity])
+            }
+        }
+    }
+
     @Test(
         "maintenance of a rack, an array, a hall or the site is that of all its nodes",
         arguments: [

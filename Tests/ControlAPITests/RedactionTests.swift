@@ -12,6 +12,12 @@ import Testing
             (#"{"password": "a b", "user": "u"}"#, #"{"password": "[hidden] b", "user": "u"}"#),
             ("api_key='k', b", "api_key='[hidden]', b"),
             ("X-Api-Key: 123", "X-Api-Key: [hidden]"),
+            ("SetCredential=pass:hunter2 and more\nUser=c", "SetCredential=pass:[hidden]\nUser=c"),
+            (
+                "SetCredentialEncrypted=pass: \\\n  abc \\\n# why\n  def\nUser=c",
+                "SetCredentialEncrypted=pass:[hidden]\n[hidden]\n[hidden]\n[hidden]\nUser=c"
+            ),
+            ("  SetCredential = hunter2", "  SetCredential =[hidden]"),
             ("a=1\nsecret = s3\nb", "a=1\nsecret = [hidden]\nb"),
         ])
     func goes(text: String, expected: String) {
@@ -27,6 +33,7 @@ import Testing
         arguments: [
             "", "the bearer_token_file is /etc/colossusd/token", "tokens", "no token was sent",
             "http://127.0.0.1:8428/api",
+            "SetCredential is no more", "LoadCredential=pass:/etc/x", "a \\\nb",
             "2026-11-22T10:00:00Z info ready ingest=127.0.0.1:9480", "a password, and more", "größer: ja",
         ])
     func stays(text: String) {

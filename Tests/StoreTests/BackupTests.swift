@@ -116,6 +116,14 @@ import Testing
                 "UPDATE field_columns SET data = x'00ff' WHERE window = 6",
                 "window 6 of measured cannot be read"
             ),
+            ("UPDATE endpoints SET sequence = 'six'", "endpoint archive: sequence is"),
+            ("UPDATE endpoints SET name = NULL", "an endpoint has no name"),
+            ("UPDATE streams SET closed_through_ms = 'late'", "stream measured: closed_through_ms is"),
+            ("UPDATE windows SET coverage = 'full' WHERE sequence = 6", "windows cannot be checked"),
+            (
+                "INSERT INTO event_cursors (name, event, created_ms, opened_ms) VALUES ('hook', 'x', 1, 1)",
+                "endpoint hook: event is"
+            ),
             ("INSERT INTO grdb_migrations VALUES ('v99')", "written by a newer colossusd"),
             ("DROP TABLE grdb_migrations", "it holds no history of colossusd"),
         ])

@@ -83,6 +83,11 @@ import Testing
         #expect(try await store.events(EventQuery(afterID: 0)).map(\.id) == [1, 2, 3])
         #expect(try await store.events(EventQuery(job: "j")).map(\.event.kind) == [.jobStart])
         #expect(try await store.events(EventQuery(entity: "node-0-0", afterID: 1)).map(\.event.gpu) == [4])
+        #expect(try await store.events(EventQuery(stream: .measured, afterID: 1)).map(\.id) == [2, 3])
+        #expect(try await store.events(EventQuery(stream: StreamID("sim/x"), afterID: 0)).isEmpty)
+        #expect(
+            try await store.events(EventQuery(stream: .measured, fromMs: start - 1, afterID: 1)).map(\.id)
+                == [2])
         #expect(try await store.events(EventQuery(entity: "x' OR 1=1 --")).isEmpty)
         #expect(try await store.newestEvent() == 3)
         #expect(try await store.events(EventQuery(fromMs: start - 1, limit: 1)).count == 1)
