@@ -112,6 +112,8 @@ public final class IngestServer: Sendable {
         let running = running.withLock { $0.take() }
         guard let running else { return }
         try? await running.listener.close()
+        // Whoever was accepted at the last moment has yet to send its request.
+        try? await Task.sleep(for: min(grace, Self.settling))
         let open = connections.stop()
         for channel in open {
             // Idle ones close, the others after the answer they owe.
@@ -197,6 +199,8 @@ public final class IngestServer: Sendable {
         return lanes
     }
 
+    /// From the last connection that was accepted to the end of those without a request.
+    private static let settling = Duration.milliseconds(200)
     private static let allocator = AdaptiveRecvByteBufferAllocator(
         minimum: 4_096, initial: 65_536, maximum: 1 << 20)
 

@@ -40,8 +40,8 @@ public struct ClusterFigures: Codable, Sendable, Hashable {
     /// A fleet's ticks into the core with sketches, GPU-ticks a second of two cores.
     public var gpuTicksPerSecond: Double = 4_400_000
     /// Racks whose finals fit into one message.
-    public var racksPerPartition = 96
-    public var chunkBytes = 32_768
+    public var racksPerPartition: Int = 96
+    public var chunkBytes: Int = 32_768
 
     public init() {}
 }
