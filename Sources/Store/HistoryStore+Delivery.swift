@@ -34,9 +34,19 @@ extension HistoryStore {
         after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     ) {
+        answerInTurn(reply) { reader in
+            try Self.windows(after: position, selection, limit: max(1, limit), reader)
+        }
+    }
+
+    /// Reads for a delivery, and answers in the order of asking: `nil` when the read failed, which is reported.
+    func answerInTurn<Found: Sendable>(
+        _ reply: @escaping @Sendable (Found?) -> Void,
+        reading read: @escaping @Sendable (borrowing WindowReader) throws -> Found
+    ) {
         let ticket = ticket()
         onDelivery { [self] reader in
-            let found = try Self.windows(after: position, selection, limit: max(1, limit), reader)
+            let found = try read(reader)
             onWriter { $0.give(ticket) { reply(found) } }
         } failed: { [self] error in
             onWriter { writer in

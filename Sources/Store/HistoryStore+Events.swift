@@ -17,15 +17,8 @@ extension HistoryStore {
         after id: Int64, selection: EventSelection, limit: Int,
         reply: @escaping @Sendable ((events: [StoredEvent], scannedThrough: Int64)?) -> Void
     ) {
-        let ticket = ticket()
-        onDelivery { [self] reader in
-            let found = try Self.events(after: id, selection, limit: max(1, limit), reader)
-            onWriter { $0.give(ticket) { reply(found) } }
-        } failed: { [self] error in
-            onWriter { writer in
-                writer.report(error, doing: .read)
-                writer.give(ticket) { reply(nil) }
-            }
+        answerInTurn(reply) { reader in
+            try Self.events(after: id, selection, limit: max(1, limit), reader)
         }
     }
 

@@ -145,11 +145,7 @@ import Testing
         var maker = CloseMaker(seed: 1, racks: 50)
         for step in 0..<20 { await store.commit(maker.close(at: 1_700_000_040_000 + Int64(step) * 10_000)) }
         await store.close()
-        let file = try FileHandle(forUpdating: URL(fileURLWithPath: sandbox.database))
-        let size = try file.seekToEnd()
-        try file.seek(toOffset: size / 8_192 / 2 * 8_192)
-        try file.write(contentsOf: Data(repeating: 0x5A, count: 8 * 8_192))
-        try file.close()
+        try sandbox.damageMiddle()
         #expect(try !StoreFile.verify(sandbox.database).isGood)
         let text = sandbox.path + "/text"
         try Data(repeating: 0x41, count: 5_000).write(to: URL(fileURLWithPath: text))

@@ -213,3 +213,14 @@ extension WindowSummary {
         return copy
     }
 }
+
+extension Sandbox {
+    /// Overwrites pages in the middle of the database: the schema and the newest rows stay readable.
+    func damageMiddle() throws {
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: database))
+        let size = try file.seekToEnd()
+        try file.seek(toOffset: size / 8_192 / 2 * 8_192)
+        try file.write(contentsOf: Data(repeating: 0x5A, count: 8 * 8_192))
+        try file.close()
+    }
+}

@@ -134,12 +134,7 @@ import Testing
         var maker = CloseMaker(seed: 1, racks: 50)
         for step in 0..<20 { await store.commit(maker.close(at: 1_700_000_040_000 + Int64(step) * 10_000)) }
         await store.close()
-        // Pages in the middle: the schema and the newest rows stay readable.
-        let file = try FileHandle(forUpdating: URL(fileURLWithPath: sandbox.database))
-        let size = try file.seekToEnd()
-        try file.seek(toOffset: size / 8_192 / 2 * 8_192)
-        try file.write(contentsOf: Data(repeating: 0x5A, count: 8 * 8_192))
-        try file.close()
+        try sandbox.damageMiddle()
         try Data().write(to: URL(fileURLWithPath: sandbox.database + ".suspect"))
         store = try sandbox.open()
         #expect(await store.windows(after: 0)?.windows.count == 0)
