@@ -73,6 +73,7 @@ extension EndpointConfiguration {
         var events = self
         events.name += Self.eventsMark
         events.hasSummaries = false
+        events.takesAnyOrder = false
         return [summaries, events]
     }
 

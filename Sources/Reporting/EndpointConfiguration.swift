@@ -89,6 +89,11 @@ public struct EndpointConfiguration: Sendable, Hashable {
     /// Send later revisions of a window that was sent already. Remote write 1.0 has no way to replace a sample, so
     /// that there it is off unless asked for.
     public var sendsRevisions: Bool
+    /// The receiver takes windows in any order: new ones go out at once, beside those that still wait. Else the order is
+    /// that of committing, strictly.
+    public var takesAnyOrder: Bool
+    /// Requests on their way at once, for those that take any order. 1 to 64.
+    public var maxInFlight: Int
     /// `ce-source` of a webhook: who sends.
     public var source: String
     /// For `file`: a file that is larger becomes `PATH.1`, that one `PATH.2` and so on; `nil` never.
@@ -131,6 +136,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
         allowFuture = false
         // The others replace what they have, or say which revision it is.
         sendsRevisions = kind != .remoteWrite && kind != .otlp
+        takesAnyOrder = false
+        maxInFlight = 4
         source = "/colossusd"
         rotateBytes = nil
         rotateFiles = 5

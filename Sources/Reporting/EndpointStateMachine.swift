@@ -11,26 +11,25 @@ import Telemetry
 /// blame are alone, and they become dead letters, stored together with the move of the cursor.
 ///
 /// Three steps may fail for now and lead to `waiting`: a reply of the store, a fetch and an attempt to send.
+///
+/// Of an endpoint that takes windows in any order there are several, each strict in itself: see `EndpointLanes`.
 struct EndpointStateMachine: Sendable {
-    /// A part that is being delivered, possibly in pieces.
-    private struct Delivery: Sendable {
-        var part: Part
-        /// What is left of it; the last is sent next.
-        var pieces: [Part]
-        var accepted = 0
-        var refusals = 0
-        var dead: [Refusal] = []
-    }
-
     let configuration: EndpointConfiguration
+    /// The last window of the gap that is worked off; then it stops. `nil`: all that comes.
+    let through: Int64?
     private let encoding: any EndpointEncoding
     /// How bodies are written: becomes simpler when the endpoint does not understand it, and stays so.
-    private(set) var form: WireForm
+    var form: WireForm
     private(set) var state: State = .created
-    private(set) var account = EndpointAccount()
+    /// Lanes of one endpoint share it.
+    var account = EndpointAccount()
     /// The cursor as it is in the store.
     private(set) var position: DeliveryPosition?
     private(set) var newestSequence: Int64 = 0
+    private var commits = CommitTimes()
+    /// Windows that are waiting for long may be left behind in a gap.
+    var mayLeap = false
+    private var leap: (from: DeliveryPosition, through: Int64)?
 
     /// Everything up to here is done or not wanted, whether the store knows it or not.
     private var reached = DeliveryPosition.start
@@ -56,8 +55,12 @@ struct EndpointStateMachine: Sendable {
     private(set) var isPaused = false
 
     /// - Parameter remembered: what the endpoint was found to understand earlier, instead of what is tried first.
-    init(_ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil) {
+    init(
+        _ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil,
+        through: Int64? = nil
+    ) {
         self.configuration = configuration
+        self.through = through
         encoding = configuration.encoding
         form = remembered ?? encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
@@ -66,6 +69,9 @@ struct EndpointStateMachine: Sendable {
 
     /// What was to be sent last, and has no answer yet.
     var partOnItsWay: Part? { state == .sending ? delivery?.pieces.last : nil }
+
+    /// It failed, and tries again when its time has come.
+    var waitsToSend: Bool { if case .waiting(.send, _, _) = state { true } else { false } }
 
     /// The bytes of a part that is on its way, the same each time; `nil` for any other.
     func body(of part: Part) -> [UInt8]? {
@@ -85,8 +91,11 @@ struct EndpointStateMachine: Sendable {
         case (.fetched(let found, let through), .fetching): received(found, through, nowMs, &actions)
         case (.advanced(let done), .advancing): moved(done, nowMs, &actions)
         case (.attempted(let outcome), .sending): attempted(outcome, nowMs, &actions)
+        case (.leaped(let done), .leaping): leaped(done, nowMs, &actions)
+        case (.withdrawn, .sending): draining != nil ? stopNow(&actions) : (state = .paused)
+        case (.known(let newest), _): known(newest, .min)
         case (.committed(let newest), _):
-            newestSequence = max(newestSequence, newest)
+            known(newest, nowMs)
             if state == .idle { proceed(nowMs, &actions) }
         case (.timer(let rung), .waiting(let step, let token, _)) where rung == token:
             resume(step, nowMs, &actions)
@@ -124,9 +133,10 @@ extension EndpointStateMachine {
             state = .paused
             return
         }
+        if let through, reached.sequence >= through { return finishGap(&actions) }
         state = .fetching
         newestAtFetch = newestSequence
-        actions.append(.fetch(after: reached, limit: Limits.fetchedWindows))
+        actions.append(.fetch(after: reached, through: through, limit: Limits.fetchedWindows))
     }
 
     private mutating func received(
@@ -139,6 +149,7 @@ extension EndpointStateMachine {
         newestSequence = max(newestSequence, scannedThrough)
         if !windows.isEmpty { return proceed(nowMs, &actions) }
         pass(scannedThrough)
+        if self.through != nil { return fetch(nowMs, &actions) }
         // A commit may have come in while the store was looking.
         newestSequence > newestAtFetch && newestSequence > scannedThrough
             ? fetch(nowMs, &actions) : rest(nowMs, &actions)
@@ -171,6 +182,37 @@ extension EndpointStateMachine {
         isStoreFailing = false
     }
 
+    /// Nothing is left in the gap, and the store knows it in the end.
+    private mutating func finishGap(_ actions: inout [Action]) {
+        if let position, position < reached { return move(Advance(to: reached), &actions) }
+        stopNow(&actions)
+    }
+
+    private mutating func known(_ newest: Int64, _ atMs: Int64) {
+        newestSequence = max(newestSequence, newest)
+        commits.note(newest, atMs: atMs)
+    }
+
+    /// Windows that wait for long while there are newer ones, or very many, are left to the lanes for gaps.
+    private func leapTarget(_ nowMs: Int64) -> Int64? {
+        guard mayLeap, draining == nil, let old = commits.newest(beforeMs: nowMs - Limits.liveMs),
+            old > reached.sequence
+        else { return nil }
+        return newestSequence > old || old - reached.sequence > Limits.gapWindows ? old : nil
+    }
+
+    private mutating func leaped(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
+        // What is left of a window is looked up again, here or in the gap.
+        progress = nil
+        fetched = []
+        guard done, let leap else { return storeFailed(.fetch, nowMs, &actions) }
+        storeAnswered()
+        reached = DeliveryPosition(sequence: leap.through, parts: 0)
+        position = reached
+        movedMs = nowMs
+        fetch(nowMs, &actions)
+    }
+
     /// Windows up to here need nothing more; only in memory until there is a reason to tell the store.
     private mutating func pass(_ sequence: Int64) {
         if sequence > reached.sequence { reached = DeliveryPosition(sequence: sequence, parts: 0) }
@@ -186,6 +228,11 @@ extension EndpointStateMachine {
         if isPaused, draining == nil {
             state = .paused
             return
+        }
+        if let target = leapTarget(nowMs) {
+            leap = (reached, target)
+            state = .leaping
+            return actions.append(.leap(from: reached, through: target))
         }
         while true {
             if progress == nil, !begin(nowMs, &actions) { return fetch(nowMs, &actions) }
@@ -248,6 +295,8 @@ extension EndpointStateMachine {
     }
 
     private mutating func move(_ advance: Advance, _ actions: inout [Action]) {
+        var advance = advance
+        advance.through = through
         self.advance = advance
         state = .advancing
         actions.append(.advance(advance))
@@ -422,7 +471,7 @@ extension EndpointStateMachine {
     private mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {
         draining = scope
         switch state {
-        case .sending, .advancing: break
+        case .sending, .advancing, .leaping: break
         case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
         case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
         case .created, .waiting, .disabled, .paused: stopNow(&actions)

@@ -143,6 +143,10 @@ extension EndpointConfiguration {
         if !BatchLimits.bytesRange.contains(batch.bytesMax) {
             found.append("batch bytes must be 1 KiB to 16 MiB")
         }
+        if !(1...64).contains(maxInFlight) { found.append("1 to 64 requests may be on their way at once") }
+        if takesAnyOrder, !kind.isRequesting || !wantsWindows {
+            found.append("out of order go only summaries, and only to receivers with a URL")
+        }
         if !(1...600_000).contains(connectTimeoutMs) || !(1...600_000).contains(timeoutMs) {
             found.append("timeouts must be 1 ms to 10 minutes")
         }

@@ -93,6 +93,7 @@ struct Sweep: Sendable {
                 arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
             {
                 try db.execute(sql: "DELETE FROM \(table) WHERE name = ?", arguments: [name])
+                if table == "endpoints" { try GapRows(db: db, endpoint: name).removeAll() }
             }
         }
     }
