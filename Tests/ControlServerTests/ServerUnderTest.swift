@@ -25,7 +25,9 @@ struct ServerUnderTest {
         if let writers { configuration.writers = writers }
         if let connectionsMax { configuration.connectionsMax = connectionsMax }
         if let token {
-            configuration.webRefusal = { $0 == ["Bearer " + token] ? nil : "A bearer token is wanted." }
+            configuration.webRefusal = { given, _ in
+                given == ["Bearer " + token] ? nil : "A bearer token is wanted."
+            }
         }
         configuration.webHosts = ["colossus.example"]
         let server = ControlServer(
