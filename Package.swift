@@ -119,7 +119,7 @@ var targets: [Target] = [
         "colossus-bench",
         [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "QueueIsolation", "Settings", "Store", arguments, logging,
+            "NATSExchange", "QueueIsolation", "Settings", "Store", arguments, logging,
         ] + nio
     ),
 
