@@ -218,9 +218,12 @@ public final class IngestServer: Sendable {
         heads.maxHeaderListSize = core.limits.headerBytes
         heads.maxHeaderFieldCount = core.limits.headerCount
         let pipeline = channel.pipeline.syncOperations
+        // Before the timer: what is no whole record yet is no traffic.
+        if let handler = try tls?.makeHandler() { try pipeline.addHandler(handler) }
         try pipeline.addHandler(
             IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
-        if let handler = try tls?.makeHandler() { try pipeline.addHandler(handler) }
+        let connection = IngestConnection(core: core, lane: lane, budget: budget)
+        try pipeline.addHandler(HeadDeadline(connection, limit: TimeAmount(core.limits.requestTimeout)))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
             ByteToMessageHandler(
@@ -229,6 +232,6 @@ public final class IngestServer: Sendable {
                 maximumBufferSize: 4 << 20))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
-        try pipeline.addHandler(IngestConnection(core: core, lane: lane, budget: budget))
+        try pipeline.addHandler(connection)
     }
 }

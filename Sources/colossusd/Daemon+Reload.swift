@@ -5,6 +5,7 @@ import Receivers
 import Reporting
 import Settings
 import SystemdSupport
+import TLS
 import Telemetry
 
 // Taking a new configuration while everything goes on.
