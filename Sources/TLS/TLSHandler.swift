@@ -109,16 +109,17 @@ public final class TLSHandler: ChannelDuplexHandler {
             let words = "more than \(limits.handshakeBytes) bytes came before the handshake was over"
             return fail(TLSFailure(reason: .tooMuch, words: words), context)
         }
-        let step = session.handshake(&bytes)
-        sendOutput(context)
-        switch step {
-        case .unfinished: break
+        switch session.handshake(&bytes) {
+        case .unfinished: sendOutput(context)
         case .failed(let failure): fail(failure, context)
         case .finished:
             state = .open
             idleBytes = 0
             deadline?.cancel()
             counts.established(version: session.version)
+            // A peer that has gone is noticed by sending, at once: from here on each step looks whether it is the last.
+            sendOutput(context)
+            guard state == .open else { return }
             let news = TLSEstablished(version: session.version, peerNames: session.peerNames)
             context.fireUserInboundEventTriggered(news)
             encrypt(context)
@@ -130,7 +131,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         var plain = context.channel.allocator.buffer(capacity: bytes.readableBytes + (16 << 10))
         let reading = session.read(&bytes, into: &plain)
         sendOutput(context)
-        if plain.readableBytes > 0 {
+        if plain.readableBytes > 0, state != .closed {
             isReadWanted = false
             context.fireChannelRead(Self.wrapInboundOut(plain))
         }
@@ -228,10 +229,14 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     public func handlerRemoved(context: ChannelHandlerContext) { end() }
 
-    /// The peer is told by the alert that is out already. Closing at once, with bytes of his unread, could cost him that.
+    /// The peer is told by the alert. Closing at once, with bytes of his unread, could cost him that.
     private func fail(_ failure: TLSFailure, _ context: ChannelHandlerContext) {
+        guard state != .closed else { return }
         counts.failed(failure, peer: Self.peer(context))
         end()
+        // The alert.
+        sendOutput(context)
+        guard context.channel.isActive else { return }
         state = .failed
         idleBytes = 0
         context.close(mode: .output, promise: nil)

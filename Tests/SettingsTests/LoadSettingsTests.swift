@@ -211,7 +211,7 @@ struct LoadSettingsTests {
             ),
             (
                 "web:\n  tokens:\n  - {name: a, certificate: x}\n  - {name: b, certificate: x}",
-                "c.yaml:4:25: `x` is already in line 3"
+                "c.yaml:4:28: `x` is already in line 3"
             ),
             ("web: {tls: {key: 'credential:k'}}", "c.yaml:1:12: `certificate` is missing"),
             ("web: {tls: {certificate: 'credential:k'}}", "c.yaml:1:12: `key` is missing"),
@@ -221,7 +221,7 @@ struct LoadSettingsTests {
             ),
             (
                 "web: {tls: {min_version: 1.1}}",
-                "c.yaml:1:26: `1.1` is not allowed here, expected one of: 1.2, 1.3"
+                "c.yaml:1:26: `1.1` is not allowed here; did you mean `1.2`?, expected one of: 1.2, 1.3"
             ),
             ("web: {tls: {client_certificate: maybe}}", "c.yaml:1:33: `maybe` is not allowed here"),
             (

@@ -1,5 +1,6 @@
 import Foundation
 import TLS
+import Telemetry
 import TestSupport
 import Testing
 
@@ -17,6 +18,30 @@ import Testing
             #expect(await silent.reply() == nil)
             #expect(await slow.reply() == nil)
             #expect(try await server.failed("timeout", 2))
+        }
+    }
+
+    @Test("a peer that goes as soon as its handshake is over is counted once")
+    func goneAtOnce() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            // Closes without reading the tickets: the server learns of it by sending them.
+            let arguments = [
+                "s_time", "-connect", "127.0.0.1:\(server.port)", "-new", "-tls1_3", "-time", "1",
+            ]
+            let result = try await TestCertificates.runAside("openssl", arguments)
+            let count = try #require(
+                result.output.split(separator: "\n").first { $0.contains(" connections in ") }?
+                    .split(separator: " ").first.flatMap { Int($0) })
+            let line = "colossus_tls_handshakes_total{listener=\"test\",version=\"TLSv1.3\"} "
+            func all() -> Int {
+                server.metrics.exposition().split(separator: "\n").filter {
+                    $0.hasPrefix("colossus_tls_handshakes_total{")
+                        || $0.hasPrefix("colossus_tls_failures_total{")
+                }.compactMap { Int($0.split(separator: " ").last ?? "") }.reduce(0, +)
+            }
+            #expect(try await server.poll { all() >= count })
+            #expect(all() == count, "\(server.metrics.exposition())")
+            #expect(server.metrics.exposition().contains(line))
         }
     }
 
