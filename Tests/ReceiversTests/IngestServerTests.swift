@@ -315,6 +315,22 @@ import WireFormats
         }
     }
 
+    @Test("a head that drips in is given up, on a new connection and after a request")
+    func slowHead() async throws {
+        let bench = Bench { $0.limits.requestTimeout = .milliseconds(150) }
+        try await bench.run { port in
+            let dripping = try RawClient(port: port)
+            let later = try RawClient(port: port)
+            #expect(await later.write(Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])]))?.status == 204)
+            for client in [dripping, later] {
+                // The client sends and waits in turns: what drips in has to be sent before the waiting begins.
+                for piece in ["P", "O", "ST /"] { await client.send(piece) }
+                #expect(await client.isClosed())
+            }
+        }
+        #expect(bench.metric(#"colossus_ingest_rejected_requests_total{reason="slow_head"} 2"#))
+    }
+
     @Test("a body that comes bit by bit is read")
     func trickle() async throws {
         let bench = Bench()
