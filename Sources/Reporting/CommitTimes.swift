@@ -26,4 +26,10 @@ struct CommitTimes: Sendable {
 
     /// The newest window that was committed then or earlier, up to `Limits.stepMs` after; `nil` when none is known.
     func newest(beforeMs: Int64) -> Int64? { steps.last { $0.atMs <= beforeMs }?.newest }
+
+    /// Windows that wait for long while there are newer ones, or very many, make room for newer ones: the last of them.
+    func leapTarget(from reached: Int64, to newest: Int64, beforeMs: Int64) -> Int64? {
+        guard let old = self.newest(beforeMs: beforeMs), old > reached else { return nil }
+        return newest > old || old - reached > EndpointStateMachine.Limits.gapWindows ? old : nil
+    }
 }

@@ -1,4 +1,5 @@
 import Store
+import Telemetry
 
 // What the state machine of an endpoint is told, what it asks for, and where it can be.
 
@@ -115,5 +116,18 @@ extension EndpointStateMachine {
         static let gapWindows: Int64 = 64
         /// Windows of remote write may end this much after now.
         static let futureMs: Int64 = 600_000
+    }
+}
+
+extension EndpointConfiguration {
+    /// Why a window is not sent although it was selected; `nil` when it is.
+    func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> EndpointStateMachine.DropReason? {
+        if window.summary.revision > 0, !sendsRevisions { return .revision }
+        if kind.refusesFuture, !allowFuture,
+            window.summary.endMs > nowMs + EndpointStateMachine.Limits.futureMs
+        {
+            return .future
+        }
+        return nil
     }
 }

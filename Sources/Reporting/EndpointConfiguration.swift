@@ -8,11 +8,21 @@ public struct BatchLimits: Sendable, Hashable {
     public var samplesMax: Int
     /// Bytes of a part before compression, by an estimate that is never too low. 1 KiB to 16 MiB.
     public var bytesMax: Int
+    /// Windows that may go in one request, where all of them fit into one part. 1 to 64.
+    public var windowsMax: Int
+    /// How long a window may wait for others to come along, milliseconds. 0 to 1 minute.
+    public var waitMs: Int64
 
+    public static let windowsRange = 1...64
+    public static let waitRange: ClosedRange<Int64> = 0...60_000
     public static let samplesRange = 1...100_000
     public static let bytesRange = 1_024...16_777_216
 
-    public init(samplesMax: Int = 5_000, bytesMax: Int = 1_048_576) {
+    public init(
+        samplesMax: Int = 5_000, bytesMax: Int = 1_048_576, windowsMax: Int = 1, waitMs: Int64 = 0
+    ) {
+        self.windowsMax = windowsMax
+        self.waitMs = waitMs
         self.samplesMax = samplesMax
         self.bytesMax = bytesMax
     }

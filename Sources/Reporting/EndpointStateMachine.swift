@@ -46,6 +46,9 @@ struct EndpointStateMachine: Sendable {
     private var sendBackoff: Backoff
     private var storeBackoff: Backoff
     private var token = 0
+    /// The timer at whose ring windows have waited long enough for others.
+    private var gathering: Int?
+    private var gatherer = WindowGatherer()
     private var isHopeless = false
     /// Said once, and again only after it has been otherwise.
     private var isRefusing = false
@@ -70,9 +73,6 @@ struct EndpointStateMachine: Sendable {
     /// What was to be sent last, and has no answer yet.
     var partOnItsWay: Part? { state == .sending ? delivery?.pieces.last : nil }
 
-    /// It failed, and tries again when its time has come.
-    var waitsToSend: Bool { if case .waiting(.send, _, _) = state { true } else { false } }
-
     /// The bytes of a part that is on its way, the same each time; `nil` for any other.
     func body(of part: Part) -> [UInt8]? {
         guard let progress, progress.consignment.sequence == part.sequence else { return nil }
@@ -96,7 +96,8 @@ struct EndpointStateMachine: Sendable {
         case (.known(let newest), _): known(newest, .min)
         case (.committed(let newest), _):
             known(newest, nowMs)
-            if state == .idle { proceed(nowMs, &actions) }
+            if state == .idle { gather(nowMs, &actions) }
+        case (.timer(let rung), .idle) where rung == gathering: proceed(nowMs, &actions)
         case (.timer(let rung), .waiting(let step, let token, _)) where rung == token:
             resume(step, nowMs, &actions)
         case (.drain(let scope), _): drain(scope, nowMs, &actions)
@@ -136,7 +137,8 @@ extension EndpointStateMachine {
         if let through, reached.sequence >= through { return finishGap(&actions) }
         state = .fetching
         newestAtFetch = newestSequence
-        actions.append(.fetch(after: reached, through: through, limit: Limits.fetchedWindows))
+        let limit = max(Limits.fetchedWindows, configuration.batch.windowsMax)
+        actions.append(.fetch(after: reached, through: through, limit: limit))
     }
 
     private mutating func received(
@@ -193,14 +195,6 @@ extension EndpointStateMachine {
         commits.note(newest, atMs: atMs)
     }
 
-    /// Windows that wait for long while there are newer ones, or very many, are left to the lanes for gaps.
-    private func leapTarget(_ nowMs: Int64) -> Int64? {
-        guard mayLeap, draining == nil, let old = commits.newest(beforeMs: nowMs - Limits.liveMs),
-            old > reached.sequence
-        else { return nil }
-        return newestSequence > old || old - reached.sequence > Limits.gapWindows ? old : nil
-    }
-
     private mutating func leaped(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
         // What is left of a window is looked up again, here or in the gap.
         progress = nil
@@ -229,7 +223,12 @@ extension EndpointStateMachine {
             state = .paused
             return
         }
-        if let target = leapTarget(nowMs) {
+        gathering = nil
+        if mayLeap, draining == nil,
+            let target = commits.leapTarget(
+                from: reached.sequence, to: newestSequence,
+                beforeMs: nowMs - Limits.liveMs - configuration.batch.waitMs)
+        {
             leap = (reached, target)
             state = .leaping
             return actions.append(.leap(from: reached, through: target))
@@ -253,32 +252,33 @@ extension EndpointStateMachine {
             let skipped = one.sequence == reached.sequence + 1 ? reached.parts : 0
             let grid = encoding.grid(for: one)
             let next = WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
-            if case .window(let window) = one, let reason = dropReason(window, nowMs) {
+            if case .window(let window) = one, let reason = configuration.dropReason(window, nowMs) {
                 drop(next, reason, &actions)
                 pass(one.sequence)
                 continue
             }
-            progress = next
+            // What is half delivered goes on alone.
+            let together = skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, nowMs)
+            progress = together ?? next
             return true
         }
         pass(scannedThrough)
         return false
     }
 
-    private func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> DropReason? {
-        if window.summary.revision > 0, !configuration.sendsRevisions { return .revision }
-        if configuration.kind.refusesFuture, !configuration.allowFuture,
-            window.summary.endMs > nowMs + Limits.futureMs
-        {
-            return .future
-        }
-        return nil
+    /// A window has come while nothing was to be done: it may wait for others, up to a time.
+    private mutating func gather(_ nowMs: Int64, _ actions: inout [Action]) {
+        guard configuration.batch.waitMs > 0, draining == nil,
+            newestSequence - reached.sequence < Int64(configuration.batch.windowsMax)
+        else { return proceed(nowMs, &actions) }
+        guard gathering == nil else { return }
+        token += 1
+        gathering = token
+        actions.append(.wake(afterMs: configuration.batch.waitMs, token: token))
     }
 
     private mutating func drop(_ window: WindowProgress, _ reason: DropReason, _ actions: inout [Action]) {
-        var rest = window
-        var samples = 0
-        while let part = rest.nextPart() { samples += part.samples }
+        let samples = window.samplesLeft
         guard samples > 0 else { return }
         if account.dropped[reason] == nil { actions.append(.report(.dropped(samples: samples, reason))) }
         account.dropped[reason, default: 0] += samples
@@ -416,14 +416,10 @@ extension EndpointStateMachine {
         isRefusing = !delivery.dead.isEmpty
         account.refusalsInARow = delivery.accepted == 0 && isRefusing ? account.refusalsInARow + 1 : 0
         account.refusedStatus = delivery.dead.last?.status ?? 0
-        let sequence = progress.consignment.sequence
-        let target =
-            progress.isFinished
-            ? DeliveryPosition(sequence: sequence, parts: 0)
-            : DeliveryPosition(sequence: sequence - 1, parts: delivery.part.index + 1)
         move(
             Advance(
-                to: target, parts: delivery.accepted > 0 ? 1 : 0, samples: delivery.accepted,
+                to: progress.position(after: delivery.part), parts: delivery.accepted > 0 ? 1 : 0,
+                samples: delivery.accepted,
                 dead: delivery.dead
             ), &actions
         )

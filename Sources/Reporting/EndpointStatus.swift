@@ -152,6 +152,9 @@ extension EndpointStateMachine {
         }
     }
 
+    /// It failed, and tries again when its time has come.
+    var waitsToSend: Bool { if case .waiting(.send, _, _) = state { true } else { false } }
+
     var nextRetryMs: Int64? {
         if case .waiting(_, _, let untilMs) = state { untilMs } else { nil }
     }

@@ -97,6 +97,12 @@ public struct EndpointRecord: Sendable, Equatable {
     public var backlog: Int64 = 0
     /// When the oldest window after the position was committed; wall clock, Unix milliseconds.
     public var oldestLiveMs: Int64?
+
+    /// All of that window is delivered, or was not wanted.
+    public func isBehind(_ sequence: Int64) -> Bool {
+        position.sequence >= sequence
+            && !gaps.contains { $0.after.sequence < sequence && sequence <= $0.through }
+    }
 }
 
 /// Which summaries of entities to read.

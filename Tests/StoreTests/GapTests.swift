@@ -39,6 +39,7 @@ import Testing
         let record = try #require(try await store.endpointRecords().first)
         #expect(record.pending == 7 && record.backlog == 7 && record.oldestLiveMs == nil)
         #expect(record.gaps.count == 2)
+        #expect((1...11).filter { record.isBehind($0) } == [1, 2, 9])
         await store.close()
     }
 
