@@ -7,6 +7,8 @@ enum Feed: Sendable, Hashable { case windows, events, alerts }
 /// What is delivered as a whole, under a sequence number.
 enum Consignment: Sendable {
     case window(StoredWindow)
+    /// Some, one after the other, that fit into one part.
+    case windows([StoredWindow])
     /// One, or some that go in one request; their sequence is the id of the last.
     case events([StoredEvent])
     case alerts(AlertSnapshot)
@@ -14,6 +16,7 @@ enum Consignment: Sendable {
     var sequence: Int64 {
         switch self {
         case .window(let window): window.sequence
+        case .windows(let windows): windows.last?.sequence ?? 0
         case .events(let events): events.last?.id ?? 0
         case .alerts(let snapshot): snapshot.version
         }
@@ -23,6 +26,7 @@ enum Consignment: Sendable {
     var endMs: Int64 {
         switch self {
         case .window(let window): window.summary.endMs
+        case .windows(let windows): windows.last?.summary.endMs ?? 0
         case .events(let events): events.last?.event.timeMs ?? 0
         case .alerts(let snapshot): snapshot.nowMs()
         }
@@ -31,7 +35,7 @@ enum Consignment: Sendable {
     /// Of a CloudEvent.
     var type: String {
         switch self {
-        case .window: "colossus.summary"
+        case .window, .windows: "colossus.summary"
         case .events(let events): EventGrid.type(events.last?.event.kind)
         case .alerts: "colossus.alerts"
         }
@@ -41,6 +45,8 @@ enum Consignment: Sendable {
     func id(part: Int) -> String {
         switch self {
         case .window(let window): Part.id(of: window.summary, part: part)
+        case .windows(let windows):
+            windows.first.map { Part.id(of: $0.summary, part: part) + "x\(windows.count)" } ?? ""
         case .events(let events): "event/\(events.last?.id ?? 0)"
         case .alerts(let snapshot): "alerts/\(snapshot.version)/\(part)"
         }
@@ -73,6 +79,7 @@ extension EndpointConfiguration {
         var events = self
         events.name += Self.eventsMark
         events.hasSummaries = false
+        events.takesAnyOrder = false
         return [summaries, events]
     }
 

@@ -1,4 +1,5 @@
 import Store
+import Telemetry
 
 // What the state machine of an endpoint is told, what it asks for, and where it can be.
 
@@ -10,8 +11,16 @@ extension EndpointStateMachine {
         case windows([StoredWindow]?, scannedThrough: Int64)
         case fetched([Consignment]?, scannedThrough: Int64)
         case advanced(Bool)
+        case leaped(Bool)
+        /// For `EndpointLanes`: where the endpoint stands, and whether a gap was split.
+        case opened(DeliveryCursor?)
+        case split(Bool)
         /// New windows were committed, this is the newest.
         case committed(Int64)
+        /// The newest of the windows that were there before.
+        case known(Int64)
+        /// What was to be sent has not been, and will not be for now.
+        case withdrawn
         case attempted(AttemptOutcome)
         /// The time of a `wake` has come.
         case timer(Int)
@@ -23,9 +32,13 @@ extension EndpointStateMachine {
 
     enum Action: Sendable, Equatable {
         case openCursor(fromBeginning: Bool)
-        case fetch(after: DeliveryPosition, limit: Int)
+        case fetch(after: DeliveryPosition, through: Int64?, limit: Int)
         case send(Part)
         case advance(Advance)
+        /// A durable move of the cursor that leaves a gap behind.
+        case leap(from: DeliveryPosition, through: Int64)
+        /// Makes two gaps of one.
+        case split(gapThrough: Int64, at: Int64)
         case wake(afterMs: Int64, token: Int)
         case report(Notice)
         case stopped
@@ -34,8 +47,20 @@ extension EndpointStateMachine {
     /// A durable move of the cursor, and what it settles.
     struct Advance: Sendable, Equatable {
         var to: DeliveryPosition
+        /// The last window of the gap in which it is; `nil` for the cursor.
+        var through: Int64?
         var parts = 0
         var samples = 0
+        var dead: [Refusal] = []
+    }
+
+    /// A part that is being delivered, possibly in pieces.
+    struct Delivery: Sendable {
+        var part: Part
+        /// What is left of it; the last is sent next.
+        var pieces: [Part]
+        var accepted = 0
+        var refusals = 0
         var dead: [Refusal] = []
     }
 
@@ -69,7 +94,7 @@ extension EndpointStateMachine {
     enum Step: Sendable, Equatable { case open, fetch, send, advance }
 
     enum State: Sendable, Equatable {
-        case created, opening, idle, fetching, sending, advancing, paused, disabled, stopped
+        case created, opening, idle, fetching, sending, advancing, leaping, paused, disabled, stopped
         /// Until the timer of that token.
         case waiting(Step, token: Int, untilMs: Int64)
     }
@@ -85,7 +110,24 @@ extension EndpointStateMachine {
         /// How far the cursor may be behind in windows that were not selected, before it is moved for their sake.
         static let skippedWindows: Int64 = 64
         static let skippedMs: Int64 = 5_000
+        /// How long windows stay new: after it they make room for newer ones, where the endpoint takes any order.
+        static let liveMs: Int64 = 1_000
+        /// Windows of a gap that one lane takes.
+        static let gapWindows: Int64 = 64
         /// Windows of remote write may end this much after now.
         static let futureMs: Int64 = 600_000
+    }
+}
+
+extension EndpointConfiguration {
+    /// Why a window is not sent although it was selected; `nil` when it is.
+    func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> EndpointStateMachine.DropReason? {
+        if window.summary.revision > 0, !sendsRevisions { return .revision }
+        if kind.refusesFuture, !allowFuture,
+            window.summary.endMs > nowMs + EndpointStateMachine.Limits.futureMs
+        {
+            return .future
+        }
+        return nil
     }
 }

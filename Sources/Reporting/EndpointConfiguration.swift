@@ -8,11 +8,21 @@ public struct BatchLimits: Sendable, Hashable {
     public var samplesMax: Int
     /// Bytes of a part before compression, by an estimate that is never too low. 1 KiB to 16 MiB.
     public var bytesMax: Int
+    /// Windows that may go in one request, where all of them fit into one part. 1 to 64.
+    public var windowsMax: Int
+    /// How long a window may wait for others to come along, milliseconds. 0 to 1 minute.
+    public var waitMs: Int64
 
+    public static let windowsRange = 1...64
+    public static let waitRange: ClosedRange<Int64> = 0...60_000
     public static let samplesRange = 1...100_000
     public static let bytesRange = 1_024...16_777_216
 
-    public init(samplesMax: Int = 5_000, bytesMax: Int = 1_048_576) {
+    public init(
+        samplesMax: Int = 5_000, bytesMax: Int = 1_048_576, windowsMax: Int = 1, waitMs: Int64 = 0
+    ) {
+        self.windowsMax = windowsMax
+        self.waitMs = waitMs
         self.samplesMax = samplesMax
         self.bytesMax = bytesMax
     }
@@ -89,6 +99,11 @@ public struct EndpointConfiguration: Sendable, Hashable {
     /// Send later revisions of a window that was sent already. Remote write 1.0 has no way to replace a sample, so
     /// that there it is off unless asked for.
     public var sendsRevisions: Bool
+    /// The receiver takes windows in any order: new ones go out at once, beside those that still wait. Else the order is
+    /// that of committing, strictly.
+    public var takesAnyOrder: Bool
+    /// Requests on their way at once, for those that take any order. 1 to 64.
+    public var maxInFlight: Int
     /// `ce-source` of a webhook: who sends.
     public var source: String
     /// For `file`: a file that is larger becomes `PATH.1`, that one `PATH.2` and so on; `nil` never.
@@ -131,6 +146,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
         allowFuture = false
         // The others replace what they have, or say which revision it is.
         sendsRevisions = kind != .remoteWrite && kind != .otlp
+        takesAnyOrder = false
+        maxInFlight = 4
         source = "/colossusd"
         rotateBytes = nil
         rotateFiles = 5

@@ -14,6 +14,9 @@ public enum EndpointKind: String, CaseIterable, Sendable, Hashable {
 
     /// Databases of time series, of which some refuse everything that comes after a sample from the future, and which
     /// cannot replace what they have.
+    /// A request is a heap of series, so that several windows fit into one.
+    public var isOfSeries: Bool { self == .remoteWrite || self == .otlp || self == .influx }
+
     public var refusesFuture: Bool { self == .remoteWrite || self == .otlp || self == .influx }
 }
 

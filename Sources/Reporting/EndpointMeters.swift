@@ -13,6 +13,9 @@ struct EndpointMeters {
     private let pending: Gauge
     private let isOpen: Gauge
     private let seconds: Gauge
+    private let inFlight: Gauge
+    private let inFlightMax: Gauge
+    private let gaps: Gauge
 
     init(_ metrics: Metrics, endpoint: String) {
         func counter(_ name: String, _ help: String) -> Counter {
@@ -47,6 +50,15 @@ struct EndpointMeters {
         isOpen = metrics.gauge(
             "colossus_report_circuit_open", "1 while the endpoint does not work.", ["endpoint": endpoint]
         )
+        func gauge(_ name: String, _ help: String) -> Gauge {
+            metrics.gauge(name, help, ["endpoint": endpoint])
+        }
+        inFlight = gauge("colossus_report_in_flight_requests", "Requests that are on their way.")
+        inFlightMax = gauge(
+            "colossus_report_in_flight_requests_max", "Requests that may be on their way at once, by now.")
+        gaps = gauge(
+            "colossus_report_gaps",
+            "Stretches of windows that wait while later ones were sent: the backlog's.")
         seconds = metrics.gauge(
             "colossus_report_seconds", "Duration of the last attempt, in seconds.", ["endpoint": endpoint]
         )
@@ -66,9 +78,12 @@ struct EndpointMeters {
         }
     }
 
-    func show(pendingWindows: Int64, isCircuitOpen: Bool) {
-        pending.set(Double(pendingWindows))
-        isOpen.set(isCircuitOpen ? 1 : 0)
+    func show(_ lanes: EndpointLanes) {
+        pending.set(Double(lanes.pendingWindows))
+        isOpen.set(lanes.isCircuitOpen ? 1 : 0)
+        inFlight.set(Double(lanes.inFlight.count))
+        inFlightMax.set(Double(lanes.limit.now))
+        gaps.set(Double(lanes.gaps.count))
     }
 
     func took(seconds value: Double) { seconds.set(value) }

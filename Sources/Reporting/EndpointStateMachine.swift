@@ -11,26 +11,25 @@ import Telemetry
 /// blame are alone, and they become dead letters, stored together with the move of the cursor.
 ///
 /// Three steps may fail for now and lead to `waiting`: a reply of the store, a fetch and an attempt to send.
+///
+/// Of an endpoint that takes windows in any order there are several, each strict in itself: see `EndpointLanes`.
 struct EndpointStateMachine: Sendable {
-    /// A part that is being delivered, possibly in pieces.
-    private struct Delivery: Sendable {
-        var part: Part
-        /// What is left of it; the last is sent next.
-        var pieces: [Part]
-        var accepted = 0
-        var refusals = 0
-        var dead: [Refusal] = []
-    }
-
     let configuration: EndpointConfiguration
+    /// The last window of the gap that is worked off; then it stops. `nil`: all that comes.
+    let through: Int64?
     private let encoding: any EndpointEncoding
     /// How bodies are written: becomes simpler when the endpoint does not understand it, and stays so.
-    private(set) var form: WireForm
+    var form: WireForm
     private(set) var state: State = .created
-    private(set) var account = EndpointAccount()
+    /// Lanes of one endpoint share it.
+    var account = EndpointAccount()
     /// The cursor as it is in the store.
     private(set) var position: DeliveryPosition?
     private(set) var newestSequence: Int64 = 0
+    private var commits = CommitTimes()
+    /// Windows that are waiting for long may be left behind in a gap.
+    var mayLeap = false
+    private var leap: (from: DeliveryPosition, through: Int64)?
 
     /// Everything up to here is done or not wanted, whether the store knows it or not.
     private var reached = DeliveryPosition.start
@@ -47,6 +46,9 @@ struct EndpointStateMachine: Sendable {
     private var sendBackoff: Backoff
     private var storeBackoff: Backoff
     private var token = 0
+    /// The timer at whose ring windows have waited long enough for others.
+    private var gathering: Int?
+    private var gatherer = WindowGatherer()
     private var isHopeless = false
     /// Said once, and again only after it has been otherwise.
     private var isRefusing = false
@@ -56,8 +58,12 @@ struct EndpointStateMachine: Sendable {
     private(set) var isPaused = false
 
     /// - Parameter remembered: what the endpoint was found to understand earlier, instead of what is tried first.
-    init(_ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil) {
+    init(
+        _ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil,
+        through: Int64? = nil
+    ) {
         self.configuration = configuration
+        self.through = through
         encoding = configuration.encoding
         form = remembered ?? encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
@@ -85,9 +91,13 @@ struct EndpointStateMachine: Sendable {
         case (.fetched(let found, let through), .fetching): received(found, through, nowMs, &actions)
         case (.advanced(let done), .advancing): moved(done, nowMs, &actions)
         case (.attempted(let outcome), .sending): attempted(outcome, nowMs, &actions)
+        case (.leaped(let done), .leaping): leaped(done, nowMs, &actions)
+        case (.withdrawn, .sending): draining != nil ? stopNow(&actions) : (state = .paused)
+        case (.known(let newest), _): known(newest, .min)
         case (.committed(let newest), _):
-            newestSequence = max(newestSequence, newest)
-            if state == .idle { proceed(nowMs, &actions) }
+            known(newest, nowMs)
+            if state == .idle { gather(nowMs, &actions) }
+        case (.timer(let rung), .idle) where rung == gathering: proceed(nowMs, &actions)
         case (.timer(let rung), .waiting(let step, let token, _)) where rung == token:
             resume(step, nowMs, &actions)
         case (.drain(let scope), _): drain(scope, nowMs, &actions)
@@ -124,9 +134,11 @@ extension EndpointStateMachine {
             state = .paused
             return
         }
+        if let through, reached.sequence >= through { return finishGap(&actions) }
         state = .fetching
         newestAtFetch = newestSequence
-        actions.append(.fetch(after: reached, limit: Limits.fetchedWindows))
+        let limit = max(Limits.fetchedWindows, configuration.batch.windowsMax)
+        actions.append(.fetch(after: reached, through: through, limit: limit))
     }
 
     private mutating func received(
@@ -139,6 +151,7 @@ extension EndpointStateMachine {
         newestSequence = max(newestSequence, scannedThrough)
         if !windows.isEmpty { return proceed(nowMs, &actions) }
         pass(scannedThrough)
+        if self.through != nil { return fetch(nowMs, &actions) }
         // A commit may have come in while the store was looking.
         newestSequence > newestAtFetch && newestSequence > scannedThrough
             ? fetch(nowMs, &actions) : rest(nowMs, &actions)
@@ -171,6 +184,29 @@ extension EndpointStateMachine {
         isStoreFailing = false
     }
 
+    /// Nothing is left in the gap, and the store knows it in the end.
+    private mutating func finishGap(_ actions: inout [Action]) {
+        if let position, position < reached { return move(Advance(to: reached), &actions) }
+        stopNow(&actions)
+    }
+
+    private mutating func known(_ newest: Int64, _ atMs: Int64) {
+        newestSequence = max(newestSequence, newest)
+        commits.note(newest, atMs: atMs)
+    }
+
+    private mutating func leaped(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
+        // What is left of a window is looked up again, here or in the gap.
+        progress = nil
+        fetched = []
+        guard done, let leap else { return storeFailed(.fetch, nowMs, &actions) }
+        storeAnswered()
+        reached = DeliveryPosition(sequence: leap.through, parts: 0)
+        position = reached
+        movedMs = nowMs
+        fetch(nowMs, &actions)
+    }
+
     /// Windows up to here need nothing more; only in memory until there is a reason to tell the store.
     private mutating func pass(_ sequence: Int64) {
         if sequence > reached.sequence { reached = DeliveryPosition(sequence: sequence, parts: 0) }
@@ -186,6 +222,16 @@ extension EndpointStateMachine {
         if isPaused, draining == nil {
             state = .paused
             return
+        }
+        gathering = nil
+        if mayLeap, draining == nil,
+            let target = commits.leapTarget(
+                from: reached.sequence, to: newestSequence,
+                beforeMs: nowMs - Limits.liveMs - configuration.batch.waitMs)
+        {
+            leap = (reached, target)
+            state = .leaping
+            return actions.append(.leap(from: reached, through: target))
         }
         while true {
             if progress == nil, !begin(nowMs, &actions) { return fetch(nowMs, &actions) }
@@ -206,32 +252,33 @@ extension EndpointStateMachine {
             let skipped = one.sequence == reached.sequence + 1 ? reached.parts : 0
             let grid = encoding.grid(for: one)
             let next = WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
-            if case .window(let window) = one, let reason = dropReason(window, nowMs) {
+            if case .window(let window) = one, let reason = configuration.dropReason(window, nowMs) {
                 drop(next, reason, &actions)
                 pass(one.sequence)
                 continue
             }
-            progress = next
+            // What is half delivered goes on alone.
+            let together = skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, nowMs)
+            progress = together ?? next
             return true
         }
         pass(scannedThrough)
         return false
     }
 
-    private func dropReason(_ window: StoredWindow, _ nowMs: Int64) -> DropReason? {
-        if window.summary.revision > 0, !configuration.sendsRevisions { return .revision }
-        if configuration.kind.refusesFuture, !configuration.allowFuture,
-            window.summary.endMs > nowMs + Limits.futureMs
-        {
-            return .future
-        }
-        return nil
+    /// A window has come while nothing was to be done: it may wait for others, up to a time.
+    private mutating func gather(_ nowMs: Int64, _ actions: inout [Action]) {
+        guard configuration.batch.waitMs > 0, draining == nil,
+            newestSequence - reached.sequence < Int64(configuration.batch.windowsMax)
+        else { return proceed(nowMs, &actions) }
+        guard gathering == nil else { return }
+        token += 1
+        gathering = token
+        actions.append(.wake(afterMs: configuration.batch.waitMs, token: token))
     }
 
     private mutating func drop(_ window: WindowProgress, _ reason: DropReason, _ actions: inout [Action]) {
-        var rest = window
-        var samples = 0
-        while let part = rest.nextPart() { samples += part.samples }
+        let samples = window.samplesLeft
         guard samples > 0 else { return }
         if account.dropped[reason] == nil { actions.append(.report(.dropped(samples: samples, reason))) }
         account.dropped[reason, default: 0] += samples
@@ -248,6 +295,8 @@ extension EndpointStateMachine {
     }
 
     private mutating func move(_ advance: Advance, _ actions: inout [Action]) {
+        var advance = advance
+        advance.through = through
         self.advance = advance
         state = .advancing
         actions.append(.advance(advance))
@@ -367,14 +416,10 @@ extension EndpointStateMachine {
         isRefusing = !delivery.dead.isEmpty
         account.refusalsInARow = delivery.accepted == 0 && isRefusing ? account.refusalsInARow + 1 : 0
         account.refusedStatus = delivery.dead.last?.status ?? 0
-        let sequence = progress.consignment.sequence
-        let target =
-            progress.isFinished
-            ? DeliveryPosition(sequence: sequence, parts: 0)
-            : DeliveryPosition(sequence: sequence - 1, parts: delivery.part.index + 1)
         move(
             Advance(
-                to: target, parts: delivery.accepted > 0 ? 1 : 0, samples: delivery.accepted,
+                to: progress.position(after: delivery.part), parts: delivery.accepted > 0 ? 1 : 0,
+                samples: delivery.accepted,
                 dead: delivery.dead
             ), &actions
         )
@@ -422,7 +467,7 @@ extension EndpointStateMachine {
     private mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {
         draining = scope
         switch state {
-        case .sending, .advancing: break
+        case .sending, .advancing, .leaping: break
         case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
         case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
         case .created, .waiting, .disabled, .paused: stopNow(&actions)

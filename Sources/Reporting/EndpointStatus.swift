@@ -66,6 +66,15 @@ public struct EndpointStatus: Sendable, Hashable {
     public var form: String
     /// How often a simpler one was taken.
     public var fallbacks: Int
+    /// New windows do not wait for old ones.
+    public var takesAnyOrder: Bool
+    /// Requests that are on their way, and how many may be by now.
+    public var inFlight: Int
+    public var inFlightMax: Int
+    /// Stretches of windows that are sent beside new ones.
+    public var gaps: Int
+    /// Bytes of a window as they were sent lately; `nil` before the first.
+    public var windowBytes: Double?
 }
 
 /// What came of `Reporter.test` or `Reporter.resend`.
@@ -83,30 +92,59 @@ public struct EndpointTestResult: Sendable, Hashable {
     public var response: [UInt8]
 }
 
-extension EndpointStateMachine {
+extension EndpointLanes {
     var status: EndpointStatus {
         EndpointStatus(
             name: configuration.name, kind: configuration.kind, destination: configuration.destination,
-            state: visibleState, circuit: circuit, position: position, pendingWindows: pendingWindows,
+            state: visibleState, circuit: circuit, position: lanes[Self.live]?.position,
+            pendingWindows: pendingWindows,
             deliveredParts: account.partsDelivered + account.partsCut, deliveredSamples: account.samples,
             deadLetters: account.deadLetters, retries: account.retries,
             dropped: Dictionary(uniqueKeysWithValues: account.dropped.map { ($0.rawValue, $1) }),
             failuresInARow: account.failuresInARow, isRefusingAll: account.isRefusedAll,
             isAnswered: account.isAnswered, lastError: account.lastError,
-            lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs,
-            lastDeliveredMs: account.lastDeliveredMs, isSending: state == .sending, lastSeconds: nil,
-            form: configuration.kind.isRequesting ? form.description : "", fallbacks: account.fallbacks
+            lastErrorMs: account.lastErrorMs, nextRetryMs: lanes.values.compactMap(\.nextRetryMs).min(),
+            lastDeliveredMs: account.lastDeliveredMs, isSending: !inFlight.isEmpty, lastSeconds: nil,
+            form: configuration.kind.isRequesting ? form(of: Self.live).description : "",
+            fallbacks: account.fallbacks, takesAnyOrder: configuration.takesAnyOrder,
+            inFlight: inFlight.count, inFlightMax: limit.now, gaps: gaps.count
         )
     }
 
-    /// Windows between what is done and the newest one that is known.
-    var pendingWindows: Int64 { position == nil ? 0 : max(0, newestSequence - reachedSequence) }
+    /// Windows that are known and not done, selected or not.
+    var pendingWindows: Int64 {
+        gaps.reduce(lanes[Self.live]?.pendingWindows ?? 0) { $0 + max(0, $1.through - $1.after.sequence) }
+    }
 
+    var isCircuitOpen: Bool { circuit != .closed }
+
+    /// What is to be said first.
     private var visibleState: EndpointStatus.State {
+        let states = Set(lanes.values.map(\.visibleState))
+        // The cursor may wait for gaps to be closed.
+        if isPaused, states == [.starting] { return .paused }
+        let order: [EndpointStatus.State] = [.disabled, .paused, .retrying, .sending, .idle, .starting]
+        return order.first { states.contains($0) } ?? .stopped
+    }
+
+    private var circuit: EndpointStatus.Circuit {
+        if isDisabled { return .open }
+        if account.failuresInARow > 0 { return inFlight.isEmpty ? .open : .halfOpen }
+        return lanes.values.contains { $0.waitsToSend } ? .open : .closed
+    }
+}
+
+extension EndpointStateMachine {
+    /// Windows between what is done and the newest one that is known, or the end of the gap.
+    var pendingWindows: Int64 {
+        position == nil ? 0 : max(0, (through ?? newestSequence) - reachedSequence)
+    }
+
+    var visibleState: EndpointStatus.State {
         switch state {
         case .created, .opening: .starting
         case .idle, .fetching: .idle
-        case .sending, .advancing: .sending
+        case .sending, .advancing, .leaping: .sending
         case .waiting: .retrying
         case .paused: .paused
         case .disabled: .disabled
@@ -114,18 +152,10 @@ extension EndpointStateMachine {
         }
     }
 
-    var isCircuitOpen: Bool { circuit != .closed }
+    /// It failed, and tries again when its time has come.
+    var waitsToSend: Bool { if case .waiting(.send, _, _) = state { true } else { false } }
 
-    private var circuit: EndpointStatus.Circuit {
-        switch state {
-        case .disabled: .open
-        case .waiting(.send, _, _): .open
-        case .sending where account.failuresInARow > 0: .halfOpen
-        default: account.failuresInARow > 0 ? .open : .closed
-        }
-    }
-
-    private var nextRetryMs: Int64? {
+    var nextRetryMs: Int64? {
         if case .waiting(_, _, let untilMs) = state { untilMs } else { nil }
     }
 }

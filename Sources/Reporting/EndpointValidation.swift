@@ -143,6 +143,20 @@ extension EndpointConfiguration {
         if !BatchLimits.bytesRange.contains(batch.bytesMax) {
             found.append("batch bytes must be 1 KiB to 16 MiB")
         }
+        if !BatchLimits.windowsRange.contains(batch.windowsMax)
+            || !BatchLimits.waitRange.contains(batch.waitMs)
+        {
+            found.append("a batch has 1 to 64 windows, and waits for 0 to 60 seconds")
+        } else if batch.waitMs > 0, batch.windowsMax == 1 {
+            found.append("a batch of one window has nothing to wait for")
+        }
+        if batch.windowsMax > 1, !kind.isOfSeries {
+            found.append("\(kind.rawValue) gets one window in a request")
+        }
+        if !(1...64).contains(maxInFlight) { found.append("1 to 64 requests may be on their way at once") }
+        if takesAnyOrder, !kind.isRequesting || !wantsWindows {
+            found.append("out of order go only summaries, and only to receivers with a URL")
+        }
         if !(1...600_000).contains(connectTimeoutMs) || !(1...600_000).contains(timeoutMs) {
             found.append("timeouts must be 1 ms to 10 minutes")
         }

@@ -61,7 +61,7 @@ struct RowWeight: Sendable, Equatable {
 
 /// Rows of a window that go out in one request.
 struct Part: Sendable, Equatable {
-    /// `STREAM/RESOLUTION/START/REVISION/PART`, the same on each attempt; a piece of a part that was cut because of a
+    /// `STREAM/RESOLUTION/START/REVISION/PART`, the same on each attempt, with `xCOUNT` when more windows are in it; a piece of a part that was cut because of a
     /// refusal adds `+FIRST-LAST` rows.
     var id: String
     var sequence: Int64
@@ -119,6 +119,21 @@ struct WindowProgress: Sendable {
         )
         partIndex += 1
         return part
+    }
+
+    /// Numbers of the parts that are left.
+    var samplesLeft: Int {
+        var rest = self
+        var samples = 0
+        while let part = rest.nextPart() { samples += part.samples }
+        return samples
+    }
+
+    /// Where an endpoint stands when a part is done.
+    func position(after part: Part) -> DeliveryPosition {
+        isFinished
+            ? DeliveryPosition(sequence: consignment.sequence, parts: 0)
+            : DeliveryPosition(sequence: consignment.sequence - 1, parts: part.index + 1)
     }
 
     /// Two pieces with about half of the samples each, or `nil` when a single row is left.

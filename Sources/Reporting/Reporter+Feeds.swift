@@ -53,32 +53,34 @@ extension Reporter {
         }
     }
 
-    func openFeed(_ fromBeginning: Bool, _ name: String, _ generation: Int) {
+    func openFeed(_ fromBeginning: Bool, _ lane: LaneAddress) {
+        let name = lane.endpoint
         guard let configuration = endpoints[name]?.configuration else { return }
         switch configuration.feed {
         case .windows:
             store.openCursor(endpoint: name, fromBeginning: fromBeginning, cut: configuration.cut) {
-                [weak self] position in
-                self?.reply(.cursor(position), name, generation)
+                [weak self] cursor in
+                self?.reply(.opened(cursor), to: lane)
             }
         case .events:
             store.openEventCursor(endpoint: name, fromBeginning: fromBeginning) { [weak self] position in
-                self?.reply(.cursor(position), name, generation)
+                self?.reply(.opened(position.map { DeliveryCursor(position: $0) }), to: lane)
             }
-        case .alerts: reply(.cursor(.start), name, generation)
+        case .alerts: reply(.opened(DeliveryCursor(position: .start)), to: lane)
         }
     }
 
-    func fetch(after position: DeliveryPosition, limit: Int, _ name: String, _ generation: Int) {
-        guard let configuration = endpoints[name]?.configuration else { return }
+    func fetch(after position: DeliveryPosition, through: Int64?, limit: Int, _ lane: LaneAddress) {
+        guard let configuration = endpoints[lane.endpoint]?.configuration else { return }
         switch configuration.feed {
         case .windows:
-            store.windows(after: position, selection: configuration.selection, limit: limit) {
-                [weak self] found in
+            store.windows(
+                after: position, through: through, selection: configuration.selection, limit: limit
+            ) { [weak self] found in
                 let event = EndpointStateMachine.Event.windows(
                     found?.windows, scannedThrough: found?.scannedThrough ?? 0
                 )
-                self?.reply(event, name, generation)
+                self?.reply(event, to: lane)
             }
         case .events:
             let selection = EventSelection(
@@ -94,14 +96,13 @@ extension Reporter {
                 }
                 let event = EndpointStateMachine.Event.fetched(
                     consignments, scannedThrough: found?.scannedThrough ?? 0)
-                self?.reply(event, name, generation)
+                self?.reply(event, to: lane)
             }
         case .alerts:
             let snapshot = snapshot(configuration)
             let isNew = snapshot.version > position.sequence
             reply(
-                .fetched(isNew ? [.alerts(snapshot)] : [], scannedThrough: snapshot.version), name,
-                generation)
+                .fetched(isNew ? [.alerts(snapshot)] : [], scannedThrough: snapshot.version), to: lane)
         }
     }
 

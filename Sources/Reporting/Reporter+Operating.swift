@@ -41,6 +41,7 @@ extension Reporter {
         lane.fromBeginning = true
         lane.sendsRevisions = true
         lane.selection.startsMs = range
+        lane.takesAnyOrder = false
         start(lane)
         return true
     }
@@ -48,10 +49,9 @@ extension Reporter {
     /// A replay that has sent all is over.
     func endReplay(_ name: String) {
         guard name.hasSuffix(Self.replayMark), let endpoint = endpoints[name],
-            endpoint.machine.state == .idle,
-            endpoint.machine.pendingWindows == 0
+            endpoint.lanes.isIdle
         else { return }
-        let account = endpoint.machine.account
+        let account = endpoint.lanes.account
         logger.notice(
             "replay is done",
             metadata: [

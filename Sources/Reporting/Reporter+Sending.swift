@@ -10,56 +10,61 @@ extension Reporter {
     /// Secrets that were read longer ago than this are read again before they are used.
     private static var secretsAgeMaxMs: Int64 { 10_000 }
 
-    func send(_ part: Part, _ name: String) {
-        guard let endpoint = endpoints[name], let body = endpoint.machine.body(of: part) else { return }
-        let generation = endpoint.generation
-        if !endpoint.configuration.kind.isRequesting { return write(body, part, endpoint) }
+    func send(_ part: Part, _ lane: LaneAddress) {
+        let name = lane.endpoint
+        guard let endpoint = endpoints[name], let body = endpoint.lanes.body(of: part, lane.number) else {
+            return
+        }
+        if !endpoint.configuration.kind.isRequesting { return write(body, part, endpoint, lane) }
         let pauseMs = endpoint.mayAskMs - clock.nowMs()
         guard pauseMs <= 0 else {
             // The receiver said how many requests a minute it takes.
             executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(pauseMs))) {
                 @Sendable [weak self] in
                 self?.onQueue { reporter in
-                    guard reporter.endpoints[name]?.generation == generation else { return }
-                    reporter.send(part, name)
+                    guard reporter.endpoints[name]?.generation == lane.generation else { return }
+                    reporter.send(part, lane)
                 }
             }
             return
         }
-        withSecrets(endpoint) { reporter, secrets in
+        withSecrets(endpoint, lane) { reporter, secrets in
             guard let endpoint = reporter.endpoints[name] else { return }
-            guard endpoint.isWelcome else { return reporter.shakeHands(name, secrets) }
+            guard endpoint.isWelcome else { return reporter.shakeHands(lane, secrets) }
             reporter.endpoints[name]?.asked(atMs: reporter.clock.nowMs())
-            let headers = endpoint.encoding.headers(for: part, form: endpoint.machine.form)
+            let headers = endpoint.encoding.headers(for: part, form: endpoint.lanes.form(of: lane.number))
             let request = reporter.request(
                 endpoint.configuration, secrets, headers: headers, body: body, id: part.id)
-            reporter.endpoints[name]?.transfer = reporter.start(request) { [weak reporter] result in
-                reporter?.onQueue { $0.finished(result, name, generation) }
+            reporter.endpoints[name]?.windowBytes.sent(body.count, of: part, lane: lane.number)
+            reporter.endpoints[name]?.transfers[lane.number] = reporter.start(request) {
+                [weak reporter] result in
+                reporter?.onQueue { $0.finished(result, lane) }
             }
         }
     }
 
     /// Asks whether events are welcome, before the first one; then the part goes out.
-    private func shakeHands(_ name: String, _ secrets: Secrets) {
+    private func shakeHands(_ lane: LaneAddress, _ secrets: Secrets) {
+        let name = lane.endpoint
         guard let endpoint = endpoints[name], let origin = endpoint.configuration.handshakeOrigin else {
             return
         }
-        let generation = endpoint.generation
         var request = request(
             endpoint.configuration, secrets, headers: [HTTPHeader("WebHook-Request-Origin", origin)],
             body: [],
             id: nil)
         request.method = .options
-        endpoints[name]?.transfer = start(request) { [weak self] result in
+        endpoints[name]?.transfers[lane.number] = start(request) { [weak self] result in
             self?.onQueue { reporter in
-                guard reporter.endpoints[name]?.generation == generation else { return }
-                reporter.endpoints[name]?.transfer = nil
-                reporter.welcomed(result, origin, name)
+                guard reporter.endpoints[name]?.generation == lane.generation else { return }
+                reporter.endpoints[name]?.transfers[lane.number] = nil
+                reporter.welcomed(result, origin, lane)
             }
         }
     }
 
-    private func welcomed(_ result: HTTPResult, _ origin: String, _ name: String) {
+    private func welcomed(_ result: HTTPResult, _ origin: String, _ lane: LaneAddress) {
+        let name = lane.endpoint
         guard case .response(let status, _, _, let details) = result.outcome, (200..<300).contains(status)
         else {
             if case .response(let status, let after, let reason, _) = result.outcome {
@@ -69,19 +74,18 @@ extension Reporter {
                     status == 429 || status >= 500
                     ? AttemptOutcome.response(status: status, retryAfterMs: after, reason: text)
                     : .failed(.handshake, reason: text)
-                return handle(.attempted(outcome), name)
+                return handle(.attempted(outcome), name, lane.number)
             }
-            return handle(.attempted(result.outcome), name)
+            return handle(.attempted(result.outcome), name, lane.number)
         }
         guard let allowed = details.allowedOrigin, allowed == "*" || allowed == origin else {
             let said = details.allowedOrigin.map { "it allows \($0)" } ?? "it does not allow any origin"
-            return handle(.attempted(.failed(.handshake, reason: "events are not welcome: \(said)")), name)
+            let outcome = AttemptOutcome.failed(.handshake, reason: "events are not welcome: \(said)")
+            return handle(.attempted(outcome), name, lane.number)
         }
         endpoints[name]?.welcomed(ratePerMinute: details.allowedRate)
         // The part that waits goes out now.
-        if case .sending = endpoints[name]?.machine.state, let part = endpoints[name]?.machine.partOnItsWay {
-            send(part, name)
-        }
+        if let part = endpoints[name]?.lanes.partOnItsWay(lane.number) { send(part, lane) }
     }
 
     /// Tries an endpoint without touching its cursor: a webhook gets an event of type `colossus.test`, databases an empty
@@ -112,7 +116,8 @@ extension Reporter {
         let result = await attempt(endpoint, (headers, letter.body), id: letter.id)
         // A receiver of remote write 1.0 answers 2.0 well, and stores nothing.
         let isNew = headers.contains { $0.value == "2.0.0" }
-        let form = WireForm(compression: endpoint.machine.form.compression, version: isNew ? 2 : 1)
+        let form = WireForm(
+            compression: endpoint.lanes.form(of: EndpointLanes.live).compression, version: isNew ? 2 : 1)
         let verdict = endpoint.encoding.verdict(result.outcome, form: form)
         return Self.describe(result, endpoint.configuration, verdict)
     }
@@ -154,30 +159,33 @@ extension Reporter {
         return transfers.assumeIsolated { $0.start(request, done: done) }
     }
 
-    private func finished(_ result: HTTPResult, _ name: String, _ generation: Int) {
-        guard let endpoint = endpoints[name], endpoint.generation == generation else { return }
-        endpoints[name]?.transfer = nil
+    private func finished(_ result: HTTPResult, _ lane: LaneAddress) {
+        let name = lane.endpoint
+        guard let endpoint = endpoints[name], endpoint.generation == lane.generation else { return }
+        endpoints[name]?.transfers[lane.number] = nil
         endpoints[name]?.meters.took(seconds: result.seconds)
         endpoints[name]?.lastSeconds = result.seconds
         // What was refused or failed may have had old secrets.
-        if endpoint.encoding.verdict(result.outcome, form: endpoint.machine.form) != .delivered {
+        let form = endpoint.lanes.form(of: lane.number)
+        if endpoint.encoding.verdict(result.outcome, form: form) != .delivered {
             endpoints[name]?.known = nil
         }
-        handle(.attempted(result.outcome), name)
+        handle(.attempted(result.outcome), name, lane.number)
     }
 
-    private func write(_ line: [UInt8], _ part: Part, _ endpoint: Endpoint) {
+    private func write(_ line: [UInt8], _ part: Part, _ endpoint: Endpoint, _ lane: LaneAddress) {
         let configuration = endpoint.configuration
-        let generation = endpoint.generation
+        endpoints[lane.endpoint]?.windowBytes.sent(line.count, of: part, lane: lane.number)
         files.executor.queue.async { @Sendable [files, weak self] in
             let outcome = files.assumeIsolated { $0.append(line, id: part.id, to: configuration.target) }
-            self?.reply(.attempted(outcome), configuration.name, generation)
+            self?.reply(.attempted(outcome), to: lane)
         }
     }
 
     /// Goes on with the endpoint's secrets, which may have to be read first.
     private func withSecrets(
-        _ endpoint: Endpoint, _ body: @escaping @Sendable (isolated Reporter, Secrets) -> Void
+        _ endpoint: Endpoint, _ lane: LaneAddress,
+        _ body: @escaping @Sendable (isolated Reporter, Secrets) -> Void
     ) {
         let places = endpoint.configuration.secrets
         guard !places.isEmpty else { return body(self, Secrets()) }
@@ -185,17 +193,18 @@ extension Reporter {
             return body(self, known.secrets)
         }
         let name = endpoint.configuration.name
-        let (generation, kind) = (endpoint.generation, endpoint.configuration.kind)
+        let kind = endpoint.configuration.kind
         files.executor.queue.async { @Sendable [files, weak self] in
             let read = files.assumeIsolated { $0.secrets(places, kind) }
             self?.onQueue { reporter in
-                guard reporter.endpoints[name]?.generation == generation else { return }
+                guard reporter.endpoints[name]?.generation == lane.generation else { return }
                 switch read {
                 case .success(let secrets):
                     reporter.endpoints[name]?.known = (secrets, reporter.clock.nowMs())
                     body(reporter, secrets)
                 case .failure(let problem):
-                    reporter.handle(.attempted(.failed(.credentials, reason: problem.text)), name)
+                    let outcome = AttemptOutcome.failed(.credentials, reason: problem.text)
+                    reporter.handle(.attempted(outcome), name, lane.number)
                 }
             }
         }

@@ -30,6 +30,14 @@ public actor Reporter {
     private let seed: UInt64
     let credentialsFolder: String?
 
+    /// Whom a reply is for.
+    struct LaneAddress: Sendable {
+        let endpoint: String
+        /// Tells this endpoint from an earlier one of the same name.
+        let generation: Int
+        let number: Int
+    }
+
     /// One endpoint and what belongs to it.
     struct Endpoint {
         /// Tells replies for this one from those for an earlier one of the same name.
@@ -37,8 +45,10 @@ public actor Reporter {
         let configuration: EndpointConfiguration
         let encoding: any EndpointEncoding
         let meters: EndpointMeters
-        var machine: EndpointStateMachine
-        var transfer: Int?
+        var lanes: EndpointLanes
+        /// Requests on their way, by lane.
+        var transfers: [Int: Int] = [:]
+        var windowBytes = WindowBytes()
         /// Secrets, and when they were read.
         var known: (secrets: Secrets, readMs: Int64)?
         /// Duration of the last request.
@@ -51,13 +61,13 @@ public actor Reporter {
 
         init(
             generation: Int, configuration: EndpointConfiguration, meters: EndpointMeters,
-            machine: EndpointStateMachine
+            lanes: EndpointLanes
         ) {
             self.generation = generation
             self.configuration = configuration
             encoding = configuration.encoding
             self.meters = meters
-            self.machine = machine
+            self.lanes = lanes
             isWelcome = configuration.handshakeOrigin == nil
         }
 
@@ -132,7 +142,7 @@ public actor Reporter {
             if let lane = endpoints[configuration.name + Self.replayMark] { forget(lane.configuration.name) }
             // Who rests goes on resting.
             let isPaused =
-                endpoints[configuration.name]?.machine.isPaused
+                endpoints[configuration.name]?.lanes.isPaused
                 ?? (paused.contains(configuration.name)
                     || paused.contains(Self.owner(of: configuration.name)))
             remove(configuration.name)
@@ -143,8 +153,9 @@ public actor Reporter {
     /// How all endpoints are doing, by name.
     public func status() -> [EndpointStatus] {
         endpoints.values.map { endpoint in
-            var status = endpoint.machine.status
+            var status = endpoint.lanes.status
             status.lastSeconds = endpoint.lastSeconds
+            status.windowBytes = endpoint.windowBytes.mean
             return status
         }.sorted { $0.name < $1.name }
     }
@@ -176,7 +187,7 @@ public actor Reporter {
         endpoints[name] = Endpoint(
             generation: lastGeneration, configuration: configuration,
             meters: EndpointMeters(metrics, endpoint: name),
-            machine: EndpointStateMachine(
+            lanes: EndpointLanes(
                 configuration, seed: own,
                 remembered: form.flatMap { WireForm(kept: $0, insteadOf: configuration.encoding.form) })
         )
@@ -197,7 +208,7 @@ public actor Reporter {
 
     private func remove(_ name: String) {
         guard let old = endpoints.removeValue(forKey: name) else { return }
-        if let transfer = old.transfer { transfers?.assumeIsolated { $0.cancel(transfer) } }
+        for transfer in old.transfers.values { transfers?.assumeIsolated { $0.cancel(transfer) } }
         if !old.configuration.kind.isRequesting {
             let target = old.configuration.target
             files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(target) } }
@@ -220,36 +231,50 @@ public actor Reporter {
     }
 
     /// Takes a reply, unless the endpoint that waited for it is gone.
-    nonisolated func reply(_ event: EndpointStateMachine.Event, _ name: String, _ generation: Int) {
+    nonisolated func reply(_ event: EndpointStateMachine.Event, to lane: LaneAddress) {
         onQueue { reporter in
-            guard reporter.endpoints[name]?.generation == generation else { return }
-            reporter.handle(event, name)
+            guard reporter.endpoints[lane.endpoint]?.generation == lane.generation else { return }
+            reporter.handle(event, lane.endpoint, lane.number)
         }
     }
 
-    func handle(_ event: EndpointStateMachine.Event, _ name: String) {
+    func handle(
+        _ event: EndpointStateMachine.Event, _ name: String, _ lane: Int = EndpointLanes.live
+    ) {
         guard var endpoint = endpoints.removeValue(forKey: name) else { return }
-        let before = endpoint.machine.account
-        let actions = endpoint.machine.handle(event, nowMs: clock.nowMs())
-        endpoint.meters.count(before, endpoint.machine.account)
-        endpoint.meters.show(
-            pendingWindows: endpoint.machine.pendingWindows, isCircuitOpen: endpoint.machine.isCircuitOpen
-        )
+        let before = endpoint.lanes.account
+        let actions = endpoint.lanes.handle(event, lane: lane, nowMs: clock.nowMs())
+        endpoint.meters.count(before, endpoint.lanes.account)
+        endpoint.meters.show(endpoint.lanes)
         endpoints[name] = endpoint
-        for action in actions { perform(action, name, endpoint.generation) }
+        for one in actions {
+            perform(
+                one.action,
+                LaneAddress(endpoint: name, generation: endpoint.generation, number: one.lane))
+        }
         endReplay(name)
     }
 
-    private func perform(_ action: EndpointStateMachine.Action, _ name: String, _ generation: Int) {
+    private func perform(_ action: EndpointStateMachine.Action, _ lane: LaneAddress) {
+        let name = lane.endpoint
         switch action {
-        case .openCursor(let fromBeginning): openFeed(fromBeginning, name, generation)
-        case .fetch(let position, let limit): fetch(after: position, limit: limit, name, generation)
-        case .send(let part): send(part, name)
-        case .advance(let advance): record(advance, name, generation)
+        case .openCursor(let fromBeginning): openFeed(fromBeginning, lane)
+        case .fetch(let position, let through, let limit):
+            fetch(after: position, through: through, limit: limit, lane)
+        case .send(let part): send(part, lane)
+        case .advance(let advance): record(advance, lane)
+        case .leap(let position, let through):
+            store.leap(endpoint: name, from: position, through: through) { [weak self] done in
+                self?.reply(.leaped(done), to: lane)
+            }
+        case .split(let through, let sequence):
+            store.split(endpoint: name, gapThrough: through, at: sequence) { [weak self] done in
+                self?.reply(.split(done), to: lane)
+            }
         case .wake(let afterMs, let token):
             executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(afterMs))) {
                 @Sendable [weak self] in
-                self?.reply(.timer(token), name, generation)
+                self?.reply(.timer(token), to: lane)
             }
         case .report(let notice):
             log(notice, name)
@@ -260,17 +285,19 @@ public actor Reporter {
         }
     }
 
-    private func record(_ advance: EndpointStateMachine.Advance, _ name: String, _ generation: Int) {
+    private func record(_ advance: EndpointStateMachine.Advance, _ lane: LaneAddress) {
+        let name = lane.endpoint
         guard let endpoint = endpoints[name] else { return }
         // What an Alertmanager refuses comes again with the next round: nothing is kept.
-        if endpoint.configuration.feed == .alerts { return reply(.advanced(true), name, generation) }
+        if endpoint.configuration.feed == .alerts { return reply(.advanced(true), to: lane) }
+        let form = endpoint.lanes.form(of: lane.number)
         let dead = advance.dead.map { refusal in
             DeadLetter(
                 endpoint: Self.owner(of: name), id: refusal.part.id, sequence: refusal.part.sequence,
                 status: refusal.status,
-                reason: refusal.reason, body: endpoint.machine.body(of: refusal.part) ?? [],
+                reason: refusal.reason, body: endpoint.lanes.body(of: refusal.part, lane.number) ?? [],
                 timeMs: clock.nowMs(), response: refusal.response,
-                headers: endpoint.encoding.headers(for: refusal.part, form: endpoint.machine.form).map {
+                headers: endpoint.encoding.headers(for: refusal.part, form: form).map {
                     .init($0.name, $0.value)
                 },
                 samples: refusal.part.samples, isReplayable: !refusal.isPartial
@@ -279,17 +306,18 @@ public actor Reporter {
         if endpoint.configuration.feed == .events {
             store.advanceEvents(
                 endpoint: name, to: advance.to.sequence, delivered: advance.samples, dead: dead
-            ) { [weak self] done in self?.reply(.advanced(done), name, generation) }
+            ) { [weak self] done in self?.reply(.advanced(done), to: lane) }
             return
         }
         store.advance(
-            endpoint: name, to: advance.to, parts: advance.parts, samples: advance.samples, dead: dead
+            endpoint: name, to: advance.to, through: advance.through, parts: advance.parts,
+            samples: advance.samples, dead: dead
         ) { [weak self] done in
-            self?.reply(.advanced(done), name, generation)
+            self?.reply(.advanced(done), to: lane)
         }
     }
 
-    private var areAllStopped: Bool { endpoints.values.allSatisfy { $0.machine.state == .stopped } }
+    private var areAllStopped: Bool { endpoints.values.allSatisfy(\.lanes.isStopped) }
 
     private func close() {
         transfers?.assumeIsolated { $0.shutDown() }

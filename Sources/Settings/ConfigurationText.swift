@@ -162,7 +162,7 @@ alerts:
   #       summary: "{entity} is at {value} degrees"
 
 # Where summaries are pushed. See conf.d.example for more. Each endpoint has a position of its own in the history: one that
-# was down gets everything, in order, when it is back. What it refuses for good is kept: `colossusctl deadletter`.
+# was down gets everything, in order (unless it takes any), when it is back. What it refuses for good is kept: `colossusctl deadletter`.
 endpoints: []
 # endpoints:
 #   - name: archive # unique; the position in the history belongs to this name
@@ -181,7 +181,9 @@ endpoints: []
 #       rename: {node: instance} # our labels: site, hall, array, rack, node, job, colossus_stream, resolution
 #     from_beginning: false # a new endpoint gets the history too
 #     allow_future: false # push windows that end after the clock: only to receivers that are known to take them
-#     batch: {samples: 5000, bytes: 1MiB} # of one request, before compression
+#     # Of one request, before compression. windows and wait (remote_write, otlp and influx): up to so many windows go in
+#     # one request, where all of them fit, and one that comes alone waits so long for others
+#     batch: {samples: 5000, bytes: 1MiB, windows: 1, wait: 0s}
 #     # file only:
 #     rotate: {bytes: 100MB, files: 5} # a full file becomes PATH.1, and so on; not by default
 #     fsync: false # each line is on the disk before it counts as delivered
@@ -204,6 +206,10 @@ endpoints: []
 #     events: [alert_firing, alert_resolved] # kinds of events, each in a request; or [all]; as NAME#events in lists
 #     summaries: true # false: events alone
 #     handshake_origin: colossus.example # asks with OPTIONS first whether events are welcome; no default
+#     # remote_write, otlp, influx and webhook:
+#     out_of_order: refused # accepted: after an outage new windows go out at once, and old ones beside them (Prometheus
+#     # needs storage.tsdb.out_of_order_time_window for that)
+#     max_in_flight: 4 # accepted only: requests at once; one more with each success, half with each failure
 #     # All but file and stdout:
 #     timeout: 30s # of a request, to the last byte of the response
 #     compression: snappy # or zstd, gzip (remote_write); gzip or none (otlp, influx: gzip; webhook: none). 415: simpler

@@ -52,6 +52,13 @@ extension DaemonSettings {
         /// Numbers and bytes of a request.
         public var batchSamples = 5_000
         public var batchBytes: Int64 = 1 << 20
+        /// Windows of a request, and milliseconds that one waits for others.
+        public var batchWindows = 1
+        public var batchWaitMs: Int64 = 0
+        /// The receiver takes windows in any order: new ones do not wait for old ones.
+        public var takesAnyOrder = false
+        /// Requests on their way at once, where any order is taken.
+        public var maxInFlight = 4
         /// Milliseconds that one request may take.
         public var timeoutMs: Int64 = 30_000
         /// Milliseconds before the first retry; later ones wait longer, with jitter.

@@ -22,10 +22,7 @@ extension SettingsDraft {
             new.fromBeginning = m.optional("from_beginning", .bool, default: new.fromBeginning)
             new.allowFuture = m.optional("allow_future", .bool, default: new.allowFuture)
         }
-        m.section("batch") { batch in
-            new.batchSamples = batch.optional("samples", .int(in: 1...100_000), default: new.batchSamples)
-            new.batchBytes = batch.optional("bytes", .bytes(in: 1_024...(16 << 20)), default: new.batchBytes)
-        }
+        m.section("batch") { batch($0, destination?.kind, &new) }
         if let kind = destination?.kind { specific(kind, m, &new) } else { everything(m, &new) }
         guard let name, let destination, unique(name, m, "name", &seen) else { return }
         new.destination = destination
@@ -35,6 +32,22 @@ extension SettingsDraft {
         }
         places["endpoint.\(name)"] = m.place("name")
         if let known { settings.endpoints[known] = new } else { settings.endpoints.append(new) }
+    }
+
+    private func batch(
+        _ batch: YAMLMapping, _ kind: DaemonSettings.Endpoint.Kind?, _ new: inout DaemonSettings.Endpoint
+    ) {
+        new.batchSamples = batch.optional("samples", .int(in: 1...100_000), default: new.batchSamples)
+        new.batchBytes = batch.optional("bytes", .bytes(in: 1_024...(16 << 20)), default: new.batchBytes)
+        new.batchWindows = batch.optional("windows", .int(in: 1...64), default: new.batchWindows)
+        new.batchWaitMs = batch.optional("wait", .duration(in: 0...60_000), default: new.batchWaitMs)
+        if new.batchWindows > 1, let kind, ![.remoteWrite, .otlp, .influx].contains(kind) {
+            batch.fail(
+                "windows", "\(kind.rawValue) gets one window in a request",
+                expected: "1, or remote_write, otlp or influx")
+        } else if new.batchWaitMs > 0, new.batchWindows == 1 {
+            batch.fail("wait", "a batch of one window has nothing to wait for", expected: "windows, too")
+        }
     }
 
     /// Alerts have no levels, fields or windows.
@@ -85,6 +98,22 @@ extension SettingsDraft {
         case .stdout: break
         }
         if kind.isRequesting { request(m, &new) }
+        if kind.isRequesting, kind != .alertmanager { order(m, &new) }
+    }
+
+    /// Alerts have no order, and lines of a file no other.
+    private func order(_ m: YAMLMapping, _ new: inout DaemonSettings.Endpoint) {
+        let answers: [(String, Bool)] = [("refused", false), ("accepted", true)]
+        new.takesAnyOrder = m.optional("out_of_order", .oneOf(answers), default: new.takesAnyOrder)
+        new.maxInFlight = m.optional("max_in_flight", .int(in: 1...64), default: new.maxInFlight)
+        if m.keys.contains("max_in_flight"), !new.takesAnyOrder {
+            m.fail(
+                "max_in_flight", "in strict order one request is on its way at a time",
+                expected: "out_of_order: accepted, too")
+        }
+        if new.takesAnyOrder, !new.summaries {
+            m.fail("out_of_order", "events alone are sent in their order", expected: "summaries, too")
+        }
     }
 
     /// The kind is wrong or missing, and that was said: any key may be right.

@@ -21,6 +21,41 @@ public struct DeliveryPosition: Sendable, Hashable, Comparable {
     }
 }
 
+/// Windows that an endpoint has not got although it may have got later ones.
+public struct DeliveryGap: Sendable, Hashable {
+    /// Everything up to here is done.
+    public var after: DeliveryPosition
+    /// Store sequence number of the last window in it; it never changes, and no two gaps of an endpoint share it.
+    public var through: Int64
+
+    /// Gaps that one endpoint can have.
+    public static let countMax = 64
+
+    public init(after: DeliveryPosition, through: Int64) {
+        self.after = after
+        self.through = through
+    }
+
+    /// Nothing is left in it.
+    public var isClosed: Bool { after.sequence >= through }
+}
+
+/// All that is known of where an endpoint stands.
+public struct DeliveryCursor: Sendable, Hashable {
+    /// Everything after it is still to be sent.
+    public var position: DeliveryPosition
+    /// What is still to be sent of what is before it; oldest first, and none overlap.
+    public var gaps: [DeliveryGap]
+    /// The newest window in the store; 0 for none.
+    public var newest: Int64
+
+    public init(position: DeliveryPosition, gaps: [DeliveryGap] = [], newest: Int64 = 0) {
+        self.position = position
+        self.gaps = gaps
+        self.newest = newest
+    }
+}
+
 /// What an endpoint wants. Empty sets mean "all".
 public struct DeliverySelection: Sendable, Hashable {
     public enum Streams: Sendable, Hashable {
@@ -88,23 +123,37 @@ public protocol DeliveryStore: Sendable {
     ///   out, and its first rows may come twice.
     func openCursor(
         endpoint: String, fromBeginning: Bool, cut: String,
-        reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        reply: @escaping @Sendable (DeliveryCursor?) -> Void
     )
 
-    /// The next windows after a position that the selection wants, oldest first.
+    /// The next windows after a position that the selection wants, oldest first; up to and including `through`, or all.
     /// `scannedThrough` is the last sequence number that was looked at: an endpoint that selects little may move
     /// its cursor past windows that it does not want.
     func windows(
-        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        after position: DeliveryPosition, through: Int64?, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     )
 
     /// Moves a cursor, durably, together with the dead letters of the parts that were refused for good.
     /// `parts` and `samples` are what was delivered since the last move, for the endpoint's account.
+    ///
+    /// - Parameter through: `nil` moves the position; else the gap that ends there, which is gone when nothing is left in it.
     func advance(
-        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
-        reply: @escaping @Sendable (Bool) -> Void
+        endpoint: String, to position: DeliveryPosition, through: Int64?, parts: Int, samples: Int,
+        dead: [DeadLetter], reply: @escaping @Sendable (Bool) -> Void
     )
+
+    /// Moves the position to after a window, durably, and leaves what it skips behind as a gap.
+    ///
+    /// - Parameter position: where the endpoint stands: as the store knows it, or further.
+    func leap(
+        endpoint: String, from position: DeliveryPosition, through sequence: Int64,
+        reply: @escaping @Sendable (Bool) -> Void)
+
+    /// Makes two gaps of the one that ends at `through`: the first ends at `sequence`.
+    func split(
+        endpoint: String, gapThrough through: Int64, at sequence: Int64,
+        reply: @escaping @Sendable (Bool) -> Void)
 
     /// Calls `handler` (on the store's queue) whenever new windows were committed.
     func onCommit(_ handler: @escaping @Sendable (_ newestSequence: Int64) -> Void)

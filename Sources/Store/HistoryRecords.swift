@@ -85,12 +85,24 @@ public struct EndpointRecord: Sendable, Equatable {
     public var coarsened: Int64
     /// Windows that were deleted before they were delivered, with nothing in their place.
     public var dropped: Int64
-    /// Windows after the position that the endpoint wants.
+    /// Windows that the endpoint wants and has not got: after the position, and in gaps.
     public var pending: Int64
     /// When the oldest of them was committed; wall clock, Unix milliseconds.
     public var oldestPendingMs: Int64?
     /// An operator has paused it.
     public var isPaused: Bool
+    /// What it has not got although it has got later windows; oldest first.
+    public var gaps: [DeliveryGap] = []
+    /// Those of `pending` that are in gaps.
+    public var backlog: Int64 = 0
+    /// When the oldest window after the position was committed; wall clock, Unix milliseconds.
+    public var oldestLiveMs: Int64?
+
+    /// All of that window is delivered, or was not wanted.
+    public func isBehind(_ sequence: Int64) -> Bool {
+        position.sequence >= sequence
+            && !gaps.contains { $0.after.sequence < sequence && sequence <= $0.through }
+    }
 }
 
 /// Which summaries of entities to read.

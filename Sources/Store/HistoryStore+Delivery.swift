@@ -10,32 +10,59 @@ extension HistoryStore {
 
     public func openCursor(
         endpoint: String, fromBeginning: Bool, cut: String,
-        reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        reply: @escaping @Sendable (DeliveryCursor?) -> Void
     ) {
         let ticket = ticket()
         onWriter { writer in
-            let position = writer.openCursor(endpoint, fromBeginning: fromBeginning, cut: cut)
-            writer.give(ticket) { reply(position) }
+            let cursor = writer.openCursor(endpoint, fromBeginning: fromBeginning, cut: cut)
+            writer.give(ticket) { reply(cursor) }
         }
     }
 
     public func advance(
-        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
-        reply: @escaping @Sendable (Bool) -> Void
+        endpoint: String, to position: DeliveryPosition, through: Int64?, parts: Int, samples: Int,
+        dead: [DeadLetter], reply: @escaping @Sendable (Bool) -> Void
     ) {
         let ticket = ticket()
         onWriter { writer in
-            let moved = writer.advance(endpoint, to: position, parts: parts, samples: samples, dead: dead)
+            let moved = writer.advance(
+                endpoint, to: position, through: through, parts: parts, samples: samples, dead: dead)
             writer.give(ticket) { reply(moved) }
         }
     }
 
+    public func leap(
+        endpoint: String, from position: DeliveryPosition, through sequence: Int64,
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        let ticket = ticket()
+        onWriter { writer in
+            let done: Void? = writer.attempt(.cursor) { db in
+                try GapRows(db: db, endpoint: endpoint).leap(from: position, through: sequence)
+            }
+            writer.give(ticket) { reply(done != nil) }
+        }
+    }
+
+    public func split(
+        endpoint: String, gapThrough through: Int64, at sequence: Int64,
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        let ticket = ticket()
+        onWriter { writer in
+            let done: Void? = writer.attempt(.cursor) { db in
+                try GapRows(db: db, endpoint: endpoint).split(through: through, at: sequence)
+            }
+            writer.give(ticket) { reply(done != nil) }
+        }
+    }
+
     public func windows(
-        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        after position: DeliveryPosition, through: Int64?, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     ) {
         answerInTurn(reply) { reader in
-            try Self.windows(after: position, selection, limit: max(1, limit), reader)
+            try Self.windows(after: position, through: through, selection, limit: max(1, limit), reader)
         }
     }
 
@@ -57,7 +84,7 @@ extension HistoryStore {
     }
 
     private static func windows(
-        after position: DeliveryPosition, _ selection: DeliverySelection, limit: Int,
+        after position: DeliveryPosition, through: Int64?, _ selection: DeliverySelection, limit: Int,
         _ reader: borrowing WindowReader
     ) throws -> (windows: [StoredWindow], scannedThrough: Int64) {
         let newest = try Int64.fetchOne(reader.db, sql: "SELECT max(sequence) FROM windows") ?? 0
@@ -68,6 +95,7 @@ extension HistoryStore {
             let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
             condition += " AND +resolution_ms IN (\(resolutions))"
         }
+        if let through { condition += " AND sequence <= \(through)" }
         if let range = selection.startsMs {
             condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
         }
@@ -81,7 +109,8 @@ extension HistoryStore {
                     sketches: selection.sketches ? .history : .none))
         }
         let last = heads.last?.sequence ?? 0
-        let scannedThrough = heads.count == limit ? last : max(newest, position.sequence)
+        let end = through ?? max(newest, position.sequence)
+        let scannedThrough = heads.count == limit ? last : end
         return (found, scannedThrough)
     }
 
@@ -142,19 +171,20 @@ extension HistoryStore {
     public func removeCursor(endpoint: String) async throws {
         try await write(.cursor) { db in
             try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [endpoint])
+            try GapRows(db: db, endpoint: endpoint).removeAll()
         }
     }
 }
 
 extension StoreWriter {
-    func openCursor(_ endpoint: String, fromBeginning: Bool, cut: String) -> DeliveryPosition? {
+    func openCursor(_ endpoint: String, fromBeginning: Bool, cut: String) -> DeliveryCursor? {
         openedEndpoints.insert(endpoint)
         let nowMs = clock.nowMs()
         return attempt(.cursor) { db in
-            let start =
-                fromBeginning
-                ? 0
-                : try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
+            let newest =
+                try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
+            let gaps = GapRows(db: db, endpoint: endpoint)
+            try gaps.beginAgain(unlessCut: cut)
             try db.execute(
                 sql: """
                     INSERT INTO endpoints (name, sequence, parts, cut, created_ms, opened_ms)
@@ -162,15 +192,17 @@ extension StoreWriter {
                     ON CONFLICT (name) DO UPDATE SET opened_ms = excluded.opened_ms, cut = excluded.cut,
                         parts = CASE WHEN cut = excluded.cut THEN parts ELSE 0 END
                     """,
-                arguments: [endpoint, start, nowMs, cut])
+                arguments: [endpoint, fromBeginning ? 0 : newest, nowMs, cut])
             let row = try Row.fetchOne(
                 db, sql: "SELECT sequence, parts FROM endpoints WHERE name = ?", arguments: [endpoint])
-            return row.map { DeliveryPosition(sequence: $0["sequence"], parts: $0["parts"]) } ?? .start
+            let position = row.map { DeliveryPosition(sequence: $0["sequence"], parts: $0["parts"]) }
+            return DeliveryCursor(position: position ?? .start, gaps: try gaps.all(), newest: newest)
         }
     }
 
     func advance(
-        _ endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter]
+        _ endpoint: String, to position: DeliveryPosition, through: Int64?, parts: Int, samples: Int,
+        dead: [DeadLetter]
     ) -> Bool {
         let nowMs = clock.nowMs()
         let letters = DeadLetterRows(letters: dead, limits: limits, zstd: zstd)
@@ -184,6 +216,10 @@ extension StoreWriter {
                 arguments: [parts, samples, kept.new, nowMs, endpoint])
             guard db.changesCount == 1 else {
                 throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
+            }
+            if let through {
+                try GapRows(db: db, endpoint: endpoint).advance(through: through, to: position)
+                return kept.cut
             }
             // A cursor never goes back.
             try db.execute(

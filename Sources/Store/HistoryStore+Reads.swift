@@ -214,17 +214,26 @@ extension HistoryStore {
     ) throws -> EndpointRecord {
         let position = DeliveryPosition(sequence: row["sequence"], parts: row["parts"])
         let streams = try selectedStreams(selection ?? DeliverySelection(streams: .all), db)
-        var condition = "sequence > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
+        var condition =
+            "sequence > ? AND sequence <= ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
         if let resolutions = selection?.resolutions, !resolutions.isEmpty {
             condition += " AND +resolution_ms IN (\(resolutions.map(String.init).joined(separator: ",")))"
         }
-        let pending = try Row.fetchOne(
-            db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,
-            arguments: [position.sequence])
+        func lacking(after: Int64, through: Int64) throws -> (count: Int64, oldestMs: Int64?) {
+            let row = try Row.fetchOne(
+                db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,
+                arguments: [after, through])
+            return (row?[0] ?? 0, row?[1])
+        }
+        let gaps = try GapRows(db: db, endpoint: row["name"]).all()
+        let live = try lacking(after: position.sequence, through: .max)
+        let behind = try gaps.map { try lacking(after: $0.after.sequence, through: $0.through) }
+        let backlog = behind.reduce(0) { $0 + $1.count }
         return EndpointRecord(
             endpoint: row["name"], position: position, deliveredParts: row["delivered_parts"],
             deliveredSamples: row["delivered_samples"], dead: row["dead"], coarsened: row["coarsened"],
-            dropped: row["dropped"], pending: pending?[0] ?? 0, oldestPendingMs: pending?[1],
-            isPaused: row["paused"])
+            dropped: row["dropped"], pending: live.count + backlog,
+            oldestPendingMs: ([live] + behind).compactMap(\.oldestMs).min(), isPaused: row["paused"],
+            gaps: gaps, backlog: backlog, oldestLiveMs: live.oldestMs)
     }
 }

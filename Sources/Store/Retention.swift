@@ -30,16 +30,23 @@ struct Retention {
         /// `nil` takes everything.
         var selection: DeliverySelection?
         var keepMs: Int64
+        var gaps: [DeliveryGap] = []
+
+        /// It has not got the window of that number.
+        func lacks(_ window: Int64) -> Bool {
+            window > sequence || gaps.contains { $0.after.sequence < window && window <= $0.through }
+        }
     }
 
     static func endpoints(
         _ db: Database, described: [String: EndpointLimit], limits: StoreLimits
     ) throws -> [Endpoint] {
-        try Row.fetchAll(db, sql: "SELECT name, sequence FROM endpoints").map { row in
+        try Row.fetchAll(db, sql: "SELECT name, sequence FROM endpoints").map { row throws in
             let limit = described[row["name"]]
             return Endpoint(
                 name: row["name"], sequence: row["sequence"], selection: limit?.selection,
-                keepMs: limit?.keepMs ?? limits.undeliveredKeepMs)
+                keepMs: limit?.keepMs ?? limits.undeliveredKeepMs,
+                gaps: try GapRows(db: db, endpoint: row["name"]).all())
         }
     }
 
@@ -94,7 +101,7 @@ struct Retention {
     }
 
     private func wants(_ endpoint: Endpoint, _ window: Window) -> Bool {
-        guard endpoint.sequence < window.sequence, let stream = window.streamID else { return false }
+        guard endpoint.lacks(window.sequence), let stream = window.streamID else { return false }
         guard let selection = endpoint.selection else { return true }
         return selection.streams.contains(stream)
             && (selection.resolutions.isEmpty || selection.resolutions.contains(window.resolutionMs))
@@ -190,17 +197,16 @@ struct Retention {
             let only =
                 wanted.isEmpty
                 ? "" : "AND resolution_ms IN (\(wanted.map(String.init).joined(separator: ",")))"
-            let covering = try Int64.fetchOne(
+            let covering = try Int64.fetchAll(
                 db,
                 sql: """
                     SELECT sequence FROM windows WHERE stream = ? AND resolution_ms > ? AND start_ms <= ?
-                    AND start_ms + resolution_ms >= ? AND sequence > ? \(only) LIMIT 1
+                    AND start_ms + resolution_ms >= ? \(only)
                     """,
                 arguments: [
                     window.stream, window.resolutionMs, window.startMs, window.startMs + window.resolutionMs,
-                    endpoint.sequence,
                 ])
-            let account = covering == nil ? "dropped" : "coarsened"
+            let account = covering.contains { endpoint.lacks($0) } ? "coarsened" : "dropped"
             try db.execute(
                 sql: "UPDATE endpoints SET \(account) = \(account) + 1 WHERE name = ?",
                 arguments: [endpoint.name])

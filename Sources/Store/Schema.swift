@@ -67,6 +67,16 @@ enum Schema {
             try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN form TEXT NOT NULL DEFAULT ''")
             try db.execute(sql: "ALTER TABLE endpoints ADD COLUMN form_ms INTEGER NOT NULL DEFAULT 0")
         }
+        migrator.registerMigration("delivery gaps") { db in
+            // What an endpoint that takes windows in any order has not got although it has got later ones: the windows
+            // after `sequence` (and after the first `parts` of the next one), up to and including `through`.
+            try db.execute(
+                sql: """
+                    CREATE TABLE endpoint_gaps (
+                        endpoint TEXT NOT NULL, through INTEGER NOT NULL, sequence INTEGER NOT NULL,
+                        parts INTEGER NOT NULL, PRIMARY KEY (endpoint, through))
+                    """)
+        }
         return migrator
     }
 

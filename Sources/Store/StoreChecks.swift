@@ -156,6 +156,7 @@ struct StoreChecks {
         case "references": try references()
         case "cursors":
             try endpointCursors()
+            try endpointGaps()
             try eventCursors()
             try streamEnds()
         default: try newestWindows()
@@ -239,6 +240,35 @@ struct StoreChecks {
                 problem("endpoint \(name) stands at window \(sequence), but the newest is \(newest)")
             }
             if sequence < 0 || parts < 0 { problem("endpoint \(name) stands before the first window") }
+        }
+    }
+
+    /// Gaps lie before the cursor of their endpoint, and beside each other.
+    private mutating func endpointGaps() throws {
+        guard try db.tableExists("endpoint_gaps") else { return }
+        var last: (name: String, through: Int64) = ("", 0)
+        for row in try Row.fetchAll(
+            db,
+            sql: """
+                SELECT endpoint, endpoint_gaps.sequence, endpoint_gaps.parts, through, endpoints.sequence AS cursor
+                FROM endpoint_gaps LEFT JOIN endpoints ON name = endpoint ORDER BY endpoint, through
+                """)
+        {
+            let name = Self.name(row)
+            let whose = "a gap of endpoint \(name)"
+            guard !(row[4] as DatabaseValue).isNull else {
+                problem("\(whose) belongs to no cursor")
+                continue
+            }
+            guard let sequence = number(row, 1, whose), let parts = number(row, 2, whose),
+                let through = number(row, 3, whose), let cursor = number(row, 4, whose)
+            else { continue }
+            if sequence < 0 || parts < 0 || sequence >= through { problem("\(whose) ends before it begins") }
+            if through > cursor { problem("\(whose) ends at window \(through), behind its cursor") }
+            if last.name == name, sequence < last.through {
+                problem("\(whose) begins at window \(sequence), within the one before")
+            }
+            last = (name, through)
         }
     }
 

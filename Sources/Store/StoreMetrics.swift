@@ -15,9 +15,11 @@ struct StoreMetrics: Sendable {
     let commitSeconds: Gauge
     let bytes: Gauge
     let queueLength: Gauge
+    private let metrics: Metrics
     private let errors: [StoreWork: Counter]
 
     init(_ metrics: Metrics) {
+        self.metrics = metrics
         commits = metrics.counter("colossus_store_commits_total", "Closings that were committed.")
         commitSeconds = metrics.gauge(
             "colossus_store_commit_seconds", "Time that the last commit took, in seconds.")
@@ -30,6 +32,17 @@ struct StoreMetrics: Sendable {
                     ["doing": work.rawValue])
                 return (work, counter)
             })
+    }
+
+    func lost(_ count: RetentionLosses.Count, _ endpoint: String) {
+        for (reason, windows) in [("coarsened", count.coarsened), ("dropped", count.dropped)]
+        where windows > 0 {
+            metrics.counter(
+                "colossus_report_lost_windows_total",
+                "Windows that retention took before the endpoint had got them: a longer one still waits (coarsened), or none.",
+                ["endpoint": endpoint, "reason": reason]
+            ).add(windows)
+        }
     }
 
     func error(_ work: StoreWork, count: Int64 = 1) { errors[work]?.add(count) }

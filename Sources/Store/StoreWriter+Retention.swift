@@ -1,5 +1,6 @@
 import Dispatch
 import GRDB
+import Logging
 import QueueIsolation
 import Telemetry
 
@@ -27,16 +28,36 @@ extension StoreWriter {
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
         let fleets = Set(topologies.values.map(\.id))
-        let more = attempt(.retention) { [limits, endpointLimits] db in
+        let pass = attempt(.retention) { [limits, endpointLimits] db in
             if isSweep { try sweep.run(db) }
+            let before = try RetentionLosses.accounts(db)
             let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
             let retention = Retention(
                 db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints, fleetsInUse: fleets)
-            return try retention.step()
+            let more = try retention.step()
+            return (more: more, before: before, after: try RetentionLosses.accounts(db))
         }
+        if let pass { tell(before: pass.before, after: pass.after) }
         let shrank = shrink()
         metrics.bytes.set(Double(StateDirectory.bytes(path)))
-        if more == true || shrank { planRetention() }
+        if pass?.more == true || shrank { planRetention() }
+    }
+
+    /// What endpoints have lost is counted each time, and said once a minute.
+    private func tell(before: [String: RetentionLosses.Count], after: [String: RetentionLosses.Count]) {
+        let (new, say) = losses.note(after, before: before, nowMs: clock.nowMs())
+        for (endpoint, count) in new { metrics.lost(count, endpoint) }
+        for (endpoint, count) in say.sorted(by: { $0.key < $1.key }) {
+            logger.warning(
+                """
+                windows that an endpoint has not got had to go; of those that are coarsened, a longer window with their numbers \
+                still waits for it
+                """,
+                metadata: [
+                    "endpoint": "\(endpoint)", "coarsened": "\(count.coarsened)",
+                    "dropped": "\(count.dropped)",
+                ])
+        }
     }
 
     /// Gives some free pages back to the file system; true if there are more.
@@ -93,6 +114,7 @@ struct Sweep: Sendable {
                 arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
             {
                 try db.execute(sql: "DELETE FROM \(table) WHERE name = ?", arguments: [name])
+                if table == "endpoints" { try GapRows(db: db, endpoint: name).removeAll() }
             }
         }
     }

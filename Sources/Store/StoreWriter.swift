@@ -55,6 +55,7 @@ actor StoreWriter {
     private var replies = OrderedReplies()
     var isRetentionPlanned = false
     var retentionPasses = 0
+    var losses = RetentionLosses()
 
     init(
         executor: QueueExecutor, directory: consuming StateDirectory, pool: DatabasePool, limits: StoreLimits,

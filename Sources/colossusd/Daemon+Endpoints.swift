@@ -35,7 +35,23 @@ extension Daemon {
                 "colossus_report_undelivered_windows",
                 "Windows that the endpoint wants and has not got.", ["endpoint": endpoint.name]
             ).set(Double(endpoint.pending))
+            gauge(
+                "colossus_report_undelivered_bytes", endpoint, endpoint.pendingBytes.map(Double.init),
+                "What would be sent for them, by the mean of the windows that were sent lately, in bytes.")
+            gauge(
+                "colossus_report_backlog_windows", endpoint, endpoint.backlog.map(Double.init),
+                "Those of them that are older than some that the endpoint has got.")
+            gauge(
+                "colossus_report_live_seconds", endpoint, endpoint.liveSeconds,
+                "Age of the oldest window that the lane of new windows has not got, in seconds.")
         }
+    }
+
+    private func gauge(
+        _ name: String, _ endpoint: ControlAPI.EndpointStatus, _ value: Double?, _ help: String
+    ) {
+        guard let value else { return }
+        metrics.gauge(name, help, ["endpoint": endpoint.name]).set(value)
     }
 
     /// The cursor of a replay that is over would hold windows in the store. Cursors are looked at first: one that is there
@@ -156,5 +172,11 @@ extension ControlAPI.EndpointStatus {
         oldestPendingSeconds = account?.oldestPendingMs.map { max(0, Double(nowMs - $0) / 1_000) }
         circuit = status.circuit.rawValue
         form = status.form.isEmpty ? nil : status.form
+        pendingBytes = pending == 0 ? 0 : status.windowBytes.map { Int64(Double(pending) * $0) }
+        requests = status.inFlight
+        requestsMax = status.inFlightMax
+        guard status.takesAnyOrder, let account else { return }
+        backlog = Int(account.backlog)
+        liveSeconds = account.oldestLiveMs.map { max(0, Double(nowMs - $0) / 1_000) } ?? 0
     }
 }

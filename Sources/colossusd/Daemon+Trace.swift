@@ -99,9 +99,9 @@ extension Daemon {
                 selection.resolutions.isEmpty || selection.resolutions.contains(resolutionMs),
                 selection.fields.isEmpty || selection.fields.contains(field)
             else { continue }
-            let position = records.first { $0.endpoint == endpoint.name }?.position ?? .start
+            let record = records.first { $0.endpoint == endpoint.name }
             row.endpoints.append(
-                TraceEndpoint(name: endpoint.name, delivered: position.sequence >= stored.sequence))
+                TraceEndpoint(name: endpoint.name, delivered: record?.isBehind(stored.sequence) ?? false))
         }
         return row
     }

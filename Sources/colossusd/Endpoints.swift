@@ -25,6 +25,10 @@ extension EndpointConfiguration {
         backoff.capMs = endpoint.retryMaxMs
         batch.samplesMax = endpoint.batchSamples
         batch.bytesMax = Int(endpoint.batchBytes)
+        batch.windowsMax = endpoint.batchWindows
+        batch.waitMs = endpoint.batchWaitMs
+        takesAnyOrder = endpoint.takesAnyOrder
+        maxInFlight = endpoint.maxInFlight
         fromBeginning = endpoint.fromBeginning
         allowFuture = endpoint.allowFuture
     }

@@ -57,6 +57,34 @@ import Testing
         #expect(errors.count == 1 && errors[0].contains("unknown key"), "\(errors)")
     }
 
+    @Test("order and requests at once are said by those that can have them, and fit each other")
+    func order() throws {
+        let any = try endpoint(
+            "{name: a, kind: remote_write, url: http://a, out_of_order: accepted, max_in_flight: 8}")
+        #expect(any.takesAnyOrder && any.maxInFlight == 8)
+        let batch = try endpoint("{name: a, kind: influx, url: http://a, batch: {windows: 16, wait: 5s}}")
+        #expect(batch.batchWindows == 16 && batch.batchWaitMs == 5_000 && batch.batchSamples == 5_000)
+        let strict = try endpoint("{name: a, kind: remote_write, url: http://a, out_of_order: refused}")
+        #expect(!strict.takesAnyOrder && strict.maxInFlight == 4)
+        for (text, problem) in [
+            ("kind: file, path: x, out_of_order: accepted", "unknown key"),
+            ("kind: alertmanager, url: http://a, max_in_flight: 2", "unknown key"),
+            ("kind: otlp, url: http://a, out_of_order: true", "expected one of: refused, accepted"),
+            ("kind: otlp, url: http://a, max_in_flight: 2", "one request is on its way at a time"),
+            ("kind: otlp, url: http://a, out_of_order: accepted, max_in_flight: 65", "from 1 to 64"),
+            ("kind: webhook, url: http://a, batch: {windows: 2}", "gets one window in a request"),
+            ("kind: otlp, url: http://a, batch: {wait: 1s}", "has nothing to wait for"),
+            ("kind: otlp, url: http://a, batch: {windows: 65}", "from 1 to 64"),
+            (
+                "kind: webhook, url: http://a, events: [all], summaries: false, out_of_order: accepted",
+                "events alone"
+            ),
+        ] {
+            let errors = try ConfigFolder(["c.yaml": "endpoints: [{name: a, \(text)}]"]).errors()
+            #expect(errors.count == 1 && errors[0].contains(problem), "\(errors)")
+        }
+    }
+
     @Test("files of secrets must be there; credentials are the service's business")
     func files() throws {
         for text in [

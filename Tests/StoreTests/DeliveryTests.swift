@@ -244,12 +244,12 @@ import Testing
             }
             for round in 0..<10 {
                 store.openCursor(endpoint: "a", fromBeginning: true, cut: "") { _ in note(round * 3) }
-                store.windows(after: .start, selection: DeliverySelection(streams: .all), limit: 10) { _ in
-                    note(round * 3 + 1)
-                }
+                store.windows(
+                    after: .start, through: nil, selection: DeliverySelection(streams: .all), limit: 10
+                ) { _ in note(round * 3 + 1) }
                 store.advance(
-                    endpoint: "a", to: DeliveryPosition(sequence: 1, parts: round), parts: 1, samples: 1,
-                    dead: []
+                    endpoint: "a", to: DeliveryPosition(sequence: 1, parts: round), through: nil, parts: 1,
+                    samples: 1, dead: []
                 ) { _ in note(round * 3 + 2) }
             }
         }

@@ -65,6 +65,10 @@ extension HistoryStore {
     }
 
     func openCursor(_ endpoint: String, fromBeginning: Bool, cut: String = "") async -> DeliveryPosition? {
+        await cursor(endpoint, fromBeginning: fromBeginning, cut: cut)?.position
+    }
+
+    func cursor(_ endpoint: String, fromBeginning: Bool = true, cut: String = "") async -> DeliveryCursor? {
         await withCheckedContinuation { continuation in
             openCursor(endpoint: endpoint, fromBeginning: fromBeginning, cut: cut) {
                 continuation.resume(returning: $0)
@@ -74,24 +78,41 @@ extension HistoryStore {
 
     func windows(
         after sequence: Int64, _ selection: DeliverySelection = DeliverySelection(streams: .all),
-        limit: Int = 100
+        limit: Int = 100, through: Int64? = nil
     ) async -> (windows: [StoredWindow], scannedThrough: Int64)? {
         await withCheckedContinuation { continuation in
             windows(
-                after: DeliveryPosition(sequence: sequence, parts: 0), selection: selection, limit: limit
+                after: DeliveryPosition(sequence: sequence, parts: 0), through: through,
+                selection: selection, limit: limit
             ) { continuation.resume(returning: $0) }
         }
     }
 
     func advance(
         _ endpoint: String, to sequence: Int64, parts: Int = 0, delivered: Int = 1, samples: Int = 10,
-        dead: [DeadLetter] = []
+        dead: [DeadLetter] = [], through: Int64? = nil
     ) async -> Bool {
         await withCheckedContinuation { continuation in
             advance(
-                endpoint: endpoint, to: DeliveryPosition(sequence: sequence, parts: parts), parts: delivered,
-                samples: samples, dead: dead
+                endpoint: endpoint, to: DeliveryPosition(sequence: sequence, parts: parts), through: through,
+                parts: delivered, samples: samples, dead: dead
             ) { continuation.resume(returning: $0) }
+        }
+    }
+
+    func leap(_ endpoint: String, from sequence: Int64, parts: Int = 0, through: Int64) async -> Bool {
+        await withCheckedContinuation { continuation in
+            leap(
+                endpoint: endpoint, from: DeliveryPosition(sequence: sequence, parts: parts), through: through
+            ) { continuation.resume(returning: $0) }
+        }
+    }
+
+    func split(_ endpoint: String, _ through: Int64, at sequence: Int64) async -> Bool {
+        await withCheckedContinuation { continuation in
+            split(endpoint: endpoint, gapThrough: through, at: sequence) {
+                continuation.resume(returning: $0)
+            }
         }
     }
 

@@ -97,7 +97,34 @@ import Testing
         #expect(record.coarsened == 12)
         #expect(record.dropped == 0)
         #expect(record.pending == 9)
+        // Counted, and said.
+        let text = sandbox.metrics.exposition()
+        #expect(
+            text.contains(
+                "colossus_report_lost_windows_total{endpoint=\"all\",reason=\"coarsened\"} 12\n"))
+        #expect(!text.contains("endpoint=\"all\",reason=\"dropped\""))
+        let said = sandbox.log.lines.filter { $0.text.contains("windows that an endpoint has not got") }
+        #expect(said.count == 1 && "\(said[0].level)" == "warning")
         await store.close()
+    }
+
+    @Test("what went before it was delivered is said at once, then once a minute, and never twice")
+    func losses() {
+        func count(_ coarsened: Int64, _ dropped: Int64) -> RetentionLosses.Count {
+            RetentionLosses.Count(coarsened: coarsened, dropped: dropped)
+        }
+        var losses = RetentionLosses()
+        // What an earlier process has said is not said again.
+        var found = losses.note(["a": count(5, 5)], before: ["a": count(5, 5)], nowMs: 0)
+        #expect(found.new.isEmpty && found.say.isEmpty)
+        found = losses.note(["a": count(7, 5), "b": count(0, 1)], before: ["b": .none], nowMs: 1_000)
+        #expect(found.new == ["a": count(2, 0), "b": count(0, 1)] && found.say == found.new)
+        found = losses.note(["a": count(8, 5), "b": count(0, 1)], before: [:], nowMs: 30_000)
+        #expect(found.new == ["a": count(1, 0)] && found.say.isEmpty)
+        found = losses.note(["a": count(8, 9), "b": count(0, 1)], before: [:], nowMs: 61_000)
+        #expect(found.new == ["a": count(0, 4)] && found.say == ["a": count(1, 4)])
+        found = losses.note(["b": count(0, 1)], before: [:], nowMs: 200_000)
+        #expect(found.new.isEmpty && found.say.isEmpty)
     }
 
     @Test("when the size bites the finest go first, and the file stops growing")

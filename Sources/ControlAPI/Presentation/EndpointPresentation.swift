@@ -3,8 +3,10 @@ extension EndpointStatus {
         Table(
             [
                 .text("name", "ENDPOINT"), .text("kind", "KIND", rank: 2), .text("state", "STATE"),
-                .number("pending", "PENDING"), .number("delivered", "DELIVERED"),
+                .number("pending", "PENDING"), .number("pending_bytes", "~BYTES", rank: 3),
+                .number("delivered", "DELIVERED"),
                 .number("dead", "DEAD", rank: 1), .text("oldest", "BEHIND", rank: 2),
+                .text("live", "LIVE", rank: 3),
                 .text("last_delivered", "LAST DELIVERED (UTC)", rank: 3),
                 .text("target", "TARGET", rank: 4, shrinks: true),
                 .text("last_error", "LAST ERROR", rank: 5, shrinks: true),
@@ -12,8 +14,10 @@ extension EndpointStatus {
             rows: endpoints.map {
                 [
                     .text($0.name), .text($0.kind), .text($0.state.rawValue), .integer($0.pending),
-                    .integer($0.delivered), .integer($0.dead),
+                    .text($0.pendingBytes.map { Number.bytes($0) } ?? ""), .integer($0.delivered),
+                    .integer($0.dead),
                     .text($0.oldestPendingSeconds.map { DurationText.rough(seconds: $0.rounded()) } ?? ""),
+                    .text($0.liveSeconds.map { DurationText.rough(seconds: $0.rounded()) } ?? ""),
                     .optional($0.lastDelivered), .text($0.target), .text($0.lastError ?? ""),
                 ]
             })
@@ -34,7 +38,9 @@ extension EndpointsReply: Presented {
                 .text("retry_at", ""), .text("last_error", ""), .number("retried", ""),
                 .number("dropped", ""),
                 .text("in_flight", ""), .number("latency_seconds", ""), .number("oldest_pending_seconds", ""),
-                .text("circuit", ""), .text("form", ""),
+                .text("circuit", ""), .text("form", ""), .number("pending_bytes", ""),
+                .number("backlog", ""), .number("live_seconds", ""), .number("requests", ""),
+                .number("requests_max", ""),
             ],
             rows: endpoints.map {
                 [
@@ -45,7 +51,8 @@ extension EndpointsReply: Presented {
                     .integer($0.dropped?.values.reduce(0, +) ?? 0), .flag($0.inFlight ?? false),
                     .statistic($0.latencySeconds), .statistic($0.oldestPendingSeconds),
                     .text($0.circuit ?? ""),
-                    .text($0.form ?? ""),
+                    .text($0.form ?? ""), .optional($0.pendingBytes.map { Int($0) }), .optional($0.backlog),
+                    .statistic($0.liveSeconds), .optional($0.requests), .optional($0.requestsMax),
                 ]
             })
     }

@@ -40,6 +40,16 @@ public struct EndpointStatus: Codable, Sendable, Hashable {
     public var oldestPendingSeconds: Double?
     /// `closed`, `open` or `half_open`.
     public var circuit: String?
+    /// About as many bytes would be sent for what is pending: windows times the mean of those that were sent lately.
+    public var pendingBytes: Int64?
+    /// Of an endpoint that takes any order: windows of `pending` that are older than some that it has got.
+    public var backlog: Int?
+    /// How long the oldest window has been there that the lane of new windows has not got; 0 when it has all.
+    public var liveSeconds: Double?
+    /// Requests that are on their way.
+    public var requests: Int?
+    /// How many may be at once, by now.
+    public var requestsMax: Int?
     /// Version and compression as they were negotiated.
     public var form: String?
 

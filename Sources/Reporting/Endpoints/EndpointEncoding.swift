@@ -5,6 +5,8 @@ protocol EndpointEncoding: Sendable {
     /// What is tried first.
     var form: WireForm { get }
     func grid(for window: StoredWindow) -> any WindowGrid
+    /// For kinds whose requests are heaps of series.
+    func grid(for windows: [StoredWindow]) -> any WindowGrid
     /// For endpoints that get events or alerts.
     func grid(for consignment: Consignment) -> any WindowGrid
     /// The protocol's own headers; none for files.
@@ -21,8 +23,14 @@ extension EndpointEncoding {
     var form: WireForm { .plain }
 
     func grid(for consignment: Consignment) -> any WindowGrid {
-        if case .window(let window) = consignment { grid(for: window) } else { EmptyGrid() }
+        switch consignment {
+        case .window(let window): grid(for: window)
+        case .windows(let windows): grid(for: windows)
+        case .events, .alerts: EmptyGrid()
+        }
     }
+
+    func grid(for windows: [StoredWindow]) -> any WindowGrid { EmptyGrid() }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] { [] }
     func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? { nil }

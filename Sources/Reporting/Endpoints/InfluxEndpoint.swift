@@ -10,8 +10,10 @@ struct InfluxEndpoint: EndpointEncoding {
 
     var form: WireForm { WireForm(compression: configuration.compression ?? .gzip) }
 
-    func grid(for window: StoredWindow) -> any WindowGrid {
-        SeriesGrid(window: configuration.selected(window), configuration, .influx)
+    func grid(for window: StoredWindow) -> any WindowGrid { grid(for: [window]) }
+
+    func grid(for windows: [StoredWindow]) -> any WindowGrid {
+        SeriesGrid(windows: windows.map(configuration.selected), configuration, .influx)
     }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] {

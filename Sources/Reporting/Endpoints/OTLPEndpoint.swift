@@ -12,8 +12,10 @@ struct OTLPEndpoint: EndpointEncoding {
 
     var form: WireForm { WireForm(compression: configuration.compression ?? .gzip) }
 
-    func grid(for window: StoredWindow) -> any WindowGrid {
-        SeriesGrid(window: configuration.selected(window), configuration, .otlp)
+    func grid(for window: StoredWindow) -> any WindowGrid { grid(for: [window]) }
+
+    func grid(for windows: [StoredWindow]) -> any WindowGrid {
+        SeriesGrid(windows: windows.map(configuration.selected), configuration, .otlp)
     }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] {

@@ -21,8 +21,10 @@ struct RemoteWriteEndpoint: EndpointEncoding {
             compression: configuration.compression ?? .snappy, version: configuration.protocolVersion)
     }
 
-    func grid(for window: StoredWindow) -> any WindowGrid {
-        SeriesGrid(window: configuration.selected(window), configuration, .remoteWrite)
+    func grid(for window: StoredWindow) -> any WindowGrid { grid(for: [window]) }
+
+    func grid(for windows: [StoredWindow]) -> any WindowGrid {
+        SeriesGrid(windows: windows.map(configuration.selected), configuration, .remoteWrite)
     }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] {

@@ -3,7 +3,7 @@ import Store
 import Telemetry
 import WireFormats
 
-/// A window as series: for each level and entity the GPU counts, then each field's statistics; a row a series. A fleet has
+/// A window, or some after each other, as series: for each level and entity the GPU counts, then each field's statistics; a row a series. A fleet has
 /// millions of them every ten seconds, hence the care for what is done once a window, once an entity and once a series.
 struct SeriesGrid: WindowGrid {
     /// What is made of the series.
@@ -22,28 +22,29 @@ struct SeriesGrid: WindowGrid {
     }
 
     private let levels: [SeriesLevel]
-    private let time: SeriesTime
     private let format: Format
     private let payload: PayloadEncoding
     let form: WireForm
     let rowCount: Int
 
-    init(window: SelectedWindow, _ configuration: EndpointConfiguration, _ format: Format) {
-        let common = Self.commonLabels(window.summary, configuration)
+    init(windows: [SelectedWindow], _ configuration: EndpointConfiguration, _ format: Format) {
         var levels: [SeriesLevel] = []
         var start = 0
-        for level in window.levels {
-            let made = SeriesLevel(
-                level, of: window, firstRow: start, common: common, configuration, format)
-            levels.append(made)
-            start = made.rows.upperBound
+        var names = SeriesNames()
+        for window in windows {
+            let common = Self.commonLabels(window.summary, configuration)
+            for level in window.levels {
+                let made = SeriesLevel(
+                    level, of: window, firstRow: start, common: common, &names, configuration, format)
+                levels.append(made)
+                start = made.rows.upperBound
+            }
         }
         self.levels = levels
         self.format = format
         payload = configuration.payload
         form = configuration.encoding.form
         rowCount = start
-        time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
     }
 
     func weight(row: Int) -> RowWeight { levels[levelIndex(row)].weight(row: row) }
@@ -73,7 +74,7 @@ struct SeriesGrid: WindowGrid {
     private func write(_ rows: Range<Int>, with writer: some SeriesWriter) -> [UInt8] {
         var writer = writer
         for level in levels where level.rows.overlaps(rows) {
-            level.write(level.rows.clamped(to: rows), time, to: &writer)
+            level.write(level.rows.clamped(to: rows), to: &writer)
         }
         return writer.finish()
     }
@@ -99,9 +100,21 @@ struct SeriesGrid: WindowGrid {
     }
 }
 
+/// Series of the same name have the same number in all windows of a grid.
+struct SeriesNames {
+    private var numbers: [String: Int] = [:]
+
+    mutating func number(_ name: String) -> Int {
+        if let known = numbers[name] { return known }
+        numbers[name] = numbers.count
+        return numbers.count - 1
+    }
+}
+
 /// The series of one level: `entity x cell`, where the cells are the GPU counts and then `field x statistic`.
 private struct SeriesLevel: Sendable {
     private let window: SelectedWindow
+    private let time: SeriesTime
     private let level: SelectedLevel
     private let common: [Label]
     private let cells: [SeriesCell]
@@ -115,9 +128,10 @@ private struct SeriesLevel: Sendable {
 
     init(
         _ level: SelectedLevel, of window: SelectedWindow, firstRow: Int, common: [Label],
-        _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
+        _ names: inout SeriesNames, _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
     ) {
         self.window = window
+        time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
         self.level = level
         self.common = common
         gpuStatistics = configuration.hasGPUCounts ? GPUStatistic.allCases : []
@@ -125,7 +139,11 @@ private struct SeriesLevel: Sendable {
             configuration.statistics.isEmpty || configuration.statistics.contains($0)
         }
         fieldCells = fieldStatistics.count + (configuration.hasHistograms ? 1 : 0)
-        cells = Self.cells(level, gpuStatistics, fieldStatistics, configuration.hasHistograms)
+        cells = Self.cells(level, gpuStatistics, fieldStatistics, configuration.hasHistograms).map { cell in
+            var cell = cell
+            cell.index = names.number(cell.name)
+            return cell
+        }
         rows = firstRow..<(firstRow + level.entityCount * cells.count)
         // 5 labels of the place at most, with 16 bytes each for name, tags and lengths; the sample and its frame.
         let fixed = 5 * 16 + 40 + SeriesMessage.encoded(common).count
@@ -189,7 +207,7 @@ private struct SeriesLevel: Sendable {
         return true
     }
 
-    func write<Writer: SeriesWriter>(_ rows: Range<Int>, _ time: SeriesTime, to writer: inout Writer) {
+    func write<Writer: SeriesWriter>(_ rows: Range<Int>, to writer: inout Writer) {
         guard width > 0 else { return }
         var (entity, cell) = (rows.lowerBound - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
         var place: Writer.Place?

@@ -3,7 +3,7 @@ import WireFormats
 
 /// One column of a level's grid: what a series is called besides the place of its entity.
 struct SeriesCell: Sendable {
-    /// Within the level.
+    /// The same for the same name, within a grid.
     var index: Int
     var level: Level
     /// `DCGM_FI_…` or `colossus_gpus`.

@@ -37,7 +37,7 @@ struct WebhookEndpoint: EndpointEncoding {
             EventGrid(
                 events: events, format: configuration.format, labels: configuration.labels,
                 source: configuration.source, form: form)
-        case .alerts: EmptyGrid()
+        case .windows, .alerts: EmptyGrid()
         }
     }
 

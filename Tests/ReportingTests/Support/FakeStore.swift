@@ -7,6 +7,7 @@ final class FakeStore: DeliveryStore {
     struct State: Sendable {
         var windows: [StoredWindow] = []
         var cursors: [String: DeliveryPosition] = [:]
+        var gaps: [String: [DeliveryGap]] = [:]
         var dead: [DeadLetter] = []
         var parts: [String: Int] = [:]
         var samples: [String: Int] = [:]
@@ -46,25 +47,26 @@ final class FakeStore: DeliveryStore {
 
     func openCursor(
         endpoint: String, fromBeginning: Bool, cut: String,
-        reply: @escaping @Sendable (DeliveryPosition?) -> Void
+        reply: @escaping @Sendable (DeliveryCursor?) -> Void
     ) {
         queue.async { [self] in
-            let position: DeliveryPosition? = state.withLock { state in
+            let cursor: DeliveryCursor? = state.withLock { state in
                 if state.failingOpens > 0 {
                     state.failingOpens -= 1
                     return nil
                 }
-                if let known = state.cursors[endpoint] { return known }
-                let newest = DeliveryPosition(sequence: Int64(state.windows.count), parts: 0)
-                state.cursors[endpoint] = fromBeginning ? .start : newest
-                return state.cursors[endpoint]
+                let newest = Int64(state.windows.count)
+                let start = DeliveryPosition(sequence: fromBeginning ? 0 : newest, parts: 0)
+                let position = state.cursors[endpoint] ?? start
+                state.cursors[endpoint] = position
+                return DeliveryCursor(position: position, gaps: state.gaps[endpoint] ?? [], newest: newest)
             }
-            reply(position)
+            reply(cursor)
         }
     }
 
     func windows(
-        after position: DeliveryPosition, selection: DeliverySelection, limit: Int,
+        after position: DeliveryPosition, through: Int64?, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     ) {
         queue.async { [self] in
@@ -73,7 +75,9 @@ final class FakeStore: DeliveryStore {
                     state.failingReads -= 1
                     return nil
                 }
-                let after = state.windows.filter { $0.sequence > position.sequence }
+                let after = state.windows.filter {
+                    $0.sequence > position.sequence && $0.sequence <= through ?? .max
+                }
                 let wanted = after.filter {
                     selection.streams.contains($0.summary.stream)
                         && (selection.resolutions.isEmpty
@@ -83,14 +87,41 @@ final class FakeStore: DeliveryStore {
                 if wanted.count > limit {
                     return (Array(wanted.prefix(limit)), wanted[limit - 1].sequence)
                 }
-                return (wanted, after.last?.sequence ?? position.sequence)
+                return (wanted, through ?? after.last?.sequence ?? position.sequence)
             }
             reply(found.map { (windows: $0.0, scannedThrough: $0.1) })
         }
     }
 
     func advance(
-        endpoint: String, to position: DeliveryPosition, parts: Int, samples: Int, dead: [DeadLetter],
+        endpoint: String, to position: DeliveryPosition, through: Int64?, parts: Int, samples: Int,
+        dead: [DeadLetter], reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        queue.async { [self] in
+            let done = state.withLock { state in
+                if state.failingAdvances > 0 {
+                    state.failingAdvances -= 1
+                    return false
+                }
+                if let through {
+                    let index = state.gaps[endpoint]?.firstIndex { $0.through == through }
+                    if let index { state.gaps[endpoint]?[index].after = position }
+                    state.gaps[endpoint]?.removeAll(where: \.isClosed)
+                } else {
+                    state.cursors[endpoint] = position
+                }
+                state.parts[endpoint, default: 0] += parts
+                state.samples[endpoint, default: 0] += samples
+                state.dead += dead
+                state.advances += 1
+                return true
+            }
+            reply(done)
+        }
+    }
+
+    func leap(
+        endpoint: String, from position: DeliveryPosition, through sequence: Int64,
         reply: @escaping @Sendable (Bool) -> Void
     ) {
         queue.async { [self] in
@@ -99,11 +130,25 @@ final class FakeStore: DeliveryStore {
                     state.failingAdvances -= 1
                     return false
                 }
-                state.cursors[endpoint] = position
-                state.parts[endpoint, default: 0] += parts
-                state.samples[endpoint, default: 0] += samples
-                state.dead += dead
-                state.advances += 1
+                state.gaps[endpoint, default: []].append(DeliveryGap(after: position, through: sequence))
+                state.cursors[endpoint] = DeliveryPosition(sequence: sequence, parts: 0)
+                return true
+            }
+            reply(done)
+        }
+    }
+
+    func split(
+        endpoint: String, gapThrough through: Int64, at sequence: Int64,
+        reply: @escaping @Sendable (Bool) -> Void
+    ) {
+        queue.async { [self] in
+            let done = state.withLock { state in
+                guard let index = state.gaps[endpoint]?.firstIndex(where: { $0.through == through }),
+                    let gap = state.gaps[endpoint]?[index]
+                else { return false }
+                state.gaps[endpoint]?[index].after = DeliveryPosition(sequence: sequence, parts: 0)
+                state.gaps[endpoint]?.insert(DeliveryGap(after: gap.after, through: sequence), at: index)
                 return true
             }
             reply(done)

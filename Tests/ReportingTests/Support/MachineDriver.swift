@@ -54,7 +54,7 @@ struct MachineDriver {
                 fromBeginning ? .start : DeliveryPosition(sequence: windows.last?.sequence ?? 0, parts: 0)
             cursor = cursor ?? start
             return .cursor(cursor)
-        case .fetch(let after, let limit):
+        case .fetch(let after, _, let limit):
             if failReads > 0 {
                 failReads -= 1
                 return .windows(nil, scannedThrough: 0)
@@ -85,6 +85,7 @@ struct MachineDriver {
         case .report(let notice):
             notices.append(notice)
             return nil
+        case .leap, .split: return nil
         case .stopped:
             isStopped = true
             return nil

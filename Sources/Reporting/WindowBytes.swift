@@ -1,0 +1,26 @@
+/// How many bytes a window has when it is sent, as a mean of those that were sent lately: with it, what waits is estimated
+/// without being encoded.
+struct WindowBytes: Sendable {
+    /// What is left of the weight of older windows with each new one.
+    static let keep = 0.9
+    private static let lanesMax = 64
+
+    private var bytes = 0.0
+    private var windows = 0.0
+    /// The parts that were sent last, by lane: sent again, they count once.
+    private var last: [Int: String] = [:]
+
+    /// `nil` before the first.
+    var mean: Double? { windows > 0 ? bytes / windows : nil }
+
+    mutating func sent(_ count: Int, of part: Part, lane: Int) {
+        guard !part.isPiece, last[lane] != part.id else { return }
+        if last.count >= Self.lanesMax { last = [:] }
+        last[lane] = part.id
+        if part.index == 0 {
+            bytes *= Self.keep
+            windows = windows * Self.keep + 1
+        }
+        bytes += Double(count)
+    }
+}

@@ -1,0 +1,46 @@
+import Store
+import Telemetry
+
+/// Puts windows that follow each other into one request, where all of them fit.
+struct WindowGatherer: Sendable {
+    /// As many as will fit, from what was seen; encoding a few too many costs time.
+    private var likely = BatchLimits.windowsRange.upperBound
+
+    /// - Parameters:
+    ///   - one: the window that is next.
+    ///   - fetched: those after it, the next one last; those that go with it are taken out.
+    ///   - configuration: a window that it does not send ends the batch.
+    /// - Returns: `nil` where it goes alone.
+    mutating func take(
+        _ one: Consignment, _ fetched: inout [Consignment], _ encoding: any EndpointEncoding,
+        _ configuration: EndpointConfiguration, _ nowMs: Int64
+    ) -> WindowProgress? {
+        let limits = configuration.batch
+        // A revision has the times of a window that may be in the same request.
+        guard limits.windowsMax > 1, case .window(let first) = one, first.summary.revision == 0 else {
+            return nil
+        }
+        let most = min(limits.windowsMax, likely)
+        var windows = [first]
+        for case .window(let next) in fetched.reversed() {
+            guard windows.count < most, next.summary.revision == 0,
+                configuration.dropReason(next, nowMs) == nil
+            else { break }
+            windows.append(next)
+        }
+        while windows.count > 1 {
+            let all = Consignment.windows(windows)
+            let whole = WindowProgress(all, grid: encoding.grid(for: all), limits: limits, skipping: 0)
+            var trial = whole
+            _ = trial.nextPart()
+            if trial.isFinished {
+                fetched.removeLast(windows.count - 1)
+                likely = windows.count * 2
+                return whole
+            }
+            windows.removeLast((windows.count + 1) / 2)
+        }
+        likely = 2
+        return nil
+    }
+}
