@@ -27,6 +27,8 @@ public struct WindowPartial: Sendable {
     public var nodeColumns: [FieldColumn]
     /// GPU counts in the order of `nodes`.
     public var nodeGPUs: GPUCounts
+    /// Which GPUs of each node that was; empty unless the stream asks for it (`StreamSpec.tellsOrdinals`).
+    public var nodeOrdinals: [GPUOrdinals] = []
     public var groups: [GroupKey]
     /// One column a field, entities in the order of `groups`, with sketches.
     public var groupColumns: [FieldColumn]
@@ -55,6 +57,30 @@ public struct WindowPartial: Sendable {
         groupColumns = []
         groupGPUs = GPUCounts(entityCount: 0)
         ledger = Ledger()
+    }
+}
+
+/// GPUs of a node by their positions in it, bit by bit: so that one that two workers have heard of counts once.
+public struct GPUOrdinals: Sendable, Hashable {
+    /// Positions beyond the last bit are not told apart; such a node's GPUs are only counted.
+    public static let max = 64
+
+    /// Known to be there.
+    public var known: UInt64
+    /// At least one sample in the window.
+    public var reporting: UInt64
+    public var inJob: UInt64
+
+    public init(known: UInt64 = 0, reporting: UInt64 = 0, inJob: UInt64 = 0) {
+        self.known = known
+        self.reporting = reporting
+        self.inJob = inJob
+    }
+
+    public mutating func formUnion(_ other: GPUOrdinals) {
+        known |= other.known
+        reporting |= other.reporting
+        inJob |= other.inJob
     }
 }
 
