@@ -47,9 +47,9 @@ public struct AlertPolicy: Sendable, Hashable {
     public func contains(_ stream: StreamID) -> Bool {
         switch streams {
         case .none: false
-        case .measured: !stream.isSimulated
+        case .measured: stream == .measured
         case .simulated: stream.isSimulated
-        case .all: true
+        case .all: stream != .ingested
         }
     }
 }

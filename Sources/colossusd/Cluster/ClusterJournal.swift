@@ -101,7 +101,7 @@ struct ClusterJournal {
             logger.error(
                 "the brokers do not do what this member asks",
                 metadata: JournalMessage.clusterRefused.metadata([
-                    "cluster": "\(member.fleet.map.cluster)", "reason": "\(problem)",
+                    "cluster": "\(member.map.cluster)", "reason": "\(problem)",
                 ]))
         }
         self.problem = problem
