@@ -34,6 +34,9 @@ struct MergedShares {
             guard let rack = racks[group.key.name] else { continue }
             rows.append((GroupKey(rack: rack, job: group.key.job), group))
         }
+        for group in groups where group.key.level == .job {
+            if let node = enter(group) { partial.jobNodes[group.key.job, default: []].append(node) }
+        }
         partial.groups = rows.map(\.0)
         partial.groupGPUs = GPUCounts(rows.map(\.1.gpus))
         partial.nodes = nodes.map(\.0)

@@ -68,15 +68,38 @@ struct OriginBook: Sendable {
     }
 
     /// All that is known of a window by now. From the first time on it is kept until `forget`.
-    mutating func take(_ window: Int64, coverage: Double, nodes: Int) -> OriginWindow {
+    ///
+    /// - Parameter more: what else is known of its nodes; counts the first time.
+    mutating func take(
+        _ window: Int64, coverage: Double, topology: TopologySnapshot, more: WindowNodes = WindowNodes()
+    ) -> OriginWindow {
         var entry = entries[window] ?? Entry()
+        if entry.taken == 0 { add(more, to: &entry, topology) }
         defer {
             entry.taken += 1
             entries[window] = entry
         }
         return OriginWindow(
-            window: window, revision: entry.taken, coverage: min(1, max(0, coverage)), nodes: nodes,
-            shares: entry.shares.mapValues(\.sorted))
+            window: window, revision: entry.taken, coverage: min(1, max(0, coverage)),
+            nodes: topology.count(.node), shares: entry.shares.mapValues(\.sorted))
+    }
+
+    private mutating func add(_ more: WindowNodes, to entry: inout Entry, _ topology: TopologySnapshot) {
+        if places?.version != topology.version { places = Places(topology, fleet) }
+        guard let places else { return }
+        for (job, nodes) in more.jobs {
+            for node in nodes {
+                let key = PartialGroupKey(level: .job, name: places.nodes[Int(node)], job: job)
+                entry.shares[places.slices[Int(topology.nodeRack[Int(node)])], default: GroupSum()].add(
+                    PartialGroup(key: key, fields: []), .late)
+            }
+        }
+        for (node, count) in more.faulted {
+            var group = places.node(Int(node))
+            group.gpus.faulted = count
+            entry.shares[places.slices[Int(topology.nodeRack[Int(node)])], default: GroupSum()].add(
+                group, .late)
+        }
     }
 
     mutating func forget(before window: Int64) { entries = entries.filter { $0.key >= window } }
@@ -87,7 +110,7 @@ private struct Places {
     let version: Int
     let racks: [String]
     let slices: [Int]
-    private let nodes: [String]
+    let nodes: [String]
     /// `nil` where a node has GPUs beyond those that can be told apart.
     private let known: [UInt64?]
     private let counts: [UInt32]
@@ -118,6 +141,13 @@ private struct Places {
         }
         self.known = known
         self.counts = counts
+    }
+
+    /// A node that nothing was heard of.
+    func node(_ node: Int) -> PartialGroup {
+        PartialGroup(
+            key: PartialGroupKey(level: .node, name: nodes[node]), gpus: GroupGPUs(expected: counts[node]),
+            ordinals: known[node].map { GPUOrdinals(known: $0) }, fields: [])
     }
 
     func node(_ node: Int, _ partial: WindowPartial, _ row: Int) -> PartialGroup {

@@ -174,6 +174,8 @@ extension PartialGroup {
             return
         }
         ordinals = nil
+        let faulted = max(gpus.faulted, other.gpus.faulted)
+        defer { gpus.faulted = faulted }
         if relation == .otherOrigin, key.level == .node {
             gpus.unite(other.gpus)
         } else {

@@ -75,16 +75,18 @@ public final class SharedIngest: Sendable {
     func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) {
         var lean = close
         lean.windows = close.windows.filter { $0.resolutionMs == fleet.windowMs }
-        let numbers = lean.windows.map { (fleet.window(startingMs: $0.startMs) ?? 0, $0.coverage) }
+        let numbers = lean.windows.map {
+            (fleet.window(startingMs: $0.startMs) ?? 0, $0.coverage, close.nodes[$0.startMs] ?? WindowNodes())
+        }
         for index in lean.windows.indices {
             lean.windows[index].levels = []
             lean.windows[index].timeline = nil
         }
-        let nodes = close.topology.count(.node)
         let lastMs = close.closedThroughMs - reviseMs
         state.withLock { state in
-            for (window, coverage) in numbers {
-                let whole = state.book.take(window, coverage: coverage, nodes: nodes)
+            for (window, coverage, more) in numbers {
+                let whole = state.book.take(
+                    window, coverage: coverage, topology: close.topology, more: more)
                 state.added += 1
                 if let shell = state.shell {
                     shell.withMachine { $0.add(whole) }

@@ -29,6 +29,8 @@ public struct WindowPartial: Sendable {
     public var nodeGPUs: GPUCounts
     /// Which GPUs of each node that was; empty unless the stream asks for it (`StreamSpec.tellsOrdinals`).
     public var nodeOrdinals: [GPUOrdinals] = []
+    /// Nodes of each job, where whoever made the share knows them and the roller does not.
+    public var jobNodes: [String: [Int32]] = [:]
     public var groups: [GroupKey]
     /// One column a field, entities in the order of `groups`, with sketches.
     public var groupColumns: [FieldColumn]
