@@ -40,6 +40,9 @@ final class IngestConnection: ChannelInboundHandler {
     private var keepsAlive = true
     private var path = "other"
     private var deadline: Scheduled<Void>?
+    /// Heads that have come.
+    private(set) var requests = 0
+    var isBetweenRequests: Bool { if case .idle = state { true } else { false } }
 
     /// A body buffer that had to grow beyond this is given back after the request.
     private static let bytesKept = 1 << 20
@@ -66,6 +69,7 @@ final class IngestConnection: ChannelInboundHandler {
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         setDeadline(context)
+        requests += 1
         announced = head.announcedLength
         // Read before the tokens are: a change in between judges once more.
         let generation = core.access.generation
@@ -144,6 +148,12 @@ final class IngestConnection: ChannelInboundHandler {
         case .discarding: close(context)
         case .idle, .waiting, .logging, .closed: break
         }
+    }
+
+    /// Its request has no whole head yet, and its time is up.
+    func headIsSlow(_ context: ChannelHandlerContext) {
+        core.metrics.rejected("slow_head")
+        close(context)
     }
 
     // MARK: Decoding and delivering

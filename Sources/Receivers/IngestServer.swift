@@ -214,6 +214,8 @@ public final class IngestServer: Sendable {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(
             IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
+        let connection = IngestConnection(core: core, lane: lane, budget: budget)
+        try pipeline.addHandler(HeadDeadline(connection, limit: TimeAmount(core.limits.requestTimeout)))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
             ByteToMessageHandler(
@@ -222,6 +224,6 @@ public final class IngestServer: Sendable {
                 maximumBufferSize: 4 << 20))
         try pipeline.addHandler(HTTPServerPipelineHandler())
         try pipeline.addHandler(HTTPServerProtocolErrorHandler())
-        try pipeline.addHandler(IngestConnection(core: core, lane: lane, budget: budget))
+        try pipeline.addHandler(connection)
     }
 }

@@ -8,7 +8,7 @@ struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "colossus-bench",
         abstract:
-            "Measures the core: ingest over HTTP and its parts, simulated telemetry, closing of windows.",
+            "Measures the core: ingest over HTTP and its parts, simulated telemetry, closing of windows, exchange between machines.",
         discussion: """
             EXAMPLES
               colossus-bench                        all of them, about two minutes
@@ -17,11 +17,13 @@ struct Bench: ParsableCommand {
               colossus-bench ingest --churn 0.01 --reorder 0.05 --durability process
               colossus-bench ingest --paced --series 4000000 --seconds 30
               colossus-bench ingest --to 8428 --pid 4711      a server of another process
+              colossus-bench exchange --nats nats://127.0.0.1:4222
               colossus-bench --json
             """
     )
 
-    @Argument(help: "Which: snappy, registry, sketch, ingest, close, simulate. Default: all of them.")
+    @Argument(
+        help: "Which: snappy, registry, sketch, ingest, close, simulate, exchange. Default: all of them.")
     var names: [Benchmark] = Benchmark.allCases
 
     @Option(help: "Rounds, interleaved over the benchmarks; the median is shown with the extremes.")
@@ -34,6 +36,8 @@ struct Bench: ParsableCommand {
     var json = false
 
     @OptionGroup var ingest: IngestOptions
+
+    @OptionGroup var exchange: ExchangeOptions
 
     @Option(help: "Only receives on this port, until it is ended: for a load generator from outside.")
     var serve: Int?
@@ -56,7 +60,7 @@ struct Bench: ParsableCommand {
             for name in names {
                 progress("round \(round) of \(rounds): \(name.rawValue)\n")
                 let calibration = Calibration.measure()
-                for result in try name.run(scenario: scenario, ingest) {
+                for result in try name.run(scenario: scenario, ingest, exchange) {
                     if results[result.name] == nil { order.append(result.name) }
                     results[result.name, default: Series(unit: result.unit)].add(result, calibration)
                 }
@@ -68,9 +72,9 @@ struct Bench: ParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-    case snappy, registry, sketch, ingest, close, simulate
+    case snappy, registry, sketch, ingest, close, simulate, exchange
 
-    func run(scenario: String, _ ingest: IngestOptions) throws -> [Result] {
+    func run(scenario: String, _ ingest: IngestOptions, _ exchange: ExchangeOptions) throws -> [Result] {
         switch self {
         case .snappy: try CodecBenchmarks.snappy()
         case .registry: try CodecBenchmarks.registry(ingest)
@@ -78,6 +82,7 @@ enum Benchmark: String, CaseIterable, ExpressibleByArgument {
         case .ingest: try IngestBenchmark.run(ingest)
         case .simulate: try SimulateBenchmark.run(scenario: scenario)
         case .close: try CloseBenchmark.run(scenario: scenario)
+        case .exchange: try ExchangeBenchmark.run(exchange)
         }
     }
 

@@ -84,7 +84,7 @@ import Testing
     /// With one rack a block a checkpoint takes as many blocks as there are racks, and no slots are left for them.
     @Test(
         "a fleet that is simulated again from the last closing gives the same windows as without a restart",
-        arguments: [1, 32])
+        arguments: sized([1, 32]))
     func fleetGoesOn(racksPerBlock: Int) async throws {
         var limits = AggregationLimits()
         limits.racksPerBlock = racksPerBlock

@@ -80,7 +80,8 @@ import Testing
     }
 
     @Test(
-        "counters of a whole fleet are those of brute force, for any number of shards", arguments: [1, 2, 7])
+        "counters of a whole fleet are those of brute force, for any number of shards",
+        arguments: sized([1, 2, 7]))
     func bruteForce(shards: Int) async {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededRandom(seed: seed)

@@ -123,7 +123,7 @@ struct TestTick: FleetTick {
         }
     }
 
-    @Test("ticks of a fleet give the truth, for any number of shards", arguments: [1, 2, 7])
+    @Test("ticks of a fleet give the truth, for any number of shards", arguments: sized([1, 2, 7]))
     func truth(shards: Int) async throws {
         let sink = CollectingSink()
         let (core, stream, streams) = try Self.core(shards: shards, sink: sink)

@@ -82,7 +82,7 @@ struct Workload {
         return harness
     }
 
-    @Test("any shard count and any interleaving give the truth", arguments: [1, 2, 7])
+    @Test("any shard count and any interleaving give the truth", arguments: sized([1, 2, 7]))
     func shardsAndInterleavings(shards: Int) async {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededRandom(seed: seed)

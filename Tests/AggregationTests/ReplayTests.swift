@@ -127,7 +127,7 @@ import Testing
 
     @Test(
         "a core that is killed and repeats its log says what one says that ran through",
-        arguments: [1, 2, 3, 4] as [UInt64])
+        arguments: sized([1, 2, 3, 4] as [UInt64]))
     func equal(seed: UInt64) async throws {
         let steps = Self.steps(seed: seed)
         func spec(_ journal: MemoryJournal) -> StreamSpec {

@@ -34,7 +34,7 @@ import Testing
         return newest.values.sorted { $0.startMs < $1.startMs }
     }
 
-    @Test("what comes late gives the windows that it would have given in time", arguments: [1, 2, 7])
+    @Test("what comes late gives the windows that it would have given in time", arguments: sized([1, 2, 7]))
     func sameAsInTime(shards: Int) async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SeededRandom(seed: seed)

@@ -6,7 +6,15 @@ import WireFormats
 public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let block = input(start, count)
     let limit = 1 << 20
-    let found = try? Snappy.decode(block, limit: limit)
+    let found: [UInt8]?
+    do {
+        found = try Snappy.decode(block, limit: limit)
+    } catch {
+        // libsnappy counts in 32 bits: a literal of 2^32 bytes, which no block can hold, is empty to it.
+        let wrapping: [UInt8] = [63 << 2, 0xFF, 0xFF, 0xFF, 0xFF]
+        if error.reason == .truncated, block[error.offset...].starts(with: wrapping) { return 0 }
+        found = nil
+    }
     expect(found == theirs(block, limit), "libsnappy says otherwise")
     let encoded = Snappy.encode(block)
     expect(theirs(encoded, .max) == block, "libsnappy cannot read what we encode")

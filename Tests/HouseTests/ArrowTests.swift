@@ -39,6 +39,7 @@ struct ArrowTests {
         "colossusctl": ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
+            "NATSExchange",
             "QueueIsolation", "Settings", "Store",
         ],
     ]

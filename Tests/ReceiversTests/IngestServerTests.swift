@@ -315,6 +315,28 @@ import WireFormats
         }
     }
 
+    @Test("a head that drips in is given up, on a new connection and after a request")
+    func slowHead() async throws {
+        let bench = Bench { $0.limits.requestTimeout = .milliseconds(150) }
+        try await bench.run { port in
+            let dripping = try RawClient(port: port)
+            let later = try RawClient(port: port)
+            #expect(await later.write(Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])]))?.status == 204)
+            for client in [dripping, later] {
+                // Bytes go on coming: the connection is not idle.
+                let writer = Task {
+                    while !Task.isCancelled {
+                        await client.send("P")
+                        try await Task.sleep(for: .milliseconds(20))
+                    }
+                }
+                #expect(await client.isClosed())
+                writer.cancel()
+            }
+        }
+        #expect(bench.metric(#"colossus_ingest_rejected_requests_total{reason="slow_head"} 2"#))
+    }
+
     @Test("a body that comes bit by bit is read")
     func trickle() async throws {
         let bench = Bench()

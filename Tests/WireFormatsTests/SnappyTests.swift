@@ -141,6 +141,8 @@ private enum Corpus {
             ([0x05, 0x00, 0x61, 0x01, 0x02], SnappyError(.beforeStart, at: 3)),
             ([0x05, 0x00, 0x61, 0x01, 0x00], SnappyError(.beforeStart, at: 3)),
             ([0x05, 0x00, 0x61, 0x02, 0x01], SnappyError(.truncated, at: 3)),
+            // A literal of 2^32 bytes: libsnappy counts in 32 bits and takes it for empty.
+            ([0x01, 0x00, 0x61, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF], SnappyError(.truncated, at: 3)),
             ([0x05, 0x00, 0x61], SnappyError(.tooShort, at: 3)),
             ([0x80, 0x80, 0x40, 0x00, 0x61], SnappyError(.tooShort, at: 5)),
         ] as [([UInt8], SnappyError)])
