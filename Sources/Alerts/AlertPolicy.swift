@@ -47,9 +47,9 @@ public struct AlertPolicy: Sendable, Hashable {
     public func contains(_ stream: StreamID) -> Bool {
         switch streams {
         case .none: false
-        case .measured: stream == .measured
+        case .measured: !stream.isSimulated
         case .simulated: stream.isSimulated
-        case .all: stream != .ingested
+        case .all: true
         }
     }
 }

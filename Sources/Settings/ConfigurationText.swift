@@ -202,13 +202,13 @@ endpoints: []
 #       key_file: credential:client-key
 #       min_version: "1.2" # or "1.3"
 
-# Several daemons that share one fleet over the brokers of a NATS cluster (2.11 or later, with JetStream). Without this
+# Several daemons that share what they simulate and ingest over the brokers of a NATS cluster (2.11 or later, with JetStream). Without this
 # section a daemon works alone, and nothing of it costs anything. See CLUSTER in colossusd.yaml(5).
 # cluster:
 #   name: prod # part of subjects and streams; the accounts of Deploy/nats are for this name
 #   servers: ["nats://broker-1:4222", "nats://broker-2:4222", "nats://broker-3:4222"] # or tls://, all of them
-#   # worker: simulates slices and publishes their shares of each window; rollup: closes the windows; reporter: keeps
-#   # the summaries in its own store, for its own endpoints
+#   # worker: simulates slices, ingests, and publishes its shares of each window; rollup: closes the windows; reporter:
+#   # keeps the summaries in its own store, for its own endpoints
 #   roles: [worker, rollup, reporter]
 #   worker: gpu-ops-1 # this member's name, unique in the cluster; default: the host's name
 #   lease: 10s # then what a dead member had is taken over; 3s with a single broker

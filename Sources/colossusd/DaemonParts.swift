@@ -32,11 +32,18 @@ struct DaemonParts: Sendable {
     let control: ControlServer
     let ticker: Ticker
     let watchdog: WatchdogFeeder
+    /// What is received here: the measured stream, or in a cluster that shares it what of it is ours.
     let measured: StreamIndex
     /// Where telemetry arrives: the configuration says it, or systemd.
     let ingestBound: DaemonSettings.Listen
     let webPort: Int
     let monitoredQueues: [MonitoredQueue]
+
+    /// The measured stream, if its windows are made here.
+    var merged: StreamIndex? {
+        guard cluster?.ingest != nil else { return measured }
+        return streams.find(.measured).flatMap { core.isOpen($0) ? $0 : nil }
+    }
 
     /// How long a drain waits for the store.
     private static let drainSeconds = 20.0
