@@ -252,8 +252,10 @@ def play(keep):
         wait_for("members", 20, lambda: {m["name"] for m in w2.json("cluster", "status")["members"]} == {"w1", "w2"})
         exporters.start()
         steps(exporters, alone, w1, w2)
-        for daemon in everybody:
+        for daemon in (w1, w2, alone):
+            since = time.monotonic()
             daemon.stop()
+            expect(time.monotonic() - since < 5, f"SIGTERM ends it within {time.monotonic() - since:.1f} s")
     except BaseException:
         exporters.isOver = True
         for daemon in everybody:
