@@ -4,7 +4,7 @@ import Telemetry
 extension SettingsDraft {
     func endpoints(_ m: YAMLMapping) {
         var seen: [String: YAMLPlace] = [:]
-        m.each("endpoints", "an endpoint: name, kind, url or path, and what it wants", max: 100) {
+        m.each("endpoints", "an endpoint: name, kind, url or path, and what it wants", max: 500) {
             endpoint($0, &seen)
         }
     }
