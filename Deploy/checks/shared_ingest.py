@@ -286,6 +286,13 @@ def steps(exporters, alone, w1, w2):
     wait_for("revisions", 30, lambda: not lacking(w2))
     revised = sum(1 for revision, _, _ in windows(w2, 1_000).values() if revision > 0)
     expect(revised > 2, f"it is back: {revised} windows are revised, all are covered")
+    print("  SIGKILL of w2, which is roll-up and reporter, too", flush=True)
+    w2.kill()
+    time.sleep(2)
+    w2.start()
+    before = len(windows(w2, 1_000))
+    wait_for("windows after it", 30, lambda: len(windows(w2, 1_000)) >= before + 6 and not lacking(w2))
+    expect(True, "windows go on, all covered")
     exporters.isOver = True
     exporters.join(40)
     time.sleep(3)
