@@ -66,7 +66,8 @@ var targets: [Target] = [
     library(
         "Exporters",
         ["Telemetry", "WireFormats", "Simulation", "QueueIsolation", "CCurl"] + nio),
-    library("Receivers", ["Telemetry", "WireFormats", "CZlib", "CZstd", logging] + nio),
+    library("TLS", ["Telemetry", "COpenSSL", logging, nio[0]]),
+    library("Receivers", ["Telemetry", "WireFormats", "TLS", "CZlib", "CZstd", logging] + nio),
 
     // The core: Dispatch, and nothing that does I/O.
     library("QueueIsolation"),
@@ -92,11 +93,12 @@ var targets: [Target] = [
     library("Settings", ["Telemetry", "Simulation", yams], .quickToBuild),
     library("Planning", ["Telemetry", "Simulation", "Settings"]),
     library("ControlAPI", [], .quickToBuild),
-    library("ControlServer", ["ControlAPI", logging] + nio),
+    library("ControlServer", ["ControlAPI", "TLS", logging] + nio),
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
     .systemLibrary(name: "CIngestLog"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CNats", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -109,7 +111,7 @@ var targets: [Target] = [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
             "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
-            "SystemdSupport", arguments, logging,
+            "SystemdSupport", "TLS", arguments, logging,
         ]
     ),
     program(
@@ -138,7 +140,8 @@ var targets: [Target] = [
     tests("Simulation"),
     tests("Playback", ["Simulation"]),
     tests("Exporters", ["Simulation", "Settings", "WireFormats"]),
-    tests("Receivers", ["WireFormats", "CZlib", "CZstd"], exclude: ["Fixtures"]),
+    tests("TLS", nio + [logging]),
+    tests("Receivers", ["WireFormats", "TLS", "CZlib", "CZstd"], exclude: ["Fixtures"]),
     tests("Aggregation", ["Sketches", "Exchange", "QueueIsolation"]),
     tests("Alerts", ["QueueIsolation"]),
     tests("Store", ["Sketches", "QueueIsolation", grdb, logging]),
@@ -150,7 +153,7 @@ var targets: [Target] = [
     tests("Settings", ["Simulation"]),
     tests("Planning", ["Simulation", "Settings"]),
     tests("ControlAPI"),
-    tests("ControlServer", ["ControlAPI"]),
+    tests("ControlServer", ["ControlAPI", "TLS"]),
     tests("SystemdSupport"),
     // What no part shows alone: telemetry over HTTP through the receiver into the core.
     .testTarget(

@@ -1,7 +1,7 @@
 # Sourced by the scripts of Deploy: plain words, Debian packages, the Swift toolchain, free ports. Bash.
 
 # What building and running need beyond Swift.
-BUILD_PACKAGES="libcurl4-openssl-dev libsystemd-dev libsqlite3-dev libzstd-dev zlib1g-dev libnats-dev pkg-config ca-certificates"
+BUILD_PACKAGES="libcurl4-openssl-dev libssl-dev libsystemd-dev libsqlite3-dev libzstd-dev zlib1g-dev libnats-dev pkg-config ca-certificates"
 # What the tests need besides.
 TEST_PACKAGES="libsnappy-dev libprotobuf-dev protobuf-compiler g++ openssl python3 python3-pip systemd dbus procps util-linux iproute2 curl jq dpkg-dev binutils"
 

@@ -1,6 +1,7 @@
 import ControlAPI
 import NIOCore
 import NIOHTTP1
+import TLS
 
 /// One connection: collects a request, has it answered, writes the answer.
 ///
@@ -25,6 +26,8 @@ final class ControlConnection: ChannelInboundHandler {
     private var state = State.idle
     private var body: [UInt8] = []
     private var deadline: Scheduled<Void>?
+    /// In the certificate that the caller has shown.
+    private var peerNames: [String]?
 
     /// In which the head of a request has to come, counted from the end of the last one.
     private static let headTimeout = TimeAmount.seconds(60)
@@ -82,11 +85,12 @@ final class ControlConnection: ChannelInboundHandler {
         deadline?.cancel()
         let whole = body
         body = []
-        let (router, channel) = (router, context.channel)
+        let (router, channel, names) = (router, context.channel, peerNames)
         let own = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
         let task = Task {
             let peer = await Peer.of(channel)
-            let answer = await router.respond(to: ControlRequest(head, body: whole, peer: peer))
+            let request = ControlRequest(head, body: whole, peer: peer, certificate: names)
+            let answer = await router.respond(to: request)
             channel.eventLoop.execute {
                 let (connection, context) = own.value
                 connection.finish(answer, context)
@@ -148,6 +152,11 @@ final class ControlConnection: ChannelInboundHandler {
         body = []
         if case .answering(_, let task) = state { task.cancel() }
         state = .closed
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let established = event as? TLSEstablished { peerNames = established.peerNames }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

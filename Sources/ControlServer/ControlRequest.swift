@@ -12,8 +12,10 @@ struct ControlRequest: Sendable {
     var body: [UInt8]
     /// Who has connected to the unix socket; `nil` on a TCP address.
     var peer: Peer?
+    /// The names in the certificate that was shown on a TCP address; `nil` without one.
+    var certificate: [String]?
 
-    init(_ head: HTTPRequestHead, body: [UInt8], peer: Peer?) {
+    init(_ head: HTTPRequestHead, body: [UInt8], peer: Peer?, certificate: [String]? = nil) {
         method = head.method
         let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         path = parts.first.map(String.init) ?? ""
@@ -21,6 +23,7 @@ struct ControlRequest: Sendable {
         headers = head.headers
         self.body = body
         self.peer = peer
+        self.certificate = certificate
     }
 }
 

@@ -53,7 +53,7 @@ struct ControlRouter: Sendable {
     /// What may be read without credentials, on a TCP address.
     static func web(
         plane: any ControlPlane, hosts: Set<String>,
-        tokenRefusal: @escaping @Sendable ([String]) -> String?,
+        refusal: @escaping @Sendable (_ authorization: [String], _ certificate: [String]?) -> String?,
         metricsText: @escaping @Sendable () -> String,
         logger: Logger
     ) -> ControlRouter {
@@ -63,7 +63,7 @@ struct ControlRouter: Sendable {
             if let refusal = own.refusal(of: request) { throw refusal }
             // Whoever starts and watches services has no token, and learns nothing more there.
             guard request.path != "/healthz", request.path != "/readyz" else { return }
-            if let sentence = tokenRefusal(request.headers["authorization"]) {
+            if let sentence = refusal(request.headers["authorization"], request.certificate) {
                 throw ControlError(
                     .unauthorized, sentence, hint: "web.tokens of the configuration says which are taken.")
             }

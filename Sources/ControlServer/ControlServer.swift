@@ -2,6 +2,7 @@ import ControlAPI
 import Glibc
 public import Logging
 import NIOCore
+public import TLS
 
 /// Serves a `ControlPlane`: to `colossusctl` on a unix socket, and, for reading only, on a web address.
 ///
@@ -15,9 +16,13 @@ public actor ControlServer {
         public var writers: Set<UInt32> = [0, geteuid()]
         /// The web listener; `nil` for none. Port 0 takes a free one.
         public var web: (host: String, port: Int)?
-        /// Why a request with these `Authorization` headers is not answered on the web listener, in a sentence; `nil` when it
-        /// is. `/healthz` and `/readyz` are for everybody.
-        public var webRefusal: @Sendable (_ authorization: [String]) -> String? = { _ in nil }
+        /// What connections of the web listener speak TLS with; `nil`: they are plain.
+        public var webTLS: TLSAcceptor?
+        /// Why a request with these `Authorization` headers, and these names in the caller's certificate, is not answered on
+        /// the web listener, in a sentence; `nil` when it is. `/healthz` and `/readyz` are for everybody.
+        public var webRefusal: @Sendable (_ authorization: [String], _ certificate: [String]?) -> String? = {
+            _, _ in nil
+        }
         /// More names by which the web listener may be addressed, beside its own and the loopback's.
         public var webHosts: [String] = []
         public var connectionsMax = 128
@@ -115,13 +120,13 @@ public actor ControlServer {
         let own = web.host.contains(":") ? "[\(web.host)]" : web.host
         let hosts = [own, "localhost", "127.0.0.1", "[::1]"] + configuration.webHosts
         let router = ControlRouter.web(
-            plane: plane, hosts: Set(hosts.map(WebGuard.host)), tokenRefusal: configuration.webRefusal,
+            plane: plane, hosts: Set(hosts.map(WebGuard.host)), refusal: configuration.webRefusal,
             metricsText: metricsText, logger: logger)
         do {
             let address: ListenAddress =
                 configuration.passedWeb.map { .passed($0) } ?? .host(web.host, port: web.port)
             let listener = try await Listener(
-                router, at: address, connectionsMax: configuration.connectionsMax)
+                router, at: address, connectionsMax: configuration.connectionsMax, tls: configuration.webTLS)
             listeners.append(listener)
             let port = listener.channel.localAddress?.port ?? web.port
             logger.info("the web listener is open", metadata: ["address": .string("\(own):\(port)")])

@@ -2,6 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+import TLS
 
 /// Where to listen.
 enum ListenAddress: Sendable {
@@ -30,15 +31,19 @@ final class Listener: Sendable {
 
     /// Returns once the address is bound.
     ///
-    /// - Parameter connectionsMax: those beyond are closed at once.
-    init(_ router: ControlRouter, at address: ListenAddress, connectionsMax: Int) async throws {
+    /// - Parameters:
+    ///   - connectionsMax: those beyond are closed at once.
+    ///   - tls: what connections speak TLS with.
+    init(
+        _ router: ControlRouter, at address: ListenAddress, connectionsMax: Int, tls: TLSAcceptor? = nil
+    ) async throws {
         let connections = OpenConnections(limit: connectionsMax)
         self.connections = connections
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.backlog, value: 256)
             .childChannelInitializer { channel in
                 guard connections.add(channel) else { return channel.close() }
-                return channel.eventLoop.makeCompletedFuture { try Self.assemble(channel, router) }
+                return channel.eventLoop.makeCompletedFuture { try Self.assemble(channel, router, tls) }
             }
         channel =
             switch address {
@@ -50,8 +55,11 @@ final class Listener: Sendable {
             }
     }
 
-    private static func assemble(_ channel: any Channel, _ router: ControlRouter) throws {
+    private static func assemble(
+        _ channel: any Channel, _ router: ControlRouter, _ tls: TLSAcceptor?
+    ) throws {
         let pipeline = channel.pipeline.syncOperations
+        if let handler = try tls?.makeHandler() { try pipeline.addHandler(handler) }
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
             ByteToMessageHandler(

@@ -17,11 +17,14 @@ final class IngestAccess: Sendable {
         changes.add(1, ordering: .releasing)
     }
 
-    /// The name of the token that a request has; `nil` where nobody is asked.
-    func identity(_ head: HTTPRequestHead, _ route: IngestRoute?) throws(Answer) -> String? {
+    /// Whom a request comes from, as it stands in the sender's name; `nil` where nobody is asked.
+    ///
+    /// - Parameter certificate: the names in the certificate that the connection began with.
+    func identity(
+        _ head: HTTPRequestHead, _ route: IngestRoute?, certificate: [String]?
+    ) throws(Answer) -> String? {
         let current = check.withLock { $0 }
-        guard !current.isOpen else { return nil }
-        switch current.judge(head.headers["authorization"]) {
+        switch current.judge(head.headers["authorization"], certificate: certificate) {
         case .open: return nil
         case .known(let name, let mayTellEvents):
             guard route != .events || mayTellEvents else {
@@ -29,7 +32,17 @@ final class IngestAccess: Sendable {
                     .forbidden, "identity",
                     "The token \(name) may send samples, but no events: say `events: true` at the token.")
             }
-            return name
+            return "token:" + name
+        case .vouched(let name, let mayTellEvents):
+            guard route != .events || mayTellEvents else {
+                throw .refused(
+                    .forbidden, "identity",
+                    "The certificate of \(name) is good for samples, but not for events: name it in ingest.tokens, with `events: true`."
+                )
+            }
+            return "certificate:" + name
+        case .refused(.stranger):
+            throw .refused(.forbidden, "identity", BearerCheck.Refusal.stranger.sentence)
         case .refused(let refusal):
             throw .refused(
                 .unauthorized, "unauthorized", refusal.sentence,

@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOHTTP1
+import TLS
 import Telemetry
 
 /// One connection: collects a request, has it decoded, delivers it, answers.
@@ -39,6 +40,8 @@ final class IngestConnection: ChannelInboundHandler {
     private var held = 0
     private var keepsAlive = true
     private var path = "other"
+    /// In the certificate that the sender has shown.
+    private var peerNames: [String]?
     private var deadline: Scheduled<Void>?
     /// Heads that have come.
     private(set) var requests = 0
@@ -88,7 +91,7 @@ final class IngestConnection: ChannelInboundHandler {
         path = IngestRoute(rawValue: String(head.uri.prefix { $0 != "?" }))?.rawValue ?? "other"
         let plan: IngestPlan
         do {
-            plan = try core.rules.plan(head)
+            plan = try core.rules.plan(head, certificate: peerNames)
         } catch {
             refuseEarly(error, context)
             return
@@ -161,8 +164,8 @@ final class IngestConnection: ChannelInboundHandler {
     private func decode(_ plan: IngestPlan, _ context: ChannelHandlerContext) {
         deadline?.cancel()
         let address = context.channel.remoteAddress?.ipAddress ?? "local"
-        // Who has a token is that sender, from wherever he comes.
-        let peer = plan.identity.map { "token:" + $0 } ?? address
+        // Who says who he is is that sender, from wherever he comes.
+        let peer = plan.identity ?? address
         guard let sender = core.senders.number(listener: core.listenerName, peer: peer) else {
             let crowd = "There are more senders than this service can tell apart."
             finish(.refused(.serviceUnavailable, "senders", crowd, headers: [("Retry-After", "60")]), context)
@@ -281,6 +284,7 @@ final class IngestConnection: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch (event, state) {
         case (is IdleStateHandler.IdleStateEvent, .idle): close(context)
+        case (let established as TLSEstablished, _): peerNames = established.peerNames
         default: context.fireUserInboundEventTriggered(event)
         }
     }

@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+public import TLS
 public import Telemetry
 public import WireFormats
 
@@ -27,6 +28,8 @@ public final class IngestServer: Sendable {
     let core: IngestCore
     private let budget: BodyBudget
     private let connections: ConnectionTable
+    /// `nil`: connections are plain.
+    private let tls: TLSAcceptor?
     private let running = Mutex<Running?>(nil)
 
     /// - Parameters:
@@ -34,16 +37,18 @@ public final class IngestServer: Sendable {
     ///   - inventory: where nodes stand; it wins over labels.
     ///   - senders: to be shared by all receivers of a process, because it numbers senders; without it, one of its own.
     ///   - access: the tokens that are taken; none: whoever reaches the address may send.
+    ///   - tls: what connections speak TLS with.
     ///   - logging: keeps what is taken in a log before it is answered; the log is repeated after `start`.
     ///   - account: gets what was rejected before the sink, after each request.
     public init(
         configuration: IngestConfiguration, sink: any BatchSink, events: any EventSink, streams: Streams,
         stream: StreamIndex, inventory: Inventory? = nil, senders: SenderTable? = nil,
-        access: BearerCheck = BearerCheck(), logging: IngestLogging? = nil,
+        access: BearerCheck = BearerCheck(), tls: TLSAcceptor? = nil, logging: IngestLogging? = nil,
         account: @escaping @Sendable (Ledger, StreamIndex) -> Void, clock: WallClock, metrics: Metrics,
         logger: Logger
     ) {
         self.configuration = configuration
+        self.tls = tls
         let limits = configuration.limits
         let streamID = streams.id(stream)
         let own = IngestMetrics(metrics)
@@ -142,7 +147,7 @@ public final class IngestServer: Sendable {
             metadata: ["event": "inventory_moved", "nodes": "\(moved)"])
     }
 
-    /// Takes other tokens, for the next request of each connection on.
+    /// Takes others who may send, for the next request of each connection on.
     public func reload(access: BearerCheck) { core.access.replace(access) }
 
     /// Series that have a place in the aggregation.
@@ -157,7 +162,7 @@ public final class IngestServer: Sendable {
 
     private func bind(_ group: MultiThreadedEventLoopGroup) async throws -> any Channel {
         let lanes = try await lanes(group)
-        let (core, budget, connections) = (core, budget, connections)
+        let (core, budget, connections, tls) = (core, budget, connections, tls)
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -172,7 +177,7 @@ public final class IngestServer: Sendable {
                     guard let lane = lanes[ObjectIdentifier(channel.eventLoop)]?.value else {
                         preconditionFailure("a channel on an event loop of another group")
                     }
-                    try Self.assemble(channel, core, lane, budget)
+                    try Self.assemble(channel, core, lane, budget, tls)
                 }
             }
         if let descriptor = configuration.listeningDescriptor {
@@ -205,13 +210,16 @@ public final class IngestServer: Sendable {
         minimum: 4_096, initial: 65_536, maximum: 1 << 20)
 
     private static func assemble(
-        _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ budget: BodyBudget
+        _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ budget: BodyBudget,
+        _ tls: TLSAcceptor?
     ) throws {
         var heads = NIOHTTPDecoderLimitConfiguration()
         heads.maxHeaderFieldSize = core.limits.headerBytes
         heads.maxHeaderListSize = core.limits.headerBytes
         heads.maxHeaderFieldCount = core.limits.headerCount
         let pipeline = channel.pipeline.syncOperations
+        // Before the timer: what is no whole record yet is no traffic.
+        if let handler = try tls?.makeHandler() { try pipeline.addHandler(handler) }
         try pipeline.addHandler(
             IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
         let connection = IngestConnection(core: core, lane: lane, budget: budget)

@@ -22,7 +22,7 @@ struct IngestPlan {
     var encoding: BodyEncoding
     /// Remote write 2.0, and not 1.0.
     var isVersion2 = false
-    /// The name of the request's token; `nil` where nobody is asked.
+    /// `token:NAME` or `certificate:NAME`; `nil` where nobody is asked.
     var identity: String?
 }
 
@@ -39,7 +39,8 @@ struct RequestRules: Sendable {
         self.bodyBytes = bodyBytes
     }
 
-    func plan(_ head: HTTPRequestHead) throws(Answer) -> IngestPlan {
+    /// - Parameter certificate: the names in the sender's certificate.
+    func plan(_ head: HTTPRequestHead, certificate: [String]? = nil) throws(Answer) -> IngestPlan {
         // A browser that some page has sent here says so; nothing that pushes telemetry is a page.
         guard !head.headers.contains(name: "origin") else {
             throw .refused(
@@ -55,7 +56,8 @@ struct RequestRules: Sendable {
         }
         let path = head.uri.prefix { $0 != "?" }
         // Before anything is said about what there is.
-        let identity = try access.identity(head, IngestRoute(rawValue: String(path)))
+        let identity = try access.identity(
+            head, IngestRoute(rawValue: String(path)), certificate: certificate)
         guard let route = IngestRoute(rawValue: String(path)) else {
             throw .refused(
                 .notFound, "path",

@@ -10,25 +10,35 @@ extension ConfigurationGuide {
 # are replaced, and simulations, endpoints and rules are merged by name. Relative paths start from the folder of the file
 # that says them. Unknown keys are errors. `colossusctl config explain KEY` explains a key; `config diff` says what a
 # reload would change. `colossusd --check-config` checks a configuration without starting;
-# `systemctl reload colossusd` takes over endpoints, alerts, the inventory's file and log at run time; the rest needs a restart.
+# `systemctl reload colossusd` takes over endpoints, alerts, tokens, tls, the inventory's file and log at run time; the rest needs a restart.
 #
 # Durations: ms, s, m, h, d. Sizes: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.
 
 # Real telemetry arrives here: POST /api/v1/write (Prometheus remote write), /api/v1/import (exposition text),
-# /api/v1/events (JSON lines). An address that other machines reach needs tokens, or insecure: true. There is no TLS: tokens
-# cross a network that others can listen to in clear text, so put a proxy with TLS before it, or a VPN below it. The name or
-# address by which senders call it belongs into hosts.
+# /api/v1/events (JSON lines). An address that other machines reach needs tokens, or tls with client certificates that are
+# required, or insecure: true. Without tls, tokens cross the network in clear text. The name or address by which senders call
+# it belongs into hosts.
 ingest:
   listen: 127.0.0.1:9480
-  # Who may send: `Authorization: Bearer SECRET`. Without tokens, whoever reaches the address. Each token is a sender of its
-  # own, with its own limits. Files are read again by a reload; a credential of systemd is a copy from the start of the
-  # service, so that a changed one takes a restart.
+  # Who may send: `Authorization: Bearer SECRET`, or a client certificate. Without tokens, whoever reaches the address. Each
+  # token is a sender of its own, with its own limits. Files are read again by a reload; a credential of systemd is a copy
+  # from the start of the service, so that a changed one takes a restart.
   tokens: []
   # tokens:
   #   - name: prometheus-a # in the sender's name: ingest/token:prometheus-a
   #     file: credential:prometheus-a # or a path; a secret a line, of 16 characters or more, all of them taken
+  #     certificate: prometheus-a.example.org # in place of file, or beside it: a name in the client's certificate
   #     events: false # may post to /api/v1/events, too
   insecure: false # true: take from other machines without tokens, in a network where everybody may send
+  # Without this section, plain HTTP. Files are in PEM, or credential:NAME; they are read again when they change.
+  # tls:
+  #   certificate: /etc/colossusd/ingest.pem # the listener's, then those between it and its authority
+  #   key: credential:ingest-key # of the certificate, without a password
+  #   # Authorities of clients' certificates. Whoever has one of them is a sender of its own, ingest/certificate:NAME, and may
+  #   # send samples; where tokens name certificates, only those are taken. Events need `events: true` at a token.
+  #   client_ca: /etc/colossusd/clients.pem
+  #   client_certificate: required # or optional
+  #   min_version: "1.2" # or "1.3"
   # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
   # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.
   durability: process
@@ -45,12 +55,20 @@ ingest:
 # Read only: /metrics, /healthz, /readyz, /api/v1/.
 web:
   listen: 127.0.0.1:9481
-  # Who may read, as above; /healthz and /readyz are for everybody.
+  # Who may read, as above; /healthz and /readyz are for everybody who gets through tls.
   tokens: []
   # tokens:
   #   - name: prometheus
   #     file: credential:web-prometheus
+  #     certificate: prometheus.example.org
   insecure: false # true: answer other machines without tokens
+  # As above; a client certificate is good for reading.
+  # tls:
+  #   certificate: /etc/colossusd/web.pem
+  #   key: credential:web-key
+  #   client_ca: /etc/colossusd/clients.pem
+  #   client_certificate: required
+  #   min_version: "1.2"
 
 # Names that requests may give as Host, besides localhost, 127.0.0.1 and [::1].
 hosts: []

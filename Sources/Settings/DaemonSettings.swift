@@ -22,20 +22,43 @@ public struct DaemonSettings: Sendable, Equatable {
 
     public init() {}
 
-    /// Who may come in at a listener: a name, and where its secrets are.
+    /// Who may come in at a listener: a name, and by what it is known: secrets, a certificate, or either.
     public struct Token: Sendable, Hashable {
         /// Unique at the listener; the sender's name is made of it.
         public var name: String
         /// A secret a line, or `credential:NAME`.
-        public var file: String
+        public var file: String?
+        /// A common name, DNS name or URI in a client's certificate.
+        public var certificate: String?
         /// At the ingest listener: may post events, too.
         public var mayTellEvents: Bool
 
-        public init(name: String, file: String, mayTellEvents: Bool = false) {
+        public init(
+            name: String, file: String? = nil, certificate: String? = nil, mayTellEvents: Bool = false
+        ) {
             self.name = name
             self.file = file
+            self.certificate = certificate
             self.mayTellEvents = mayTellEvents
         }
+    }
+
+    /// TLS at a listener. The paths are of files in PEM, or `credential:NAME`.
+    public struct ListenerTLS: Sendable, Hashable {
+        public enum ClientCertificate: String, CaseIterable, Sendable { case required, optional }
+
+        public var certificate = ""
+        public var key = ""
+        /// The authorities of clients' certificates; `nil`: clients are not asked for one.
+        public var clientCA: String?
+        public var clientCertificate = ClientCertificate.required
+        /// TLS 1.3 and not 1.2.
+        public var isTLS13 = false
+
+        public init() {}
+
+        /// Nobody is let in without a certificate.
+        public var wantsCertificate: Bool { clientCA != nil && clientCertificate == .required }
     }
 
     /// An address to listen on. Port 0 takes any free port.
@@ -66,6 +89,8 @@ public struct DaemonSettings: Sendable, Equatable {
         public var tokens: [Token] = []
         /// Other machines may reach it although nobody is asked for a token.
         public var insecure = false
+        /// `nil`: plain HTTP.
+        public var tls: ListenerTLS?
         /// When what is taken counts as kept.
         public var durability = Durability.process
         public var limits = Limits()
@@ -104,6 +129,8 @@ public struct DaemonSettings: Sendable, Equatable {
         public var tokens: [Token] = []
         /// Other machines may reach it although nobody is asked for a token.
         public var insecure = false
+        /// `nil`: plain HTTP.
+        public var tls: ListenerTLS?
         public init() {}
     }
 

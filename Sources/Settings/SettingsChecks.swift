@@ -14,8 +14,7 @@ enum SettingsChecks {
                 place(draft.places["web.listen"] == nil ? "ingest.listen" : "web.listen").error(
                     "ingest and web both listen on \(web)", expected: "two addresses"))
         }
-        errors += access("ingest", ingest, settings.ingest.tokens, settings.ingest.insecure, place)
-        errors += access("web", web, settings.web.tokens, settings.web.insecure, place)
+        errors += SettingsAccess(settings.ingest, place).errors + SettingsAccess(settings.web, place).errors
         errors += windows(settings.windows, place("windows"))
         if let file = settings.inventory.file, let problem = SettingsFiles.problem(file) {
             errors.append(
@@ -36,29 +35,6 @@ enum SettingsChecks {
                         "`\(other)` writes to the same file", expected: "another path"))
             }
             errors += check(endpoint, settings) { place("endpoint.\(endpoint.name)" + $0) }
-        }
-        return errors
-    }
-
-    /// What other machines reach asks who they are, or somebody says that it need not.
-    private static func access(
-        _ name: String, _ listen: DaemonSettings.Listen, _ tokens: [DaemonSettings.Token], _ isInsecure: Bool,
-        _ place: (String) -> YAMLPlace
-    ) -> [SettingsError] {
-        var errors: [SettingsError] = []
-        if !listen.isLoopback, tokens.isEmpty, !isInsecure {
-            errors.append(
-                place("\(name).listen").error(
-                    "`\(listen)` can be reached from other machines, and nobody is asked who he is",
-                    expected:
-                        "\(name).tokens, a loopback address, or \(name).insecure: true in a network that you trust"
-                ))
-        }
-        for token in tokens where !token.file.hasPrefix("credential:") {
-            guard let problem = SettingsFiles.problem(token.file) else { continue }
-            errors.append(
-                place("\(name).tokens.\(token.name)").error(
-                    "\(token.file) cannot be read: \(problem)", expected: "a file with a secret a line"))
         }
         return errors
     }

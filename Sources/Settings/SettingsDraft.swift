@@ -42,6 +42,7 @@ final class SettingsDraft {
         note("ingest.listen", m, "listen")
         settings.ingest.tokens = tokens(m, "ingest", takesEvents: true, over: settings.ingest.tokens)
         settings.ingest.insecure = m.optional("insecure", .bool, default: settings.ingest.insecure)
+        settings.ingest.tls = tls(m, "ingest", over: settings.ingest.tls)
         settings.ingest.durability = m.optional(
             "durability", .oneOf(DaemonSettings.Ingest.Durability.self), default: settings.ingest.durability)
         m.section("limits") { limits in
@@ -68,6 +69,7 @@ final class SettingsDraft {
         note("web.listen", m, "listen")
         settings.web.tokens = tokens(m, "web", takesEvents: false, over: settings.web.tokens)
         settings.web.insecure = m.optional("insecure", .bool, default: settings.web.insecure)
+        settings.web.tls = tls(m, "web", over: settings.web.tls)
     }
 
     /// A list that a later file replaces as a whole.
@@ -77,15 +79,53 @@ final class SettingsDraft {
         guard m.keys.contains("tokens") else { return old }
         var found: [DaemonSettings.Token] = []
         var seen: [String: YAMLPlace] = [:]
-        m.each("tokens", "a token: name, file" + (takesEvents ? ", events" : ""), max: 1_000) { one in
+        var certificates: [String: YAMLPlace] = [:]
+        let expected = "a token: name, file or certificate" + (takesEvents ? ", events" : "")
+        m.each("tokens", expected, max: 1_000) { one in
             let name = one.required("name", .name)
-            let file = one.required("file", .text())
+            let file = one.optional("file", .text())
+            let certificate = one.optional("certificate", .certificateName)
             let tellsEvents = takesEvents && one.optional("events", .bool, default: false)
-            guard let name, let file, unique(name, one, "name", &seen) else { return }
-            places["\(listener).tokens.\(name)"] = one.place("file")
-            found.append(.init(name: name, file: path(file), mayTellEvents: tellsEvents))
+            if !one.keys.contains("file"), !one.keys.contains("certificate") {
+                one.fail(
+                    "file", "`file` is missing",
+                    expected: "file, where secrets are, or certificate, a name in a client's certificate")
+            }
+            guard let name, file != nil || certificate != nil, unique(name, one, "name", &seen) else {
+                return
+            }
+            if let certificate, !unique(certificate, one, "certificate", &certificates) { return }
+            note("\(listener).tokens.\(name)", one, "file")
+            note("\(listener).tokens.\(name).certificate", one, "certificate")
+            found.append(
+                .init(
+                    name: name, file: file.map(path), certificate: certificate, mayTellEvents: tellsEvents))
         }
         return found
+    }
+
+    /// Later files are laid over what earlier ones said.
+    private func tls(
+        _ m: YAMLMapping, _ listener: String, over old: DaemonSettings.ListenerTLS?
+    ) -> DaemonSettings.ListenerTLS? {
+        var new = old
+        m.section("tls") { tls in
+            var read = old ?? .init()
+            if let file = tls.optional("certificate", .text()) { read.certificate = path(file) }
+            if let file = tls.optional("key", .text()) { read.key = path(file) }
+            if let file = tls.optional("client_ca", .text()) { read.clientCA = path(file) }
+            read.clientCertificate = tls.optional(
+                "client_certificate", .oneOf(DaemonSettings.ListenerTLS.ClientCertificate.self),
+                default: read.clientCertificate)
+            let versions: [(String, Bool)] = [("1.2", false), ("1.3", true)]
+            read.isTLS13 = tls.optional("min_version", .oneOf(versions), default: read.isTLS13)
+            for key in ["certificate", "key", "client_ca", "client_certificate"] {
+                note("\(listener).tls.\(key)", tls, key)
+            }
+            new = read
+        }
+        note("\(listener).tls", m, "tls")
+        return new
     }
 
     private func inventory(_ m: YAMLMapping) {

@@ -40,6 +40,14 @@ extension YAMLType<String> {
         return text().checked(expected) { StreamID.isRunName($0) ? $0 : nil }
     }
 
+    /// A name in a certificate: a common name, a DNS name or a URI.
+    static var certificateName: YAMLType<String> {
+        let expected = "a name in a client's certificate, of 1 to 256 printable ASCII characters"
+        return text(max: 256).checked(expected) { text in
+            !text.isEmpty && text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F } ? text : nil
+        }
+    }
+
     /// A name of a host, as `Host` gives it, without a port.
     static var host: YAMLType<String> {
         let expected = "the name or address of a host, without scheme, port or path"

@@ -43,6 +43,11 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case storeJobFailed = "store_job_failed"
     case alertFiring = "alert_firing"
     case alertResolved = "alert_resolved"
+    case tlsRefused = "tls_refused"
+    case certificateExpired = "certificate_expired"
+    case certificateRenewed = "certificate_renewed"
+    case certificateKept = "certificate_kept"
+    case tokensInClear = "tokens_in_clear"
 
     /// The metadata key that names a message.
     public static let key = "event"
@@ -88,6 +93,11 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .storeJobFailed: "b9f30595a9ec4cd797183afa0d0decb8"
         case .alertFiring: "5b0f5f0c4c3b4f5f8a56d0f2b2f0c9a1"
         case .alertResolved: "c4a1d7e9302f4be2a1b7f9e05d6c8e37"
+        case .tlsRefused: "70dee6a39f69434bbbbc06bc5832b488"
+        case .certificateExpired: "078a7151a12644a3af74fae8a2ed42ac"
+        case .certificateRenewed: "f10689066e85465d9da17dd9420f4e77"
+        case .certificateKept: "ca7890d57dcb4a0abc4991940d3da9c2"
+        case .tokensInClear: "ed740c4aa95844acb8f8eeafc8b70fda"
         }
     }
 

@@ -1,18 +1,24 @@
-/// Judges `Authorization` headers (RFC 6750) against the tokens that a listener takes.
+/// Judges requests by their `Authorization` headers (RFC 6750) and by the certificate of who sent them, against those
+/// that a listener takes.
 ///
 /// A pure value: whoever serves HTTP asks it, and answers a refusal with 401 and `challenge`.
 public struct BearerCheck: Sendable, Equatable {
-    /// One who may come in, by any of some secrets: an old and a new one while they change.
+    /// One who may come in, by any of some secrets (an old and a new one while they change), or with a certificate in
+    /// which one of some names stands.
     public struct Identity: Sendable, Hashable {
         /// In names of senders and in the log; never the secret.
         public var name: String
         public var secrets: [[UInt8]]
+        public var certificates: [String]
         /// May say what happened, and not only what was measured.
         public var mayTellEvents: Bool
 
-        public init(name: String, secrets: [[UInt8]], mayTellEvents: Bool = false) {
+        public init(
+            name: String, secrets: [[UInt8]] = [], certificates: [String] = [], mayTellEvents: Bool = false
+        ) {
             self.name = name
             self.secrets = secrets
+            self.certificates = certificates
             self.mayTellEvents = mayTellEvents
         }
     }
@@ -21,20 +27,25 @@ public struct BearerCheck: Sendable, Equatable {
         /// There are no tokens: nobody is asked.
         case open
         case known(name: String, mayTellEvents: Bool)
+        /// No identity of ours, but of a certificate that its authority vouches for; the name is that in it.
+        case vouched(name: String, mayTellEvents: Bool)
         case refused(Refusal)
     }
 
     public enum Refusal: String, Sendable, Hashable {
-        /// No token was sent.
+        /// No token was sent, and no certificate shown.
         case missing
         /// It is not one of ours, or not written as a bearer token.
         case unknown
+        /// The certificate has none of the names that are listed here, or no name at all.
+        case stranger
 
         /// A sentence for whoever sent the request.
         public var sentence: String {
             switch self {
             case .missing: "A bearer token is wanted: `Authorization: Bearer TOKEN`."
             case .unknown: "The token in the Authorization header is not known here."
+            case .stranger: "The client certificate has none of the names that are known here."
             }
         }
     }
@@ -46,16 +57,35 @@ public struct BearerCheck: Sendable, Equatable {
     public static let secretBytesMax = 4_096
 
     private let identities: [Identity]
+    /// Whoever has no token has to show a certificate.
+    private let wantsCertificate: Bool
+    private let hasSecrets: Bool
+    /// Then no others are taken.
+    private let hasCertificates: Bool
 
-    public init(_ identities: [Identity] = []) { self.identities = identities }
+    public init(_ identities: [Identity] = [], wantsCertificate: Bool = false) {
+        self.identities = identities
+        self.wantsCertificate = wantsCertificate
+        hasSecrets = identities.contains { !$0.secrets.isEmpty }
+        hasCertificates = identities.contains { !$0.certificates.isEmpty }
+    }
 
-    public var isOpen: Bool { identities.isEmpty }
+    /// Nobody is asked who he is.
+    public var isOpen: Bool { identities.isEmpty && !wantsCertificate }
 
-    /// - Parameter authorization: the values of all `Authorization` headers of a request.
-    public func judge(_ authorization: [String]) -> Verdict {
-        guard !isOpen else { return .open }
-        guard let value = authorization.first else { return .refused(.missing) }
-        guard authorization.count == 1, let given = Self.token(value) else { return .refused(.unknown) }
+    /// - Parameters:
+    ///   - authorization: the values of all `Authorization` headers of a request.
+    ///   - names: those in the certificate that was shown and found good, the foremost first; `nil` without one.
+    public func judge(_ authorization: [String], certificate names: [String]? = nil) -> Verdict {
+        if hasSecrets, !authorization.isEmpty { return judge(token: authorization) }
+        if let names { return judge(certificate: names) }
+        return isOpen ? .open : .refused(.missing)
+    }
+
+    private func judge(token authorization: [String]) -> Verdict {
+        guard authorization.count == 1, let given = Self.token(authorization[0]) else {
+            return .refused(.unknown)
+        }
         // All are compared, in a time that tells nothing of which one was near.
         var found: Int?
         for (index, identity) in identities.enumerated() {
@@ -63,6 +93,16 @@ public struct BearerCheck: Sendable, Equatable {
         }
         guard let found else { return .refused(.unknown) }
         return .known(name: identities[found].name, mayTellEvents: identities[found].mayTellEvents)
+    }
+
+    private func judge(certificate names: [String]) -> Verdict {
+        let listed = identities.first { identity in identity.certificates.contains { names.contains($0) } }
+        if let listed { return .known(name: listed.name, mayTellEvents: listed.mayTellEvents) }
+        guard !hasCertificates, let name = names.first else {
+            return isOpen ? .open : .refused(.stranger)
+        }
+        // Whoever says who he is has no less than somebody unknown would have.
+        return .vouched(name: name, mayTellEvents: isOpen)
     }
 
     /// `Bearer`, in any case, one blank or more, and the token.

@@ -13,7 +13,8 @@ enum ChildProcess {
     ///   - bytesMax: what comes beyond is read and forgotten.
     /// - Returns: `nil` when there is no such program.
     static func run(
-        _ program: String, _ arguments: [String], bytesMax: Int = 64 << 20, hidesErrors: Bool = false
+        _ program: String, _ arguments: [String], bytesMax: Int = 64 << 20, hidesErrors: Bool = false,
+        collectsErrors: Bool = false
     ) -> Result? {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { return nil }
@@ -25,6 +26,7 @@ enum ChildProcess {
         posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO)
         posix_spawn_file_actions_addclose(&actions, ends[0])
         posix_spawn_file_actions_addclose(&actions, ends[1])
+        if collectsErrors { posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO) }
         if hidesErrors {
             posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
         }

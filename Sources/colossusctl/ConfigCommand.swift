@@ -36,8 +36,12 @@ struct ConfigCommand: ParsableCommand {
         @OptionGroup var file: File
 
         func run() throws {
-            do {
-                _ = try loadSettings(path: file.path)
+            var reply = ConfigCheckReply(path: file.path)
+            do throws(SettingsFailure) {
+                let settings = try loadSettings(path: file.path)
+                if settings.ingest.tls != nil || settings.web.tls != nil {
+                    try lookIntoCertificates(&reply)
+                }
             } catch {
                 // People read the places on stderr; programs get the same as data.
                 if global.output != .table {
@@ -46,7 +50,27 @@ struct ConfigCommand: ParsableCommand {
                 }
                 throw error
             }
-            try global.show(ConfigCheckReply(path: file.path))
+            try global.show(reply)
+        }
+
+        /// This program has no OpenSSL; the daemon's has.
+        private func lookIntoCertificates(_ reply: inout ConfigCheckReply) throws(SettingsFailure) {
+            let checked = ChildProcess.run(
+                ChildProcess.daemon, ["--check-config", "--config", file.path], bytesMax: 1 << 20,
+                collectsErrors: true)
+            guard let checked else {
+                reply.warnings.append("Certificates were not looked into: there is no colossusd here.")
+                return
+            }
+            guard checked.status != 0 else { return }
+            let lines = String(decoding: checked.output, as: UTF8.self).split(separator: "\n")
+            let own = file.path + ": "
+            throw SettingsFailure(
+                lines.map { line in
+                    SettingsError(
+                        file: file.path, line: 0, column: 0,
+                        problem: String(line.hasPrefix(own) ? line.dropFirst(own.count) : line))
+                })
         }
     }
 

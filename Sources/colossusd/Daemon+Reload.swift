@@ -5,6 +5,7 @@ import Receivers
 import Reporting
 import Settings
 import SystemdSupport
+import TLS
 import Telemetry
 
 // Taking a new configuration while everything goes on.
@@ -41,18 +42,27 @@ extension Daemon {
         let inventory = try DaemonParts.readInventory(new)
         // Where it listens changes with a restart only.
         try AccessTokens.check(
-            "ingest", parts.ingestBound, isInsecure: settings.ingest.insecure, new.ingest.tokens)
-        try AccessTokens.check("web", settings.web.listen, isInsecure: settings.web.insecure, new.web.tokens)
+            "ingest", parts.ingestBound, isInsecure: settings.ingest.insecure, new.ingest.tokens,
+            new.ingest.tls)
+        try AccessTokens.check(
+            "web", parts.webBound, isInsecure: settings.web.insecure, new.web.tokens, new.web.tls)
         let (senders, readers) = (
-            try AccessTokens.read(new.ingest.tokens), try AccessTokens.read(new.web.tokens)
+            try AccessTokens.read(new.ingest.tokens, new.ingest.tls),
+            try AccessTokens.read(new.web.tokens, new.web.tls)
+        )
+        let (ingestContext, webContext) = (
+            try ListenerTLS.load("ingest", new.ingest.tls), try ListenerTLS.load("web", new.web.tls)
         )
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
         try? await parts.alerts.replace(AlertPolicy(new.alerts))
         parts.ingest.reload(inventory: inventory)
         parts.ingest.reload(access: senders)
         webAccess.withLock { $0 = readers }
-        settings.ingest.tokens = new.ingest.tokens
-        settings.web.tokens = new.web.tokens
+        ingestTLS.replace(ingestContext)
+        webTLS.replace(webContext)
+        (settings.ingest.tokens, settings.ingest.tls) = (new.ingest.tokens, new.ingest.tls)
+        (settings.web.tokens, settings.web.tls) = (new.web.tokens, new.web.tls)
+        warnOfTokensInClear(parts)
         if new.log != settings.log { threshold.level = .init(new.log.level) }
         settings.endpoints = new.endpoints
         settings.alerts = new.alerts
@@ -131,7 +141,9 @@ extension Daemon {
         do {
             let settings = try loadSettings(path: path)
             let endpoints = settings.endpoints.map { EndpointConfiguration($0) }
-            return ConfigCheckReply(path: path, problems: EndpointConfiguration.problems(in: endpoints))
+            return ConfigCheckReply(
+                path: path,
+                problems: EndpointConfiguration.problems(in: endpoints) + ListenerTLS.problems(in: settings))
         } catch {
             return ConfigCheckReply(path: path, problems: error.errors.map(\.description))
         }

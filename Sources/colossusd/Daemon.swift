@@ -6,6 +6,7 @@ import Logging
 import QueueIsolation
 import Settings
 import SystemdSupport
+import TLS
 import Telemetry
 
 /// The running service: starts its parts from right to left, so that nothing arrives before there is somewhere to
@@ -18,9 +19,12 @@ actor Daemon {
     let logger = Logger(label: "colossusd")
     let notifier = Notifier.systemd
     let startedMs = WallClock.system.nowMs()
-    /// Signals, ticks and the watchdog.
     /// Who may read at the web listener.
     nonisolated let webAccess = Locked(BearerCheck())
+    /// What the listeners speak TLS with, if they do.
+    nonisolated let ingestTLS: TLSAcceptor
+    nonisolated let webTLS: TLSAcceptor
+    /// Signals, ticks and the watchdog.
     nonisolated let eventQueue = QueueExecutor(label: "colossus.events", target: WorkerPool.shared)
 
     /// What is in force: what a reload cannot take over stays as it was at the start.
@@ -43,12 +47,18 @@ actor Daemon {
     /// What is under maintenance, as the stored events say up to this number.
     var planned = PlannedWork()
     var plannedThrough: Int64?
+    /// Listeners of which it was said that they take tokens in clear text.
+    var warnedInClear: Set<String> = []
 
     init(settings: DaemonSettings, places: DaemonPlaces, threshold: LogThreshold) {
         self.settings = settings
         self.places = places
         self.threshold = threshold
         effective = try? EffectiveConfiguration(path: places.config)
+        ingestTLS = TLSAcceptor(
+            listener: "ingest", clock: clock, metrics: metrics, logger: Logger(label: "ingest"))
+        webTLS = TLSAcceptor(
+            listener: "web", clock: clock, metrics: metrics, logger: Logger(label: "control"))
     }
 
     /// Runs until SIGTERM or SIGINT; the exit status of the process.
@@ -88,6 +98,7 @@ actor Daemon {
         self.parts = parts
         state = .running
         waitsFor = nil
+        warnOfTokensInClear(parts)
         await followMaintenance()
         await startTicking(parts)
         notifier.ready(status: await statusLine())
@@ -143,6 +154,8 @@ actor Daemon {
         await lookAtEndpoints()
         notifier.status(await statusLine())
         threshold.settle(logger)
+        ingestTLS.refresh()
+        webTLS.refresh()
         await keepEvents()
         await followMaintenance()
     }

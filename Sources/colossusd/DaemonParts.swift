@@ -13,6 +13,7 @@ import Settings
 import Store
 import Synchronization
 import SystemdSupport
+import TLS
 import Telemetry
 import WireFormats
 
@@ -36,7 +37,8 @@ struct DaemonParts: Sendable {
     let measured: StreamIndex
     /// Where telemetry arrives: the configuration says it, or systemd.
     let ingestBound: DaemonSettings.Listen
-    let webPort: Int
+    let webBound: DaemonSettings.Listen
+    var webPort: Int { webBound.port }
     let monitoredQueues: [MonitoredQueue]
 
     /// The measured stream, if its windows are made here.
@@ -72,7 +74,7 @@ struct DaemonParts: Sendable {
             levels: Set(settings.aggregation.simulatedLevels), reserved: settings.cluster?.simulation?.run,
             logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
-            settings, places, core, streams, measured, clock, metrics,
+            settings, places, core, streams, measured, clock, metrics, daemon.ingestTLS,
             logging: log.map {
                 IngestLogging(
                     journal: $0, sink: core, first: $0.first, mark: mark,
@@ -81,7 +83,7 @@ struct DaemonParts: Sendable {
         let ingestBound = try await listen(settings, ingest, isPassed: places.passed.ingest != nil)
         await runs.resume(settings.simulations)
         try await cluster?.start()
-        let (control, webPort) = try await startControl(settings, daemon)
+        let (control, webBound) = try await startControl(settings, daemon)
         let fixed =
             core.monitoredQueues + alerts.monitoredQueues + store.monitoredQueues
             + reporter.monitoredQueues
@@ -97,7 +99,7 @@ struct DaemonParts: Sendable {
             cluster: cluster, reporter: reporter, alerts: alerts,
             control: control, ticker: Ticker(executor: daemon.eventQueue), watchdog: watchdog,
             measured: measured,
-            ingestBound: ingestBound, webPort: webPort, monitoredQueues: fixed)
+            ingestBound: ingestBound, webBound: webBound, monitoredQueues: fixed)
     }
 
     /// Sources first, then what is on its way, then the sinks.
@@ -314,8 +316,10 @@ struct DaemonParts: Sendable {
 
     private static func makeIngest(
         _ settings: DaemonSettings, _ places: DaemonPlaces, _ core: AggregationCore, _ streams: Streams,
-        _ measured: StreamIndex, _ clock: WallClock, _ metrics: Metrics, logging: IngestLogging?
+        _ measured: StreamIndex, _ clock: WallClock, _ metrics: Metrics, _ tls: TLSAcceptor,
+        logging: IngestLogging?
     ) throws -> IngestServer {
+        tls.replace(try ListenerTLS.load("ingest", settings.ingest.tls))
         var configuration = IngestConfiguration()
         configuration.host = settings.ingest.listen.host
         configuration.port = settings.ingest.listen.port
@@ -332,7 +336,8 @@ struct DaemonParts: Sendable {
         configuration.limits.aheadMs = settings.windows.futureMaxMs
         return IngestServer(
             configuration: configuration, sink: core, events: core, streams: streams, stream: measured,
-            inventory: try readInventory(settings), access: try AccessTokens.read(settings.ingest.tokens),
+            inventory: try readInventory(settings),
+            access: try AccessTokens.read(settings.ingest.tokens, settings.ingest.tls), tls: tls,
             logging: logging,
             account: { core.account($0, stream: $1) },
             clock: clock, metrics: metrics, logger: Logger(label: "ingest"))
@@ -355,7 +360,8 @@ struct DaemonParts: Sendable {
             let wanted = settings.ingest.listen
             let listen = DaemonSettings.Listen(host: bound.host, port: bound.port)
             try AccessTokens.check(
-                "ingest", listen, isInsecure: settings.ingest.insecure, settings.ingest.tokens)
+                "ingest", listen, isInsecure: settings.ingest.insecure, settings.ingest.tokens,
+                settings.ingest.tls)
             if isPassed, bound.port != wanted.port {
                 Logger(label: "ingest").warning(
                     "systemd listens elsewhere than ingest.listen says; its socket is used",
@@ -377,8 +383,12 @@ struct DaemonParts: Sendable {
 
     private static func startControl(
         _ settings: DaemonSettings, _ daemon: Daemon
-    ) async throws -> (ControlServer, Int) {
+    ) async throws -> (ControlServer, DaemonSettings.Listen) {
         let listen = settings.web.listen
+        // systemd may listen elsewhere for us, and what other machines reach is held against the same rule.
+        var bound = daemon.places.passed.web.map { PassedListeners.address($0) } ?? listen
+        try AccessTokens.check(
+            "web", bound, isInsecure: settings.web.insecure, settings.web.tokens, settings.web.tls)
         var configuration = ControlServer.Configuration(
             socketPath: daemon.places.controlSocket, web: (listen.host, listen.port))
         configuration.webHosts = settings.hosts
@@ -386,19 +396,21 @@ struct DaemonParts: Sendable {
         configuration.passedWeb = daemon.places.passed.web
         configuration.passedOperatorSocket = daemon.places.passed.operators
         let access = daemon.webAccess
-        let tokens = try AccessTokens.read(settings.web.tokens)
-        access.withLock { $0 = tokens }
-        configuration.webRefusal = { authorization in
-            guard case .refused(let refusal) = access.withLock({ $0 }).judge(authorization) else {
-                return nil
-            }
+        let readers = try AccessTokens.read(settings.web.tokens, settings.web.tls)
+        access.withLock { $0 = readers }
+        configuration.webRefusal = { authorization, certificate in
+            let verdict = access.withLock { $0 }.judge(authorization, certificate: certificate)
+            guard case .refused(let refusal) = verdict else { return nil }
             return refusal.sentence
         }
+        daemon.webTLS.replace(try ListenerTLS.load("web", settings.web.tls))
+        configuration.webTLS = daemon.webTLS
         let metrics = daemon.metrics
         let control = ControlServer(
             configuration: configuration, plane: daemon, metricsText: { metrics.exposition() },
             logger: Logger(label: "control"))
-        return (control, try await control.start())
+        bound.port = try await control.start()
+        return (control, bound)
     }
 }
 

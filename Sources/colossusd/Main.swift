@@ -90,8 +90,9 @@ struct Colossusd: ParsableCommand {
     private func load() throws -> DaemonSettings {
         do {
             let settings = try loadSettings(path: config)
-            let problems = EndpointConfiguration.problems(
-                in: settings.endpoints.map { EndpointConfiguration($0) })
+            let problems =
+                EndpointConfiguration.problems(in: settings.endpoints.map { EndpointConfiguration($0) })
+                + ListenerTLS.problems(in: settings)
             guard problems.isEmpty else {
                 for problem in problems { StandardError.write("\(config): \(problem)\n") }
                 throw ExitCode(78)

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Settings
 import SystemdSupport
 
 /// The listening sockets that systemd has opened for us, by the `FileDescriptorName=` of their units. systemd keeps them
@@ -28,6 +29,29 @@ struct PassedListeners: Sendable {
                 close(socket.descriptor)
             }
         }
+    }
+
+    /// Where a socket listens. One that is not of IP is this machine's own.
+    static func address(_ descriptor: Int32) -> DaemonSettings.Listen {
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        var port = [CChar](repeating: 0, count: Int(NI_MAXSERV))
+        // The kernel writes an address of the size that it says, and `getnameinfo` reads one of that size.
+        let isNamed = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                getsockname(descriptor, address, &size) == 0
+                    && [AF_INET, AF_INET6].contains(Int32(address.pointee.sa_family))
+                    && getnameinfo(
+                        address, size, &host, socklen_t(host.count), &port, socklen_t(port.count),
+                        NI_NUMERICHOST | NI_NUMERICSERV) == 0
+            }
+        }
+        guard isNamed else { return DaemonSettings.Listen(host: "localhost", port: 0) }
+        func text(_ buffer: [CChar]) -> String {
+            String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        }
+        return DaemonSettings.Listen(host: text(host), port: Int(text(port)) ?? 0)
     }
 
     func complain(_ logger: Logger) {

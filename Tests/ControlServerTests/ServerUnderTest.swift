@@ -3,6 +3,8 @@ import ControlServer
 import Dispatch
 import Glibc
 import Logging
+import TLS
+import Telemetry
 import Testing
 
 /// A server with a fake plane in a folder of its own, for the length of one test.
@@ -13,6 +15,7 @@ struct ServerUnderTest {
 
     static func run(
         writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil, token: String? = nil,
+        tls: TLSContext? = nil, refusal: (@Sendable ([String], [String]?) -> String?)? = nil,
         _ body: (ServerUnderTest) async throws -> Void
     ) async throws {
         let folder = try temporaryFolder()
@@ -25,8 +28,16 @@ struct ServerUnderTest {
         if let writers { configuration.writers = writers }
         if let connectionsMax { configuration.connectionsMax = connectionsMax }
         if let token {
-            configuration.webRefusal = { $0 == ["Bearer " + token] ? nil : "A bearer token is wanted." }
+            configuration.webRefusal = { given, _ in
+                given == ["Bearer " + token] ? nil : "A bearer token is wanted."
+            }
         }
+        if let refusal { configuration.webRefusal = refusal }
+        let acceptor = TLSAcceptor(
+            listener: "web", clock: WallClock { 0 }, metrics: Metrics(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        acceptor.replace(tls)
+        configuration.webTLS = acceptor
         configuration.webHosts = ["colossus.example"]
         let server = ControlServer(
             configuration: configuration, plane: plane, metricsText: { "# TYPE up gauge\nup 1\n" },

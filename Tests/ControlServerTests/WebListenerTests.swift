@@ -2,6 +2,8 @@ import ControlAPI
 import ControlServer
 import Glibc
 import Logging
+import TLS
+import TestSupport
 import Testing
 
 @Suite struct WebListenerTests {
@@ -33,6 +35,31 @@ import Testing
             let page = try await server.get(
                 "/metrics", more: "Authorization: Bearer secret\r\nOrigin: http://evil.example\r\n")
             #expect(page.status == 403)
+        }
+    }
+
+    @Test("over TLS the caller is known by his certificate")
+    func certificate() async throws {
+        let certificates = try TestCertificates()
+        try certificates.make("prom")
+        var files = TLSFiles(
+            certificate: certificates.certificate("server"), key: certificates.key("server"))
+        files.clientCA = certificates.certificate("ca")
+        files.clientCertificate = .optional
+        try await ServerUnderTest.run(
+            tls: try TLSContext(files), refusal: { $1 == ["prom"] ? nil : "Show a certificate." }
+        ) { (server) async throws in
+            func get(_ path: String, _ client: [String]) async throws -> String {
+                try await TestCertificates.runAside(
+                    "curl",
+                    ["--silent", "--max-time", "90", "--cacert", certificates.certificate("ca")] + client
+                        + ["-w", "%{http_code}", "https://localhost:\(server.port)\(path)"]
+                ).output
+            }
+            let own = ["--cert", certificates.certificate("prom"), "--key", certificates.key("prom")]
+            #expect(try await get("/metrics", own) == "# TYPE up gauge\nup 1\n200")
+            #expect(try await get("/metrics", []).hasSuffix("401"))
+            #expect(try await get("/healthz", []) == "ok\n200")
         }
     }
 

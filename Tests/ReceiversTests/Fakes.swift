@@ -1,6 +1,7 @@
 import Logging
 import Receivers
 import Synchronization
+import TLS
 import Telemetry
 import WireFormats
 
@@ -104,6 +105,7 @@ struct Bench {
 
     init(
         sink: FakeSink = FakeSink(), inventory: Inventory? = nil, access: BearerCheck = BearerCheck(),
+        tls: TLSContext? = nil,
         configure: (inout IngestConfiguration) -> Void = { _ in }
     ) {
         var configuration = IngestConfiguration()
@@ -113,11 +115,15 @@ struct Bench {
         self.sink = sink
         stream = streams.open(.measured, site: "memphis")
         let ledger = ledger
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let acceptor = TLSAcceptor(
+            listener: "ingest", clock: WallClock { Bench.nowMs }, metrics: metrics, logger: logger)
+        acceptor.replace(tls)
         server = IngestServer(
             configuration: configuration, sink: sink, events: events, streams: streams, stream: stream,
-            inventory: inventory, access: access, account: { delta, _ in ledger.add(delta) },
+            inventory: inventory, access: access, tls: acceptor, account: { delta, _ in ledger.add(delta) },
             clock: WallClock { Bench.nowMs }, metrics: metrics,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            logger: logger)
     }
 
     var topology: TopologySnapshot { streams.topology(stream).snapshot() }

@@ -147,6 +147,7 @@ struct LoadSettingsTests {
             "ingest: {listen: 0.0.0.0:9480, insecure: true}", "web: {listen: \"[::]:80\", insecure: true}",
             "ingest: {listen: 10.1.2.3:9480, tokens: [{name: a, file: 'credential:a', events: true}]}",
             "web: {listen: \"[fe80::1]:9481\", tokens: [{name: a, file: 'credential:a'}]}",
+            "web: {listen: \"[::]:80\", tls: {certificate: 'credential:c', key: 'credential:k', client_ca: 'credential:a'}}",
         ])
     func access(text: String) throws {
         let folder = try ConfigFolder(["c.yaml": text])
@@ -156,6 +157,26 @@ struct LoadSettingsTests {
                 settings.ingest.tokens == [.init(name: "a", file: "credential:a", mayTellEvents: true)])
             #expect(!settings.ingest.listen.isLoopback && settings.web.listen.isLoopback)
         }
+    }
+
+    @Test("certificates of listeners: paths from the file that says them, later files over earlier ones")
+    func listenerTLS() throws {
+        let folder = try ConfigFolder([
+            "c.yaml":
+                "ingest: {tls: {certificate: a.pem, key: a.key, client_ca: ca.pem}, tokens: [{name: a, certificate: 'spiffe://x', events: true}]}",
+            "conf.d/1.yaml":
+                "ingest: {tls: {key: 'credential:key', client_certificate: optional, min_version: \"1.3\"}}",
+            "a.pem": "", "a.key": "", "ca.pem": "",
+        ])
+        let settings = try folder.load()
+        var expected = DaemonSettings.ListenerTLS()
+        (expected.certificate, expected.key) = (folder.path + "/a.pem", "credential:key")
+        expected.clientCA = folder.path + "/ca.pem"
+        expected.clientCertificate = .optional
+        expected.isTLS13 = true
+        #expect(settings.ingest.tls == expected)
+        #expect(settings.ingest.tokens == [.init(name: "a", certificate: "spiffe://x", mayTellEvents: true)])
+        #expect(settings.web.tls == nil)
     }
 
     @Test(
@@ -184,6 +205,29 @@ struct LoadSettingsTests {
                 "c.yaml:3:37: unknown key `events`"
             ),
             ("ingest:\n  tokens:\n  - {name: a}", "c.yaml:3:5: `file` is missing"),
+            (
+                "ingest: {tokens: [{name: a, certificate: b}]}",
+                "c.yaml:1:42: nobody is asked for a certificate, expected ingest.tls.client_ca, too"
+            ),
+            (
+                "web:\n  tokens:\n  - {name: a, certificate: x}\n  - {name: b, certificate: x}",
+                "c.yaml:4:28: `x` is already in line 3"
+            ),
+            ("web: {tls: {key: 'credential:k'}}", "c.yaml:1:12: `certificate` is missing"),
+            ("web: {tls: {certificate: 'credential:k'}}", "c.yaml:1:12: `key` is missing"),
+            (
+                "web: {tls: {certificate: none.pem, key: 'credential:k'}}",
+                "c.yaml:1:26: none.pem cannot be read: No such file or directory, expected a file in PEM"
+            ),
+            (
+                "web: {tls: {min_version: 1.1}}",
+                "c.yaml:1:26: `1.1` is not allowed here; did you mean `1.2`?, expected one of: 1.2, 1.3"
+            ),
+            ("web: {tls: {client_certificate: maybe}}", "c.yaml:1:33: `maybe` is not allowed here"),
+            (
+                "web: {listen: \"[::]:1\", tls: {certificate: 'credential:c', key: 'credential:k'}}",
+                "c.yaml:1:15: `[::]:1` can be reached"
+            ),
             ("web: {listen: 127.0.0.1:99999}", "c.yaml:1:15: `127.0.0.1:99999` is not allowed here"),
             ("web: {listen: 127.0.0.1:9480}", "c.yaml:1:15: ingest and web both listen on 127.0.0.1:9480"),
             (

@@ -8,6 +8,44 @@ import Testing
         .init(name: "slurm", secrets: [Array("fedcba9876543210".utf8)], mayTellEvents: true),
     ])
 
+    @Test("a certificate is known by any of its names, and by none but those that are listed")
+    func certificates() {
+        let check = BearerCheck([
+            .init(
+                name: "prom", secrets: [Array("prometheus-a-0123".utf8)], certificates: ["prom.example.org"]),
+            .init(name: "slurm", certificates: ["spiffe://fleet/slurm"], mayTellEvents: true),
+        ])
+        #expect(
+            check.judge([], certificate: ["x", "prom.example.org"])
+                == .known(name: "prom", mayTellEvents: false))
+        #expect(
+            check.judge([], certificate: ["spiffe://fleet/slurm"])
+                == .known(name: "slurm", mayTellEvents: true))
+        #expect(check.judge([], certificate: ["x"]) == .refused(.stranger))
+        #expect(check.judge([], certificate: []) == .refused(.stranger))
+        #expect(check.judge([]) == .refused(.missing))
+        // Who sends a token means it.
+        #expect(
+            check.judge(["Bearer nothing-at-all-01"], certificate: ["prom.example.org"]) == .refused(.unknown)
+        )
+        #expect(
+            check.judge(["Bearer prometheus-a-0123"], certificate: ["spiffe://fleet/slurm"])
+                == .known(name: "prom", mayTellEvents: false))
+    }
+
+    @Test("where no names are listed, the authority vouches, for samples")
+    func vouched() {
+        let wanting = BearerCheck(wantsCertificate: true)
+        #expect(!wanting.isOpen)
+        #expect(wanting.judge([], certificate: ["x", "y"]) == .vouched(name: "x", mayTellEvents: false))
+        #expect(wanting.judge([]) == .refused(.missing))
+        #expect(wanting.judge([], certificate: []) == .refused(.stranger))
+        // Nobody is asked here: whoever says who he is has no less than others.
+        #expect(BearerCheck().judge([], certificate: ["x"]) == .vouched(name: "x", mayTellEvents: true))
+        #expect(BearerCheck().judge([], certificate: []) == .open)
+        #expect(Self.check.judge([], certificate: ["x"]) == .vouched(name: "x", mayTellEvents: false))
+    }
+
     @Test("without tokens nobody is asked")
     func open() {
         #expect(BearerCheck().isOpen)

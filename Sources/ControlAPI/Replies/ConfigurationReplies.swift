@@ -98,7 +98,10 @@ public struct ConfigDiffReply: Reply, Hashable {
 
     /// What a change of the key needs to take effect.
     public static func needs(_ key: String) -> String {
-        let reloaded = ["alerts", "endpoints", "ingest.tokens", "inventory.file", "log", "web.tokens"]
+        let reloaded = [
+            "alerts", "endpoints", "ingest.tls", "ingest.tokens", "inventory.file", "log", "web.tls",
+            "web.tokens",
+        ]
         return reloaded.contains { key == $0 || key.hasPrefix($0 + ".") } ? "reload" : "restart"
     }
 }

@@ -1,0 +1,78 @@
+/// Who may come in at a listener, judged when all files have been read. What the files hold is the daemon's to judge: it
+/// has OpenSSL.
+struct SettingsAccess {
+    private let name: String
+    private let listen: DaemonSettings.Listen
+    private let tokens: [DaemonSettings.Token]
+    private let isInsecure: Bool
+    private let tls: DaemonSettings.ListenerTLS?
+    private let place: (String) -> YAMLPlace
+
+    init(_ ingest: DaemonSettings.Ingest, _ place: @escaping (String) -> YAMLPlace) {
+        (name, listen, tokens, isInsecure, tls) = (
+            "ingest", ingest.listen, ingest.tokens, ingest.insecure, ingest.tls
+        )
+        self.place = place
+    }
+
+    init(_ web: DaemonSettings.Web, _ place: @escaping (String) -> YAMLPlace) {
+        (name, listen, tokens, isInsecure, tls) = ("web", web.listen, web.tokens, web.insecure, web.tls)
+        self.place = place
+    }
+
+    var errors: [SettingsError] { reach + secrets + certificates + files }
+
+    /// What other machines reach asks who they are, or somebody says that it need not.
+    private var reach: [SettingsError] {
+        guard !listen.isLoopback, tokens.isEmpty, !isInsecure, tls?.wantsCertificate != true else {
+            return []
+        }
+        return [
+            place("\(name).listen").error(
+                "`\(listen)` can be reached from other machines, and nobody is asked who he is",
+                expected:
+                    "\(name).tokens, \(name).tls with client certificates that are required, a loopback address, or \(name).insecure: true in a network that you trust"
+            )
+        ]
+    }
+
+    private var secrets: [SettingsError] {
+        tokens.compactMap { token in
+            guard let file = token.file, let problem = Self.problem(file) else { return nil }
+            return place("\(name).tokens.\(token.name)").error(
+                "\(file) cannot be read: \(problem)", expected: "a file with a secret a line")
+        }
+    }
+
+    private var certificates: [SettingsError] {
+        guard tls?.clientCA == nil else { return [] }
+        return tokens.filter { $0.certificate != nil }.map { token in
+            place("\(name).tokens.\(token.name).certificate").error(
+                "nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
+        }
+    }
+
+    private var files: [SettingsError] {
+        guard let tls else { return [] }
+        var errors: [SettingsError] = []
+        for (key, file, what) in [
+            ("certificate", tls.certificate, "the listener's certificate in PEM"),
+            ("key", tls.key, "the key of the certificate in PEM"),
+        ] where file.isEmpty {
+            errors.append(place("\(name).tls").error("`\(key)` is missing", expected: what))
+        }
+        let files = [("certificate", tls.certificate), ("key", tls.key), ("client_ca", tls.clientCA ?? "")]
+        for (key, file) in files where !file.isEmpty {
+            guard let problem = Self.problem(file) else { continue }
+            errors.append(
+                place("\(name).tls.\(key)").error(
+                    "\(file) cannot be read: \(problem)", expected: "a file in PEM"))
+        }
+        return errors
+    }
+
+    /// Credentials of systemd are not there when a configuration is checked from outside of the service.
+    private static func problem(_ file: String) -> String? {
+        file.hasPrefix("credential:") ? nil : SettingsFiles.problem(file)
+    }
+}

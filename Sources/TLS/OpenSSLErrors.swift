@@ -1,0 +1,52 @@
+import COpenSSL
+
+/// What OpenSSL has to say of the last call of this thread.
+enum OpenSSLErrors {
+    /// Takes all that is queued, the oldest first; the oldest is nearest to the cause.
+    static func take() -> [UInt] {
+        var codes: [UInt] = []
+        while case let code = ERR_get_error(), code != 0 {
+            if codes.count < 8 { codes.append(code) }
+        }
+        return codes
+    }
+
+    static func words(_ codes: [UInt]) -> String {
+        var seen: [String] = []
+        for code in codes {
+            guard let text = ERR_reason_error_string(code) else { continue }
+            let words = String(cString: text)
+            if !seen.contains(words) { seen.append(words) }
+        }
+        return seen.isEmpty ? "no reason given" : seen.joined(separator: "; ")
+    }
+
+    /// The code of the library's own that names the reason.
+    static func reason(_ code: UInt) -> Int32 { Int32(truncatingIfNeeded: code & 0x7F_FFFF) }
+
+    static func isOfTLS(_ code: UInt) -> Bool { Int32(truncatingIfNeeded: code >> 23) & 0xFF == ERR_LIB_SSL }
+}
+
+extension TLSFailure {
+    /// - Parameter verification: what came of looking at the peer's certificate.
+    init(_ codes: [UInt], verification: Int) {
+        words = OpenSSLErrors.words(codes)
+        reason = .protocol
+        guard let code = codes.first(where: { OpenSSLErrors.isOfTLS($0) }) else { return }
+        switch OpenSSLErrors.reason(code) {
+        case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: reason = .plainHTTP
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: reason = .noCertificate
+        case SSL_R_CERTIFICATE_VERIFY_FAILED:
+            reason = .badCertificate
+            words += ": " + String(cString: X509_verify_cert_error_string(verification))
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_UNKNOWN_PROTOCOL: reason = .version
+        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SUITABLE_KEY_SHARE,
+            SSL_R_NO_SUITABLE_GROUPS:
+            reason = .cipher
+        case SSL_R_NO_APPLICATION_PROTOCOL: reason = .alpn
+        // Numbers of alerts that the peer has sent are beyond this (ssl.h: SSL_AD_REASON_OFFSET).
+        case 1_000...1_255: reason = .alert
+        default: break
+        }
+    }
+}

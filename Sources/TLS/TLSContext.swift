@@ -1,0 +1,110 @@
+import COpenSSL
+import Glibc
+
+/// A listener's certificate and rules, read from files and found good. Connections that began with it keep it.
+///
+// `@unchecked`: the pointer is set once and what it points to is only changed in `init`; OpenSSL counts references
+// to it under locks of its own, so that sessions may be made of it on any thread.
+public final class TLSContext: @unchecked Sendable {
+    let pointer: OpaquePointer
+    public let files: TLSFiles
+    /// As the files were before they were read.
+    let stamps: [FileStamp]
+    /// Until when the certificate is good, in Unix seconds.
+    public let validUntilSeconds: Int64
+
+    /// Reads the files.
+    public init(_ files: TLSFiles) throws(TLSFileError) {
+        self.files = files
+        stamps = FileStamp.of(files)
+        for path in files.paths { try Self.check(path) }
+        ERR_clear_error()
+        guard let pointer = SSL_CTX_new(TLS_server_method()) else {
+            throw Self.failure(files.certificate, "OpenSSL cannot be set up")
+        }
+        do throws(TLSFileError) {
+            colossus_set_up(pointer, files.isTLS13 ? 1 : 0)
+            try Self.useOwn(files, pointer)
+            try Self.useClients(files, pointer)
+        } catch {
+            SSL_CTX_free(pointer)
+            throw error
+        }
+        validUntilSeconds = SSL_CTX_get0_certificate(pointer).map { colossus_valid_until($0) } ?? 0
+        self.pointer = pointer
+    }
+
+    deinit { SSL_CTX_free(pointer) }
+
+    private static func useOwn(_ files: TLSFiles, _ pointer: OpaquePointer) throws(TLSFileError) {
+        guard SSL_CTX_use_certificate_chain_file(pointer, files.certificate) == 1 else {
+            throw failure(files.certificate, "is not a certificate in PEM that can be used")
+        }
+        let isKey = SSL_CTX_use_PrivateKey_file(pointer, files.key, SSL_FILETYPE_PEM) == 1
+        if isKey, SSL_CTX_check_private_key(pointer) == 1 { return }
+        let codes = OpenSSLErrors.take()
+        let isOther = codes.contains { OpenSSLErrors.reason($0) == X509_R_KEY_VALUES_MISMATCH }
+        throw TLSFileError(
+            file: files.key,
+            reason: isOther
+                ? "is not the key of the certificate \(files.certificate)"
+                : "is not a key in PEM without a password: \(OpenSSLErrors.words(codes))")
+    }
+
+    private static func useClients(_ files: TLSFiles, _ pointer: OpaquePointer) throws(TLSFileError) {
+        guard let authorities = files.clientCA else { return }
+        guard SSL_CTX_load_verify_file(pointer, authorities) == 1,
+            // The names are told to clients, which choose a certificate by them; the context keeps the list.
+            let names = SSL_load_client_CA_file(authorities)
+        else { throw failure(authorities, "holds no certificates of authorities in PEM") }
+        SSL_CTX_set_client_CA_list(pointer, names)
+        let mode =
+            files.clientCertificate == .required
+            ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER
+        SSL_CTX_set_verify(pointer, mode, nil)
+        SSL_CTX_set_verify_depth(pointer, 8)
+    }
+
+    private static func failure(_ file: String, _ what: String) -> TLSFileError {
+        TLSFileError(file: file, reason: "\(what): \(OpenSSLErrors.words(OpenSSLErrors.take()))")
+    }
+
+    /// OpenSSL's words for a file that is not there are about its own calls; and it would wait for a pipe.
+    private static func check(_ path: String) throws(TLSFileError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw TLSFileError(file: path, reason: "cannot be read: \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var about = stat()
+        guard fstat(descriptor, &about) == 0, about.st_mode & S_IFMT == S_IFREG else {
+            throw TLSFileError(file: path, reason: "is not a file")
+        }
+        guard about.st_size <= fileBytesMax else {
+            throw TLSFileError(file: path, reason: "is larger than \(fileBytesMax >> 20) MiB")
+        }
+    }
+
+    private static let fileBytesMax = 8 << 20
+}
+
+/// By which a file that was written anew is noticed.
+struct FileStamp: Sendable, Equatable {
+    private var device: UInt64 = 0
+    private var inode: UInt64 = 0
+    private var size: Int64 = 0
+    private var seconds = 0
+    private var nanoseconds = 0
+
+    init(_ path: String) {
+        var about = stat()
+        guard stat(path, &about) == 0 else { return }
+        device = UInt64(about.st_dev)
+        inode = UInt64(about.st_ino)
+        size = Int64(about.st_size)
+        seconds = about.st_mtim.tv_sec
+        nanoseconds = about.st_mtim.tv_nsec
+    }
+
+    static func of(_ files: TLSFiles) -> [FileStamp] { files.paths.map { FileStamp($0) } }
+}

@@ -1,0 +1,77 @@
+/// Where a listener's certificate and key are, and what it asks of those who connect.
+public struct TLSFiles: Sendable, Hashable {
+    public enum ClientCertificate: String, Sendable, CaseIterable {
+        /// Whoever has none is not let in.
+        case required
+        /// One that is shown must be good.
+        case optional
+    }
+
+    /// PEM: the listener's certificate, then those between it and its authority.
+    public var certificate: String
+    /// PEM, without a password.
+    public var key: String
+    /// PEM: the authorities whose certificates of clients are taken; `nil` asks nobody for one.
+    public var clientCA: String?
+    public var clientCertificate = ClientCertificate.required
+    /// TLS 1.3, and not 1.2.
+    public var isTLS13 = false
+
+    public init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
+
+    var paths: [String] { [certificate, key] + (clientCA.map { [$0] } ?? []) }
+}
+
+/// Why files cannot be used, in words for whoever wrote the configuration.
+public struct TLSFileError: Error, Sendable, Hashable, CustomStringConvertible {
+    public var file: String
+    public var reason: String
+
+    public var description: String { "\(file): \(reason)" }
+}
+
+/// What the listener's peers can cost.
+public struct TLSLimits: Sendable {
+    /// From the connection to the end of the handshake.
+    public var handshake = Duration.seconds(10)
+    /// How long a peer whose handshake failed may take to read why.
+    public var farewell = Duration.seconds(1)
+    /// What a peer may send before the handshake is over, and after it failed. Certificates are the most of it.
+    public var handshakeBytes = 256 << 10
+    /// What is decrypted or encrypted at a time; bounds what OpenSSL keeps for a connection.
+    public var pieceBytes = 64 << 10
+
+    public init() {}
+}
+
+/// What ended a connection, or kept it from coming about.
+struct TLSFailure: Error, Sendable, Equatable {
+    /// A label of `colossus_tls_failures_total`.
+    enum Reason: String, Sendable, CaseIterable {
+        /// HTTP without TLS.
+        case plainHTTP = "plain_http"
+        case noCertificate = "no_certificate"
+        /// Expired, of another authority, for another purpose …
+        case badCertificate = "bad_certificate"
+        case version
+        case cipher
+        /// The peer wants to speak something else than HTTP/1.1.
+        case alpn
+        /// The peer has ended it, and says why: often because it does not trust our certificate.
+        case alert
+        case timeout
+        /// The peer has gone in the middle of the handshake.
+        case closed
+        /// Too much came before the handshake was over.
+        case tooMuch = "too_much"
+        /// Bytes that are no TLS, or no good TLS.
+        case `protocol`
+    }
+
+    var reason: Reason
+    /// OpenSSL's, where it has any.
+    var words: String
+}
