@@ -153,6 +153,11 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
     /// Gives back events that were taken and could not be stored.
     public func putBack(_ events: [Event], stream: StreamIndex) { control(stream)?.putBack(events) }
 
+    /// Closes what ends by that time, in a stream that is only reported here (`StreamSpec.isReported`).
+    public func close(_ stream: StreamIndex, throughMs: Int64) {
+        control(stream)?.close(throughMs: throughMs)
+    }
+
     /// Adds what a receiver rejected before it became a batch: `received` and the drops.
     public func account(_ ledger: Ledger, stream: StreamIndex) { control(stream)?.account(ledger) }
 

@@ -27,6 +27,8 @@ final class ClosingRun {
     private(set) var tooLate: Int64 = 0
     private var revised: [Made] = []
     private var assembly: WindowAssembly?
+    private var builder: WindowBuilder?
+    private var nodes: [Int64: WindowNodes] = [:]
     /// The finest window is made, and rollups that end with it are looked for.
     private var isAfterFinest = false
     private var made: [Made] = []
@@ -102,6 +104,7 @@ final class ClosingRun {
         let builder = WindowBuilder(
             partials: shares.removeValue(forKey: startMs) ?? [], topology: topology, step: step,
             startMs: startMs, endMs: endMs)
+        if spec.tellsOrdinals { self.builder = builder }
         assembly = WindowAssembly(
             .shares(builder), spec: spec, topology: topology, resolutionMs: spec.plan.finestMs,
             startMs: startMs, coverage: step.coverage(fromMs: startMs, toMs: endMs),
@@ -121,6 +124,10 @@ final class ClosingRun {
             let samples = sampleCounts[summary.startMs] ?? 0
             made.append(Made(endMs: summary.endMs, windows: [summary], samples: samples))
             isAfterFinest = true
+            if let builder {
+                nodes[summary.startMs] = WindowNodes(jobs: builder.members, faulted: builder.faulted)
+                self.builder = nil
+            }
         } else if isAfterFinest, !made.isEmpty {
             made[made.count - 1].windows.append(summary)
         } else {
@@ -152,9 +159,10 @@ final class ClosingRun {
             total += one.samples
             var account = ledger
             account.aggregated = total
-            let close = WindowClose(
+            var close = WindowClose(
                 stream: spec.id, closedThroughMs: one.endMs, windows: one.windows, topology: topology,
                 ledger: account, events: place == 0 ? step.events.all : [])
+            for window in one.windows { close.nodes[window.startMs] = nodes[window.startMs] }
             return (close, one.samples)
         }
     }

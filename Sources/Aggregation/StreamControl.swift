@@ -144,7 +144,8 @@ final class StreamControl: Sendable {
         state.withLock { state in
             guard !state.isReplaying else { return }
             lookForSilent(&state, nowMs)
-            guard isMeasured, let watermarkMs = state.watermark.advance(nowMs: nowMs) else { return }
+            guard isMeasured, !shared.spec.isReported, let watermarkMs = state.watermark.advance(nowMs: nowMs)
+            else { return }
             advance(&state, toMs: watermarkMs)
         }
     }
@@ -212,6 +213,9 @@ final class StreamControl: Sendable {
 
     // MARK: Closing
 
+    /// Somebody else has decided that everything before that time is over.
+    func close(throughMs: Int64) { state.withLock { advance(&$0, toMs: throughMs) } }
+
     /// Moves the watermark, never back.
     func advance(_ state: inout State, toMs watermarkMs: Int64) {
         state.watermarkMs = max(state.watermarkMs ?? watermarkMs, watermarkMs)
@@ -270,7 +274,7 @@ final class StreamControl: Sendable {
     /// From where on silence is worth a summary: a measured stream with series, but only the last stretch of a long
     /// gap.
     private func emptyFrom(_ state: State, _ sealedMs: Int64) -> Int64? {
-        guard isMeasured, state.hasSeries else { return nil }
+        guard isMeasured, state.hasSeries || shared.spec.isReported else { return nil }
         let recentMs = plan.start(sealedMs - plan.maxHoldMs)
         return max(state.orderedThroughMs ?? recentMs, recentMs)
     }

@@ -85,6 +85,10 @@ public struct StreamSpec: Sendable {
     public var journal: (any ClosingJournal)?
     /// Whether XIDs that are seen in telemetry become events; off where whoever makes the telemetry tells of them.
     public var tellsDetected = true
+    /// Whether shares say which GPUs of a node they are about.
+    public var tellsOrdinals = false
+    /// Its windows are put together elsewhere and closed by `AggregationCore.close`: no clock and no sender drives them.
+    public var isReported = false
     /// Where the stream stands at a window's end; without it, the point is worked out from the summary.
     public var timeline: (@Sendable (StreamID, Int64) -> TimelinePoint?)?
 

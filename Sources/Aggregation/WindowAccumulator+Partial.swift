@@ -59,6 +59,40 @@ extension WindowAccumulator {
         for (place, node) in heard.enumerated() { places[node.local] = place }
         partial.nodeGPUs = GPUCounts(entityCount: heard.count)
         for rack in racks { countGPUs(rack, places, &partial.nodeGPUs, context, known, planned) }
+        if context.shared.spec.tellsOrdinals { nameGPUs(&partial, racks, places, context, planned) }
+    }
+
+    /// Which GPUs of their nodes were heard. Also those that were heard before: a bit is set once.
+    private borrowing func nameGPUs(
+        _ partial: inout WindowPartial, _ racks: Range<Int>, _ places: [Int32: Int], _ context: SliceContext,
+        _ planned: MaintainedGPUs?
+    ) {
+        let ordinals = context.shared.topology.snapshot().gpuOrdinal
+        partial.nodeOrdinals = Array(repeating: GPUOrdinals(), count: partial.nodes.count)
+        for rack in racks {
+            var number = firstGroups[rack]
+            while number >= 0 {
+                let group = groups[Int(number)]
+                number = group.next
+                for word in 0..<Int(group.wordCount) {
+                    var bits = reporting[Int(group.firstWord) + word]
+                    bits &= ~(planned?.bits(rack: rack, word: word) ?? 0)
+                    while bits != 0 {
+                        let place = word * 64 + bits.trailingZeroBitCount
+                        bits &= bits - 1
+                        guard place < context.directory.gpuNodes[rack].count,
+                            let node = places[context.directory.gpuNodes[rack][place]]
+                        else { continue }
+                        let ordinal = ordinals[Int(context.directory.gpus[rack][place])]
+                        guard ordinal < GPUOrdinals.max else { continue }
+                        partial.nodeOrdinals[node].reporting |= 1 << UInt64(ordinal)
+                        if group.job != JobSnapshot.none {
+                            partial.nodeOrdinals[node].inJob |= 1 << UInt64(ordinal)
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Counts the GPUs of a rack by node: a GPU that worked for two jobs in the window is one GPU.

@@ -29,7 +29,9 @@ final class WindowBuilder {
     let soleJobs: [Int]
     private let jobIndex: [String: Int]
     /// Nodes of each job in this window, by the table of jobs.
-    private let members: [String: [Int32]]
+    let members: [String: [Int32]]
+    /// Faulted GPUs of the nodes that have any, once GPUs are counted.
+    private(set) var faulted: [Int32: UInt32] = [:]
 
     init(
         partials: [WindowPartial], topology: TopologySnapshot, step: CloseStep, startMs: Int64, endMs: Int64
@@ -40,7 +42,11 @@ final class WindowBuilder {
         self.startMs = startMs
         self.endMs = endMs
         fields = Set(partials.flatMap(\.fields)).sorted()
-        members = step.isFleet ? [:] : Self.members(step, startMs, endMs, topology)
+        var members = step.isFleet ? [:] : Self.members(step, startMs, endMs, topology)
+        for (job, nodes) in partials.lazy.flatMap(\.jobNodes) {
+            members[job] = Set(members[job] ?? []).union(nodes).sorted()
+        }
+        self.members = members
         var names = Set(members.keys)
         for partial in partials { for group in partial.groups { names.insert(group.job) } }
         jobs = names.filter { !$0.isEmpty }.sorted()
@@ -148,6 +154,7 @@ final class WindowBuilder {
             let said = fault.wholeNode ? nodes.expected[node] : UInt32(broken.count)
             nodes.faulted[node] = max(nodes.faulted[node], min(said, nodes.expected[node]))
         }
+        for (node, count) in nodes.faulted.enumerated() where count > 0 { faulted[Int32(node)] = count }
         for (node, work) in planned {
             nodes.setMaintenance(node, work.wholeNode ? .max : UInt32(work.ordinals.count))
         }

@@ -151,6 +151,11 @@ struct WindowRevision: ~Copyable {
             for (row, node) in partial.nodes.enumerated() {
                 nodes.addLate(Int(node), from: partial.nodeGPUs, row)
             }
+            for (job, members) in partial.jobNodes {
+                let job = fresh.number(ofJob: job)
+                jobs.grow(to: job + 1)
+                jobs.expected[job] += members.reduce(0) { $0 + nodes.expected[Int($1)] }
+            }
             for (row, group) in partial.groups.enumerated() where !group.job.isEmpty {
                 let job = fresh.number(ofJob: group.job)
                 jobs.grow(to: job + 1)

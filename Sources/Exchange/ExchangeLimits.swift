@@ -8,8 +8,8 @@ public struct ExchangeLimits: Sendable {
     public var groupsMax = 65_536
     /// Fields of one group.
     public var fieldsMax = 256
-    /// Bytes of a group's name.
-    public var nameBytesMax = 128
+    /// Bytes of a group's name; that of an ingested one says where it stands, too.
+    public var nameBytesMax = 10_400
     /// Bytes of one sketch.
     public var sketchBytesMax = 128 * 1_024
     /// Bytes of a final. A NATS server takes 1 MiB unless told otherwise.

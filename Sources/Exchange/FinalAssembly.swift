@@ -171,7 +171,7 @@ public struct FinalAssembly: Sendable {
         return partial
     }
 
-    private static func columns(
+    static func columns(
         _ fields: [FieldIndex], _ groups: [PartialGroup], sketches: Bool
     ) -> [FieldColumn] {
         fields.map { field in

@@ -1,5 +1,86 @@
 import Sketches
 
+/// What is known of a worker that ingests: a roll-up that goes on must miss it where the one before did.
+public struct OriginState: Sendable, Equatable {
+    public var origin: UInt64
+    /// The first and the last window that it has marked.
+    public var first: Int64
+    public var progress: Int64
+    /// Nodes that it knows.
+    public var weight: UInt32
+
+    public init(origin: UInt64, first: Int64, progress: Int64, weight: UInt32) {
+        self.origin = origin
+        self.first = first
+        self.progress = progress
+        self.weight = weight
+    }
+}
+
+/// What a final of ingested telemetry says besides. Its slices present and expected are workers.
+public struct IngestedFinal: Sendable, Equatable {
+    /// Windows up to this one are closed. The final's own may be before it: then it takes the place of an earlier one.
+    public var closed: Int64
+    /// 0 for the first final of a window.
+    public var revision: UInt32
+    /// How much of the senders was heard, by nodes, 0...1.
+    public var coverage: Double
+    /// Partials up to this sequence are in finals, this one included.
+    public var consumed: UInt64
+    /// `resumeSequence` is that of a message: when that is gone, closed windows cannot be made again.
+    public var isExact: Bool
+    public var origins: [OriginState]
+
+    public init(
+        closed: Int64, revision: UInt32, coverage: Double, consumed: UInt64, isExact: Bool,
+        origins: [OriginState]
+    ) {
+        self.closed = closed
+        self.revision = revision
+        self.coverage = coverage
+        self.consumed = consumed
+        self.isExact = isExact
+        self.origins = origins
+    }
+
+    fileprivate func append(to writer: inout ByteWriter) {
+        writer.append(closed)
+        writer.append(revision)
+        writer.append(coverage)
+        writer.append(consumed)
+        writer.append(UInt8(isExact ? 1 : 0))
+        writer.append(UInt16(clamping: origins.count))
+        for origin in origins.prefix(Int(UInt16.max)) {
+            writer.append(origin.origin)
+            writer.append(origin.first)
+            writer.append(origin.progress)
+            writer.append(origin.weight)
+        }
+    }
+
+    fileprivate init(_ reader: inout ByteReader) throws(EnvelopeError) {
+        closed = Int64(bitPattern: try reader.number())
+        revision = try reader.number()
+        coverage = try reader.double()
+        consumed = try reader.number()
+        isExact = try reader.number(UInt8.self) != 0
+        let count = Int(try reader.number(UInt16.self))
+        guard (0..<FleetMap.windowNumberMax).contains(closed), (0...1).contains(coverage),
+            count <= reader.left / 28
+        else { throw .outOfRange }
+        origins = []
+        for _ in 0..<count {
+            let origin: UInt64 = try reader.number()
+            let first = Int64(bitPattern: try reader.number())
+            let progress = Int64(bitPattern: try reader.number())
+            let windows = 0..<FleetMap.windowNumberMax
+            guard windows.contains(first), windows.contains(progress) else { throw .outOfRange }
+            origins.append(
+                OriginState(origin: origin, first: first, progress: progress, weight: try reader.number()))
+        }
+    }
+}
+
 /// A closed window of one partition: its result, its coverage, and where the next roll-up goes on, in one message.
 ///
 /// Finals of a partition are a chain on one subject: each is written only if the one that its writer knows is still the
@@ -24,12 +105,18 @@ public struct FinalRecord: Sendable, Equatable {
     public var lacksSketches: Bool
     /// Groups were left out, because even without sketches it would have been too long.
     public var lacksGroups: Bool
+    /// Of ingested telemetry only.
+    public var ingest: IngestedFinal?
     /// In the order of their keys.
     public var groups: [PartialGroup]
 
+    /// Windows up to this one are closed.
+    public var closedThrough: Int64 { ingest?.closed ?? window }
+
     /// Share of the slices that are in it, 0...1.
     public var coverage: Double {
-        slicesExpected == 0 ? 1 : Double(slicesPresent) / Double(slicesExpected)
+        if let ingest { return lacksGroups ? 0 : ingest.coverage }
+        return slicesExpected == 0 ? 1 : Double(slicesPresent) / Double(slicesExpected)
     }
 
     public init(
@@ -74,7 +161,7 @@ public struct FinalRecord: Sendable, Equatable {
         var writer = ByteWriter()
         writer.append(Self.magic)
         writer.append(UInt8(1))
-        writer.append(UInt8((lacksSketches ? 1 : 0) | (lacksGroups ? 2 : 0)))
+        writer.append(UInt8((lacksSketches ? 1 : 0) | (lacksGroups ? 2 : 0) | (ingest == nil ? 0 : 4)))
         writer.append(UInt32(0))
         writer.append(fleet)
         writer.append(partition)
@@ -85,6 +172,7 @@ public struct FinalRecord: Sendable, Equatable {
         writer.append(slicesExpected)
         writer.append(late)
         writer.append(whole)
+        ingest?.append(to: &writer)
         writer.append(UInt32(groups.count))
         for group in groups { GroupCoding.append(group, to: &writer) }
         writer.set(CRC32C.checksum(writer.bytes[10...]), at: 6)
@@ -96,7 +184,7 @@ public struct FinalRecord: Sendable, Equatable {
         guard try reader.take(4).elementsEqual(Self.magic) else { throw .notOurs }
         let version: UInt8 = try reader.number()
         let flags: UInt8 = try reader.number()
-        guard version == 1, flags & ~3 == 0 else { throw .unknownVersion }
+        guard version == 1, flags & ~7 == 0 else { throw .unknownVersion }
         let checksum: UInt32 = try reader.number()
         guard CRC32C.checksum(bytes[10...]) == checksum else { throw .checksum }
         fleet = try reader.number()
@@ -108,6 +196,7 @@ public struct FinalRecord: Sendable, Equatable {
         slicesExpected = try reader.number()
         late = try reader.number()
         whole = try reader.number()
+        ingest = flags & 4 != 0 ? try IngestedFinal(&reader) : nil
         let count = Int(try reader.number(UInt32.self))
         guard (0..<FleetMap.windowNumberMax).contains(window), slicesPresent <= slicesExpected else {
             throw .outOfRange

@@ -50,6 +50,11 @@ public struct FleetMap: Sendable, Equatable {
         return hash
     }
 
+    /// Of telemetry that workers ingest, instead of a fleet that they simulate: its subjects are others, so that one
+    /// cluster has both, and its slices belong to nobody.
+    public var isIngested: Bool { stream == "measured" }
+    private var kind: String { isIngested ? "m." : "" }
+
     public func partition(of slice: Int) -> Int { slice % partitions }
 
     /// How many slices a partition has.
@@ -73,18 +78,22 @@ public struct FleetMap: Sendable, Equatable {
     }
 
     public func partialSubject(_ slice: Int) -> Subject {
-        Subject("clsd.v1.\(cluster).part.\(partition(of: slice)).\(slice)")
+        Subject("clsd.v1.\(cluster).part.\(kind)\(partition(of: slice)).\(slice)")
     }
     /// All partials of a partition.
     public func partialSubjects(in partition: Int) -> Subject {
-        Subject("clsd.v1.\(cluster).part.\(partition).*")
+        Subject("clsd.v1.\(cluster).part.\(kind)\(partition).*")
     }
-    public func finalSubject(_ partition: Int) -> Subject { Subject("clsd.v1.\(cluster).fin.\(partition)") }
+    public func finalSubject(_ partition: Int) -> Subject {
+        Subject("clsd.v1.\(cluster).fin.\(kind)\(partition)")
+    }
     /// The finals of all partitions.
-    public var finalSubjects: Subject { Subject("clsd.v1.\(cluster).fin.*") }
+    public var finalSubjects: Subject { Subject("clsd.v1.\(cluster).fin.\(kind)*") }
     public func sliceLease(_ slice: Int) -> Subject { Subject("clsd.v1.\(cluster).lease.slice.\(slice)") }
+    var partitionWord: String { isIngested ? "mroll" : "roll" }
+    var rollupRole: String { isIngested ? "mrollup" : "rollup" }
     public func partitionLease(_ partition: Int) -> Subject {
-        Subject("clsd.v1.\(cluster).lease.roll.\(partition)")
+        Subject("clsd.v1.\(cluster).lease.\(partitionWord).\(partition)")
     }
     /// Where a member of a role (`worker`, `rollup`) says that it lives.
     public func memberSubject(_ role: String, _ name: String) -> Subject {
@@ -97,6 +106,10 @@ public struct FleetMap: Sendable, Equatable {
     }
     /// What the members agreed upon when the first of them came.
     public var agreementSubject: Subject { Subject("clsd.v1.\(cluster).lease.agreement") }
+    /// Where a worker that ingests gets the number of its epoch.
+    public func originSubject(_ name: String) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.origin.\(name)")
+    }
     /// Where a member takes requests.
     public func requestSubject(_ member: String) -> Subject { Subject("clsd.v1.\(cluster).rpc.\(member)") }
     public var leaseSubjects: Subject { Subject("clsd.v1.\(cluster).lease.>") }

@@ -153,7 +153,9 @@ public final class FleetReporter: Sendable {
             return state.current
         }
         guard let next else { return }
-        coverage.note(next)
+        if let id = StreamID(fleet.stream) {
+            coverage.note(id, startMs: next.startMs, coverage: next.coverage)
+        }
         let told = events(next.endMs)
         if !told.isEmpty { core.emit(told) }
         var ledger = Ledger()

@@ -3,21 +3,27 @@ import Telemetry
 
 /// The binary form of groups, the same in partials and finals.
 ///
-/// `level u8 | name, job (varint length, UTF-8) | expected, reporting, in job, faulted (varints) | number of fields (varint)`,
+/// `level u8 (0x80: with ordinals) | name, job (varint length, UTF-8) | expected, reporting, in job, faulted (varints) | number of fields (varint)`,
 /// then for each field `id u16 | count varint | sum, min, max f64 | sketch (varint length, bytes of Sketches)`.
 enum GroupCoding {
     /// On the wire for ever: a level keeps its number.
     private static let levels: [Level] = [.node, .rack, .array, .hall, .site, .job]
 
+    /// Set in the level's byte: after the counts come three u64 of `GPUOrdinals`.
+    private static let hasOrdinals: UInt8 = 0x80
+
     static func append(_ group: PartialGroup, to writer: inout ByteWriter) {
         let level = levels.firstIndex(of: group.key.level) ?? 0
-        writer.append(UInt8(level))
+        writer.append(UInt8(level) | (group.ordinals == nil ? 0 : hasOrdinals))
         writer.append(counted: Array(group.key.name.utf8))
         writer.append(counted: Array(group.key.job.utf8))
         for number in [
             group.gpus.expected, group.gpus.reporting, group.gpus.inJob, group.gpus.faulted,
         ] {
             writer.append(varint: UInt64(number))
+        }
+        if let ordinals = group.ordinals {
+            for bits in [ordinals.known, ordinals.reporting, ordinals.inJob] { writer.append(bits) }
         }
         writer.append(varint: UInt64(group.fields.count))
         for field in group.fields {
@@ -52,7 +58,8 @@ enum GroupCoding {
     private static func group(
         _ reader: inout ByteReader, _ limits: ExchangeLimits
     ) throws(EnvelopeError) -> PartialGroup {
-        let level = Int(try reader.number(UInt8.self))
+        let first = try reader.number(UInt8.self)
+        let level = Int(first & ~hasOrdinals)
         guard level < levels.count else { throw .badName }
         guard let name = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self),
             let job = String(validating: try reader.counted(max: limits.nameBytesMax), as: UTF8.self)
@@ -62,6 +69,11 @@ enum GroupCoding {
         gpus.reporting = UInt32(try reader.varint(max: UInt64(UInt32.max)))
         gpus.inJob = UInt32(try reader.varint(max: UInt64(UInt32.max)))
         gpus.faulted = UInt32(try reader.varint(max: UInt64(UInt32.max)))
+        var ordinals: GPUOrdinals?
+        if first & hasOrdinals != 0 {
+            ordinals = GPUOrdinals(
+                known: try reader.number(), reporting: try reader.number(), inJob: try reader.number())
+        }
         let count = Int(try reader.varint(max: UInt64(limits.fieldsMax)))
         var fields: [FieldStatistics] = []
         for _ in 0..<count {
@@ -70,7 +82,8 @@ enum GroupCoding {
             fields.append(field)
         }
         return PartialGroup(
-            key: PartialGroupKey(level: levels[level], name: name, job: job), gpus: gpus, fields: fields)
+            key: PartialGroupKey(level: levels[level], name: name, job: job), gpus: gpus, ordinals: ordinals,
+            fields: fields)
     }
 
     private static func field(

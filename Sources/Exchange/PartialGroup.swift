@@ -98,12 +98,18 @@ public struct GroupGPUs: Sendable, Equatable {
 public struct PartialGroup: Sendable, Equatable {
     public var key: PartialGroupKey
     public var gpus: GroupGPUs
+    /// Which GPUs of a node, where that is told: of ingested telemetry. The counts are then theirs.
+    public var ordinals: GPUOrdinals?
     /// In ascending order of their ids, each once.
     public var fields: [FieldStatistics]
 
-    public init(key: PartialGroupKey, gpus: GroupGPUs = GroupGPUs(), fields: [FieldStatistics]) {
+    public init(
+        key: PartialGroupKey, gpus: GroupGPUs = GroupGPUs(), ordinals: GPUOrdinals? = nil,
+        fields: [FieldStatistics]
+    ) {
         self.key = key
         self.gpus = gpus
+        self.ordinals = ordinals
         self.fields = fields
     }
 }
@@ -112,7 +118,13 @@ public struct PartialGroup: Sendable, Equatable {
 struct GroupSum {
     private var groups: [PartialGroupKey: PartialGroup] = [:]
 
-    enum Relation { case otherGPUs, sameGPUs }
+    enum Relation {
+        case otherGPUs, sameGPUs
+        /// Ingested by several workers: the same GPUs where ordinals tell so, and others where nothing tells.
+        case otherOrigin
+        /// Of the same worker: what came late, of which only new GPUs are counted.
+        case late
+    }
 
     mutating func add(_ group: PartialGroup, _ relation: Relation) {
         guard var known = groups[group.key] else {
@@ -122,6 +134,7 @@ struct GroupSum {
         switch relation {
         case .otherGPUs: known.gpus.add(group.gpus)
         case .sameGPUs: known.gpus.unite(group.gpus)
+        case .otherOrigin, .late: known.addGPUs(of: group, relation)
         }
         for field in group.fields {
             if let place = known.fields.firstIndex(where: { $0.field >= field.field }) {
@@ -137,6 +150,38 @@ struct GroupSum {
         groups[group.key] = known
     }
 
+    subscript(key: PartialGroupKey) -> PartialGroup? { groups[key] }
+
     /// In the order of their keys.
     var sorted: [PartialGroup] { groups.values.sorted { $0.key < $1.key } }
+}
+
+extension PartialGroup {
+    /// The counts that ordinals say.
+    mutating func countOrdinals() {
+        guard let ordinals else { return }
+        gpus.expected = UInt32(ordinals.known.nonzeroBitCount)
+        gpus.reporting = UInt32(ordinals.reporting.nonzeroBitCount)
+        gpus.inJob = UInt32(ordinals.inJob.nonzeroBitCount)
+    }
+
+    fileprivate mutating func addGPUs(of other: PartialGroup, _ relation: GroupSum.Relation) {
+        if var mine = ordinals, let theirs = other.ordinals {
+            mine.formUnion(theirs)
+            ordinals = mine
+            gpus.faulted = max(gpus.faulted, other.gpus.faulted)
+            countOrdinals()
+            return
+        }
+        ordinals = nil
+        let faulted = max(gpus.faulted, other.gpus.faulted)
+        defer { gpus.faulted = faulted }
+        if relation == .otherOrigin, key.level == .node {
+            gpus.unite(other.gpus)
+        } else {
+            let expected = max(gpus.expected, other.gpus.expected)
+            gpus.add(other.gpus)
+            gpus.expected = expected
+        }
+    }
 }

@@ -4,8 +4,9 @@ public import Telemetry
 /// instead of the shards, and everything behind the bus is as in a single process.
 public final class ReportingBus: PartialBus {
     private struct State {
-        var stream: StreamIndex?
+        var reported: Set<StreamIndex> = []
         var waiting: [WindowPartial] = []
+        var shared: (stream: StreamIndex, ingest: SharedIngest)?
     }
 
     private let roller = EmbeddedBus()
@@ -18,18 +19,28 @@ public final class ReportingBus: PartialBus {
     }
 
     /// What the shards say of this stream counts no more; to be called before it is opened.
-    public func report(_ stream: StreamIndex) { state.withLock { $0.stream = stream } }
+    public func report(_ stream: StreamIndex) {
+        state.withLock { _ = $0.reported.insert(stream) }
+    }
+
+    /// What the shards say of this stream is shared.
+    public func share(_ stream: StreamIndex, _ ingest: SharedIngest) {
+        state.withLock { $0.shared = (stream, ingest) }
+    }
 
     /// Shares of windows that the core is asked to close next.
     public func add(_ partials: [WindowPartial]) { state.withLock { $0.waiting += partials } }
 
     public func publish(_ partial: WindowPartial) {
+        let known = state.withLock { $0.shared }
+        if let known, known.stream == partial.stream { return roller.publish(known.ingest.take(partial)) }
         let (isReported, due) = state.withLock { state -> (Bool, [WindowPartial]) in
-            guard partial.stream == state.stream else { return (false, []) }
+            guard state.reported.contains(partial.stream) else { return (false, []) }
             guard partial.isLast else { return (true, []) }
             let endMs = partial.startMs + partial.resolutionMs
-            defer { state.waiting.removeAll { $0.startMs < endMs } }
-            return (true, state.waiting.filter { $0.startMs < endMs })
+            let due = state.waiting.filter { $0.stream == partial.stream && $0.startMs < endMs }
+            state.waiting.removeAll { $0.stream == partial.stream && $0.startMs < endMs }
+            return (true, due)
         }
         if isReported, !partial.isLast { return }
         // Before the word of the first shard that there are no more.
@@ -50,14 +61,19 @@ public struct ClockTick: FleetTick {
     public func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick { RackTick() }
 }
 
-/// Says in the summaries of a cluster's stream how much of the fleet is in them, on their way to another sink.
+/// Says in the summaries of a cluster's streams how much of the fleet is in them, on their way to another sink; closings
+/// of a stream that is shared wait until it is.
 public final class CoverageSink: SummarySink {
-    private struct State {
-        var stream: StreamID?
-        /// By the start of the finest windows, of those that lack slices.
+    private struct Reported {
+        /// By the start of the finest windows, of those that lack something.
         var lacking: [Int64: Double] = [:]
-        var finestMs: Int64 = 0
-        var onCommit: (@Sendable (Int64) -> Void)?
+        var finestMs: Int64
+        var onCommit: @Sendable (Int64) -> Void
+    }
+
+    private struct State {
+        var reported: [StreamID: Reported] = [:]
+        var shared: SharedIngest?
     }
 
     /// Finest windows that lack something and are remembered for longer windows.
@@ -71,34 +87,44 @@ public final class CoverageSink: SummarySink {
     public func report(
         _ stream: StreamID, finestMs: Int64, onCommit: @escaping @Sendable (Int64) -> Void
     ) {
-        state.withLock { $0 = State(stream: stream, finestMs: finestMs, onCommit: onCommit) }
+        state.withLock { $0.reported[stream] = Reported(finestMs: finestMs, onCommit: onCommit) }
     }
 
-    public func note(_ window: ReportedWindow) {
-        guard window.coverage < 1 else { return }
+    /// Closings of `ingested` go this way.
+    public func share(_ ingest: SharedIngest) { state.withLock { $0.shared = ingest } }
+
+    /// How much is in a finest window, 0...1; also once more, when it is revised.
+    public func note(_ stream: StreamID, startMs: Int64, coverage: Double) {
         state.withLock { state in
-            if state.lacking.count >= Self.lackingMax, let oldest = state.lacking.keys.min() {
-                state.lacking[oldest] = nil
+            guard coverage < 1 else {
+                state.reported[stream]?.lacking[startMs] = nil
+                return
             }
-            state.lacking[window.startMs] = window.coverage
+            if let lacking = state.reported[stream]?.lacking, lacking.count >= Self.lackingMax,
+                let oldest = lacking.keys.min()
+            {
+                state.reported[stream]?.lacking[oldest] = nil
+            }
+            state.reported[stream]?.lacking[startMs] = coverage
         }
     }
 
     public func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) {
-        let known = state.withLock { $0 }
-        guard close.stream == known.stream else { return sink.commit(close, done: done) }
+        let (reported, shared) = state.withLock { ($0.reported[close.stream], $0.shared) }
+        if close.stream == .ingested, let shared { return shared.commit(close, done: done) }
+        guard let reported else { return sink.commit(close, done: done) }
         var covered = close
         for index in covered.windows.indices {
             let window = covered.windows[index]
-            let lacking = known.lacking.filter { $0.key >= window.startMs && $0.key < window.endMs }
+            let lacking = reported.lacking.filter { $0.key >= window.startMs && $0.key < window.endMs }
             let missing = lacking.values.reduce(0) { $0 + 1 - $1 }
-            let parts = Double(max(1, window.resolutionMs / max(1, known.finestMs)))
+            let parts = Double(max(1, window.resolutionMs / max(1, reported.finestMs)))
             covered.windows[index].coverage = min(window.coverage, max(0, 1 - missing / parts))
         }
         let throughMs = close.closedThroughMs
         sink.commit(covered) {
             done()
-            known.onCommit?(throughMs)
+            reported.onCommit(throughMs)
         }
     }
 }

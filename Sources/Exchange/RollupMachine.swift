@@ -31,6 +31,7 @@ public struct RollupStatus: Sendable {
 public struct RollupMachine: NodeMachine {
     public let fleet: FleetMap
     private let graceMs: Int64
+    private let reviseMs: Int64
     private let limits: ExchangeLimits
     private let fingerprint: UInt64
     private var keeper: LeaseKeeper
@@ -43,17 +44,22 @@ public struct RollupMachine: NodeMachine {
 
     /// - Parameter graceMs: how long a window waits for slices that are missing; twice a window's length at least.
     ///   15,000 for three brokers.
+    /// - Parameter reviseMs: how long closed windows of ingested telemetry are revised; less than the brokers keep
+    ///   partials.
     public init(
         name: String, incarnation: UInt64, fleet: FleetMap, leaseMs: Int64, graceMs: Int64,
+        reviseMs: Int64 = 0,
         limits: ExchangeLimits = ExchangeLimits()
     ) {
         self.fleet = fleet
         self.graceMs = max(graceMs, 2 * fleet.windowMs)
+        self.reviseMs = reviseMs
         self.limits = limits
         fingerprint = fleet.fingerprint
         keeper = LeaseKeeper(
-            role: "rollup", name: name, incarnation: incarnation, fleet: fleet, leaseMs: leaseMs,
-            count: fleet.partitions, leaseWord: "roll", leaseSubject: { fleet.partitionLease($0) })
+            role: fleet.rollupRole, name: name, incarnation: incarnation, fleet: fleet, leaseMs: leaseMs,
+            count: fleet.partitions, leaseWord: fleet.partitionWord,
+            leaseSubject: { fleet.partitionLease($0) })
     }
 
     public mutating func drain() { keeper.isDraining = true }
@@ -140,8 +146,10 @@ public struct RollupMachine: NodeMachine {
         guard mine.mayWrite, keeper.leases[partition].mayAct(nowMs: nowMs),
             merge.canClose(graceMs: graceMs, isIdle: isIdle)
         else { return actions }
-        let record = merge.nextFinal(
-            writer: keeper.incarnation, lateSinceLast: merge.counters.late - mine.lateTold)
+        guard
+            let record = mine.merge?.nextFinal(
+                writer: keeper.incarnation, lateSinceLast: merge.counters.late - mine.lateTold)
+        else { return actions }
         mine.closing = PartitionWork.Closing(record: record, late: merge.counters.late)
         let message = BusMessage(
             stream: .finals, subject: fleet.finalSubject(partition), bytes: record.encoded(limits))
@@ -216,13 +224,13 @@ public struct RollupMachine: NodeMachine {
         defer { mine.lost = nil }
         guard mine.merge != nil else {
             mine.finalSequence = sequence
-            mine.merge = WindowMerge(
-                fleet: fleet, partition: partition, closed: last?.window ?? -1,
-                whole: last?.whole ?? 0, resumeSequence: last?.resumeSequence ?? 1, limits: limits)
+            mine.merge = merge(partition, last)
             return
         }
         guard sequence > mine.finalSequence, let last else { return }
-        if let lost = mine.lost, lost.record.window == last.window, last.writer == keeper.incarnation {
+        if let lost = mine.lost, lost.record.window == last.window,
+            lost.record.ingest?.revision == last.ingest?.revision, last.writer == keeper.incarnation
+        {
             counters.recovered += 1
             mine.closed(lost, sequence)
             counters.closed += 1
@@ -230,8 +238,18 @@ public struct RollupMachine: NodeMachine {
         } else {
             counters.adopted += 1
             mine.finalSequence = sequence
-            mine.merge?.advance(to: last.window, whole: last.whole)
+            mine.merge?.advance(by: last, isOwn: false)
         }
+    }
+
+    private func merge(_ partition: Int, _ last: FinalRecord?) -> any PartitionMerge {
+        if fleet.isIngested {
+            return OriginMerge(
+                fleet: fleet, partition: partition, last: last, reviseMs: reviseMs, limits: limits)
+        }
+        return WindowMerge(
+            fleet: fleet, partition: partition, closed: last?.window ?? -1, whole: last?.whole ?? 0,
+            resumeSequence: last?.resumeSequence ?? 1, limits: limits)
     }
 
     private mutating func delivered(_ cursor: UInt64, _ delivery: BusDelivery) {
@@ -255,7 +273,7 @@ struct PartitionWork: Sendable {
     }
 
     var epoch: UInt64
-    var merge: WindowMerge?
+    var merge: (any PartitionMerge)?
     /// Of the last final that is known: what the next one is stored behind.
     var finalSequence: UInt64 = 0
     var cursor: UInt64?
@@ -276,6 +294,6 @@ struct PartitionWork: Sendable {
     mutating func closed(_ closing: Closing, _ sequence: UInt64) {
         finalSequence = sequence
         lateTold = closing.late
-        merge?.advance(to: closing.record.window, whole: closing.record.whole)
+        merge?.advance(by: closing.record, isOwn: true)
     }
 }

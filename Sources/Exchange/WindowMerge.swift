@@ -16,6 +16,9 @@ public struct MergeCounters: Sendable, Equatable {
     /// Windows that closed early because too many waited.
     public var forced: UInt64 = 0
 
+    /// Closed windows that were stored once more, of ingested telemetry.
+    public var revised: UInt64 = 0
+
     public init() {}
 }
 
@@ -24,7 +27,7 @@ public struct MergeCounters: Sendable, Equatable {
 /// Exact because nothing is added up before the window closes: until then there is one set of chunks for each slice,
 /// origin and epoch, and a set that comes again replaces itself.
 public struct WindowMerge: Sendable {
-    private struct Share: Sendable {
+    struct Share: Sendable {
         var chunks: [UInt16: [PartialGroup]] = [:]
         var chunkCount: UInt16
         var lacksStart: Bool
@@ -32,7 +35,7 @@ public struct WindowMerge: Sendable {
         var isComplete: Bool { chunks.count == Int(chunkCount) }
     }
 
-    private struct ShareKey: Hashable, Comparable {
+    struct ShareKey: Hashable, Comparable {
         var slice: UInt32
         var origin: UInt64
         static func < (left: Self, right: Self) -> Bool {
@@ -142,7 +145,7 @@ public struct WindowMerge: Sendable {
         open[window] = entry
     }
 
-    private static func add(
+    static func add(
         _ envelope: PartialEnvelope, to shares: inout [UInt64: Share], _ counters: inout MergeCounters
     ) {
         if shares.contains(where: { $0.key > envelope.epoch && $0.value.isComplete }) {
@@ -193,7 +196,7 @@ public struct WindowMerge: Sendable {
     }
 
     /// The highest epoch that is complete, else the one with most chunks.
-    private static func best(_ epochs: [UInt64: Share]) -> (epoch: UInt64, share: Share)? {
+    static func best(_ epochs: [UInt64: Share]) -> (epoch: UInt64, share: Share)? {
         let complete = epochs.filter { $0.value.isComplete }
         if let newest = complete.max(by: { $0.key < $1.key }) { return (newest.key, newest.value) }
         let fullest = epochs.max { left, right in

@@ -52,7 +52,7 @@ struct WindowShares: Sendable {
         return all.sorted { $0.key < $1.key }
     }
 
-    private static func statistics(_ columns: [FieldColumn], _ row: Int) -> [FieldStatistics] {
+    static func statistics(_ columns: [FieldColumn], _ row: Int) -> [FieldStatistics] {
         columns.filter { $0.count[row] > 0 }.map { column in
             // Our own bytes.
             let sketch = (try? QuantileSketch(encoded: column.sketch(row))) ?? QuantileSketch()

@@ -32,6 +32,8 @@ extension DaemonSettings {
         public var credentialsFile: String?
         public var nkey: NKey?
         public var tls = TLS()
+        /// What members ingest is put together, instead of each keeping its own.
+        public var sharesIngest = true
         /// The fleet that the workers simulate together.
         public var simulation: SimulationRun?
 

@@ -226,13 +226,13 @@ endpoints: []
 #       key_file: credential:client-key
 #       min_version: "1.2" # or "1.3"
 
-# Several daemons that share one fleet over the brokers of a NATS cluster (2.11 or later, with JetStream). Without this
+# Several daemons that share what they simulate and ingest over the brokers of a NATS cluster (2.11 or later, with JetStream). Without this
 # section a daemon works alone, and nothing of it costs anything. See CLUSTER in colossusd.yaml(5).
 # cluster:
 #   name: prod # part of subjects and streams; the accounts of Deploy/nats are for this name
 #   servers: ["nats://broker-1:4222", "nats://broker-2:4222", "nats://broker-3:4222"] # or tls://, all of them
-#   # worker: simulates slices and publishes their shares of each window; rollup: closes the windows; reporter: keeps
-#   # the summaries in its own store, for its own endpoints
+#   # worker: simulates slices, ingests, and publishes its shares of each window; rollup: closes the windows; reporter:
+#   # keeps the summaries in its own store, for its own endpoints
 #   roles: [worker, rollup, reporter]
 #   worker: gpu-ops-1 # this member's name, unique in the cluster; default: the host's name
 #   lease: 10s # then what a dead member had is taken over; 3s with a single broker
@@ -243,6 +243,7 @@ endpoints: []
 #   windows_max: 64 # that a worker keeps while the brokers stand still; then the simulation waits for them
 #   partials_bytes: 4GB # of the stream of partials on each broker, which keeps 15 minutes
 #   finals_keep: 12h # how long the brokers keep closed windows for a reporter that is away
+#   share_ingest: true # what members ingest becomes one stream, measured, of all of them; false: each keeps its own
 #   allow_old_servers: false # brokers before 2.11 may disagree about who has what
 #   # As whom, one of the two: secrets are in files; credential:NAME is a credential of systemd
 #   credentials_file: credential:colossus.creds

@@ -181,9 +181,9 @@ extension DaemonSettings.Endpoint {
 
         public func contains(_ stream: StreamID) -> Bool {
             switch self {
-            case .measured: !stream.isSimulated
+            case .measured: stream == .measured
             case .simulated: stream.isSimulated
-            case .all: true
+            case .all: stream != .ingested
             case .named(let names): names.contains(stream)
             }
         }

@@ -24,6 +24,7 @@ extension SettingsDraft {
         new.finalsKeepMs = m.optional(
             "finals_keep", .duration(in: 600_000...(30 * UTC.dayMs)), default: new.finalsKeepMs)
         new.allowsOldServers = m.optional("allow_old_servers", .bool, default: new.allowsOldServers)
+        new.sharesIngest = m.optional("share_ingest", .bool, default: new.sharesIngest)
         security(m, &new)
         m.section("simulation") { run in
             new.simulation = simulation(run, new.simulation)

@@ -83,6 +83,23 @@ public struct QuantileSketch: Sendable, Hashable {
         buckets = merged
     }
 
+    /// What is in this sketch beyond another that was merged into it; `nil` where it was not.
+    public func subtracting(_ other: QuantileSketch) -> QuantileSketch? {
+        var rest = QuantileSketch()
+        var next = 0
+        for bucket in buckets {
+            guard next < other.buckets.count, other.buckets[next].key == bucket.key else {
+                rest.buckets.append(bucket)
+                continue
+            }
+            guard other.buckets[next].count <= bucket.count else { return nil }
+            let left = bucket.count - other.buckets[next].count
+            if left > 0 { rest.buckets.append(Bucket(key: bucket.key, count: left)) }
+            next += 1
+        }
+        return next == other.buckets.count ? rest : nil
+    }
+
     public func merged(with other: QuantileSketch) -> QuantileSketch {
         var result = self
         result.merge(other)

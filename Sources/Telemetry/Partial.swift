@@ -27,6 +27,10 @@ public struct WindowPartial: Sendable {
     public var nodeColumns: [FieldColumn]
     /// GPU counts in the order of `nodes`.
     public var nodeGPUs: GPUCounts
+    /// Which GPUs of each node that was; empty unless the stream asks for it (`StreamSpec.tellsOrdinals`).
+    public var nodeOrdinals: [GPUOrdinals] = []
+    /// Nodes of each job, where whoever made the share knows them and the roller does not.
+    public var jobNodes: [String: [Int32]] = [:]
     public var groups: [GroupKey]
     /// One column a field, entities in the order of `groups`, with sketches.
     public var groupColumns: [FieldColumn]
@@ -55,6 +59,30 @@ public struct WindowPartial: Sendable {
         groupColumns = []
         groupGPUs = GPUCounts(entityCount: 0)
         ledger = Ledger()
+    }
+}
+
+/// GPUs of a node by their positions in it, bit by bit: so that one that two workers have heard of counts once.
+public struct GPUOrdinals: Sendable, Hashable {
+    /// Positions beyond the last bit are not told apart; such a node's GPUs are only counted.
+    public static let max = 64
+
+    /// Known to be there.
+    public var known: UInt64
+    /// At least one sample in the window.
+    public var reporting: UInt64
+    public var inJob: UInt64
+
+    public init(known: UInt64 = 0, reporting: UInt64 = 0, inJob: UInt64 = 0) {
+        self.known = known
+        self.reporting = reporting
+        self.inJob = inJob
+    }
+
+    public mutating func formUnion(_ other: GPUOrdinals) {
+        known |= other.known
+        reporting |= other.reporting
+        inJob |= other.inJob
     }
 }
 

@@ -3,11 +3,15 @@
 /// Every batch, summary, event, ledger line and cursor belongs to exactly one stream, and nothing is ever merged
 /// across streams: a build of 2024 that is simulated at a day a second and today's real cluster live side by side.
 public struct StreamID: Hashable, Sendable, Comparable, CustomStringConvertible {
-    /// `measured`, or `sim/RUN`.
+    /// `measured`, `sim/RUN`, or `ingested`.
     public let name: String
 
     /// Real telemetry, on the wall clock.
     public static let measured = StreamID(unchecked: "measured")
+
+    /// Real telemetry that this member of a cluster receives and shares: its windows go to the brokers, and come back
+    /// in `measured`, put together with those of the others. In a store it has places and counters, and no columns.
+    public static let ingested = StreamID(unchecked: "ingested")
 
     /// A simulated run, on the clock of its ticks.
     ///
@@ -16,10 +20,12 @@ public struct StreamID: Hashable, Sendable, Comparable, CustomStringConvertible 
         isRunName(run) ? StreamID(unchecked: "sim/" + run) : nil
     }
 
-    /// Reads a stream's name as it is printed; `nil` for anything that is neither `measured` nor `sim/RUN`.
+    /// Reads a stream's name as it is printed; `nil` for anything else.
     public init?(_ name: String) {
         if name == StreamID.measured.name {
             self = .measured
+        } else if name == StreamID.ingested.name {
+            self = .ingested
         } else if name.hasPrefix("sim/"), let stream = StreamID.simulated(run: String(name.dropFirst(4))) {
             self = stream
         } else {
@@ -27,9 +33,9 @@ public struct StreamID: Hashable, Sendable, Comparable, CustomStringConvertible 
         }
     }
 
-    /// The run's name, or `nil` for the measured stream.
+    /// The run's name, or `nil` for real telemetry.
     public var run: String? { isSimulated ? String(name.dropFirst(4)) : nil }
-    public var isSimulated: Bool { self != .measured }
+    public var isSimulated: Bool { self != .measured && self != .ingested }
     public var description: String { name }
 
     public static func < (left: StreamID, right: StreamID) -> Bool { left.name < right.name }

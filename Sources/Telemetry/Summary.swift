@@ -140,6 +140,19 @@ public struct WindowSummary: Sendable, Equatable {
     public func level(_ level: Level) -> LevelSummary? { levels.first { $0.level == level } }
 }
 
+/// What a window knows of its nodes beside what they said.
+public struct WindowNodes: Sendable, Equatable {
+    /// Nodes of each job, topology indices.
+    public var jobs: [String: [Int32]]
+    /// Faulted GPUs of the nodes that have any.
+    public var faulted: [Int32: UInt32]
+
+    public init(jobs: [String: [Int32]] = [:], faulted: [Int32: UInt32] = [:]) {
+        self.jobs = jobs
+        self.faulted = faulted
+    }
+}
+
 /// What one closing of the watermark produced: the finest window and every rollup that ends with it, committed
 /// together or not at all.
 public struct WindowClose: Sendable {
@@ -157,6 +170,8 @@ public struct WindowClose: Sendable {
     public var checkpoints: [[UInt8]] = []
     /// What of the ingest log is in this closing; `nil` for a stream without a log.
     public var log: LogMark?
+    /// By the start of its finest windows, of a stream that is shared (`StreamSpec.tellsOrdinals`).
+    public var nodes: [Int64: WindowNodes] = [:]
     /// Alerts that began, ended or were forgotten with it.
     public var alerts = AlertChanges()
 

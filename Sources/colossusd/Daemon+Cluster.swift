@@ -14,13 +14,13 @@ extension Daemon {
             cluster: node.settings.name, member: node.name, connected: node.member?.bus.isConnected ?? false,
             problem: node.problem)
         guard let member = node.member else { return reply }
-        let (map, roster, nowMs) = (member.fleet.map, member.roster, ClusterMember.nowMs())
+        let (map, roster, nowMs) = (member.map, member.roster, ClusterMember.nowMs())
         reply.problem = member.note().problem
         reply.stream = map.stream
-        reply.speed = member.fleet.pace.description
-        reply.started = UTCTime(ms: member.agreement.startedMs)
+        reply.speed = member.fleet?.pace.description
+        reply.started = member.agreement.map { UTCTime(ms: $0.startedMs) }
         reply.windowSeconds = Double(map.windowMs) / 1_000
-        reply.slices = map.slices
+        reply.slices = map.isIngested ? 0 : map.slices
         reply.slicesHeld = roster.held(nowMs: nowMs).count
         reply.partitions = map.partitions
         if let closed = roster.closedThrough(partitions: map.partitions), closed >= 0 {
@@ -37,7 +37,9 @@ extension Daemon {
 
     func clusterSlices() async throws -> ClusterSlicesReply {
         let member = try clusterMember()
-        let (map, topology) = (member.fleet.map, member.fleet.topology)
+        // What is ingested belongs to whoever hears it.
+        guard let fleet = member.fleet else { return ClusterSlicesReply([]) }
+        let (map, topology) = (fleet.map, fleet.topology)
         let held = member.roster.held(nowMs: ClusterMember.nowMs())
         var rows = (0..<map.slices).map {
             ClusterSliceRow(slice: $0, partition: map.partition(of: $0), arrays: [])
@@ -94,7 +96,7 @@ extension Daemon {
             answer = member.obey(order)
         } else {
             let bytes = (try? JSONEncoder().encode(order)).map(Array.init) ?? []
-            let subject = member.fleet.map.requestSubject(name)
+            let subject = member.map.requestSubject(name)
             answer = await withCheckedContinuation { continuation in
                 member.bus.request(subject, bytes, timeoutMs: 3_000) { result in
                     continuation.resume(returning: Self.answer(result))
@@ -145,7 +147,7 @@ extension Daemon {
         let (roster, nowMs, note) = (member.roster, ClusterMember.nowMs(), member.note())
         status.members = roster.entries.keys.count { roster.isLive($0, nowMs: nowMs) }
         status.slices = note.slices.count
-        status.slicesTotal = member.fleet.map.slices
+        status.slicesTotal = member.fleet?.map.slices ?? 0
         status.problem = note.problem
         return status
     }

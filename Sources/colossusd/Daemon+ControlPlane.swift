@@ -83,7 +83,8 @@ extension Daemon: ControlPlane {
         }
         if !planned.isEmpty {
             reply.maintenance = maintenanceRows
-            reply.maintenanceGpus = planned.gpuCount(parts.streams.topology(parts.measured).snapshot())
+            reply.maintenanceGpus = planned.gpuCount(
+                parts.streams.topology(parts.merged ?? parts.measured).snapshot())
         }
         reply.warnings = warnings(reply)
         if let obstacle = parts.log?.obstacle {

@@ -12,7 +12,7 @@ extension Daemon {
     func maintenance() async throws -> MaintenanceReply {
         let parts = try running()
         await followMaintenance()
-        let gpus = planned.gpuCount(parts.streams.topology(parts.measured).snapshot())
+        let gpus = planned.gpuCount(parts.streams.topology(parts.merged ?? parts.measured).snapshot())
         return MaintenanceReply(maintenance: maintenanceRows, gpus: gpus)
     }
 
@@ -42,7 +42,12 @@ extension Daemon {
                 .conflict, "\(planned.count) entities are under maintenance; there may be no more.",
                 hint: "Name racks or halls instead of nodes.")
         }
-        let place = try place(start.entity, parts.streams.topology(parts.measured).snapshot())
+        guard let merged = parts.merged else {
+            throw ControlError(
+                .tryAgain, "The windows of the measured stream are not made here.",
+                hint: "Ask a member of the cluster that is a reporter and has joined.")
+        }
+        let place = try place(start.entity, parts.streams.topology(merged).snapshot())
         try await tell(
             PlannedWork.start(
                 entity: place.entity, gpu: place.gpu, timeMs: nowMs, untilMs: start.until?.ms,

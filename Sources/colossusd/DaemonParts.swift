@@ -33,12 +33,19 @@ struct DaemonParts: Sendable {
     let control: ControlServer
     let ticker: Ticker
     let watchdog: WatchdogFeeder
+    /// What is received here: the measured stream, or in a cluster that shares it what of it is ours.
     let measured: StreamIndex
     /// Where telemetry arrives: the configuration says it, or systemd.
     let ingestBound: DaemonSettings.Listen
     let webBound: DaemonSettings.Listen
     var webPort: Int { webBound.port }
     let monitoredQueues: [MonitoredQueue]
+
+    /// The measured stream, if its windows are made here.
+    var merged: StreamIndex? {
+        guard cluster?.ingest != nil else { return measured }
+        return streams.find(.measured).flatMap { core.isOpen($0) ? $0 : nil }
+    }
 
     /// How long a drain waits for the store.
     private static let drainSeconds = 20.0
@@ -55,9 +62,11 @@ struct DaemonParts: Sendable {
             credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
         let alerts = try await openAlerts(settings, store, clock, metrics)
         let (core, cluster) = makeCore(settings, places, streams, store, alerts, clock, metrics)
-        let mark = try await store.stream(.measured)?.log
+        let record = try await ingestRecord(settings, store)
+        let mark = record?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
-        let measured = try await openMeasured(settings, streams, core, store, log)
+        let measured = try await openIngest(settings, record, streams, core, store, log)
+        cluster?.share(measured)
         try await apply(settings.endpoints, reporter, store)
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
@@ -97,6 +106,8 @@ struct DaemonParts: Sendable {
     func stop() async {
         await ingest.stop(grace: .seconds(5))
         await runs.suspend()
+        // What is shared reaches the brokers, or is in the ingest log.
+        if cluster?.ingest != nil { await drain([measured], seconds: 3) }
         await cluster?.stop()
         await drainCore()
         await reporter.drain(within: .seconds(10))
@@ -110,17 +121,23 @@ struct DaemonParts: Sendable {
     /// Everything that was taken reaches the store, and so do events that no closing took along. A store that cannot
     /// commit does not hold up the end for ever.
     private func drainCore() async {
-        let core = core
-        await withCheckedContinuation { continuation in
-            let gate = Once { continuation.resume() }
-            core.drain { gate.run() }
-            DispatchQueue.global().asyncAfter(deadline: .now() + Self.drainSeconds) { @Sendable in gate.run()
-            }
-        }
+        let all = streams.all.compactMap { streams.find($0) }
+        await drain(all.filter { cluster?.ingest == nil || $0 != measured }, seconds: Self.drainSeconds)
         for id in streams.all {
             guard let index = streams.find(id) else { continue }
             let events = core.takePendingEvents(index)
             if !events.isEmpty { try? await alerts.keep(events) }
+        }
+    }
+
+    private func drain(_ drained: [StreamIndex], seconds: Double) async {
+        let core = core
+        for index in drained {
+            await withCheckedContinuation { continuation in
+                let gate = Once { continuation.resume() }
+                core.drain(index) { gate.run() }
+                DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { @Sendable in gate.run() }
+            }
         }
     }
 
@@ -158,7 +175,7 @@ struct DaemonParts: Sendable {
             ClusterNode.Surroundings(
                 core: core, store: store, streams: streams, shares: shares, coverage: coverage, clock: clock,
                 metrics: metrics, levels: Set(settings.aggregation.simulatedLevels), shardCount: count,
-                stateDirectory: places.stateDirectory))
+                stateDirectory: places.stateDirectory, measured: measuredSpec(settings)))
         return (core, node)
     }
 
@@ -226,11 +243,17 @@ struct DaemonParts: Sendable {
             metrics: metrics, logger: Logger(label: "ingestlog"))
     }
 
-    private static func openMeasured(
-        _ settings: DaemonSettings, _ streams: Streams, _ core: AggregationCore, _ store: HistoryStore,
-        _ log: IngestLog?
-    ) async throws -> StreamIndex {
-        if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
+    /// Where the stream stands that is received here: of one that is shared from now on, that of the measured one.
+    private static func ingestRecord(
+        _ settings: DaemonSettings, _ store: HistoryStore
+    ) async throws -> StreamRecord? {
+        if settings.cluster?.sharesIngest == true, let known = try await store.stream(.ingested) {
+            return known
+        }
+        return try await store.stream(.measured)
+    }
+
+    private static func measuredSpec(_ settings: DaemonSettings) -> StreamSpec {
         let windows = settings.windows
         var spec = StreamSpec(id: .measured, site: settings.inventory.site)
         spec.plan = WindowPlan(
@@ -238,11 +261,29 @@ struct DaemonParts: Sendable {
             senderSilentMs: windows.senderSilentMs, maxHoldMs: windows.maxHoldMs,
             reviseWithinMs: windows.reviseWithinMs)
         spec.levels = Set(settings.aggregation.measuredLevels)
-        spec.openRollups = try await store.openRollups(.measured, ladder: windows.resolutionsMs)
-        spec.openEvents = try await OpenEvents.read(.measured, store)
-        spec.checkpointEveryMs = max(windows.finestMs, Self.checkpointEveryMs)
-        spec.checkpoints = try await Checkpoints.read(.measured, store, Logger(label: "store"))
-        let record = try await store.stream(.measured)
+        return spec
+    }
+
+    /// The stream of what is received here: `measured`, or in a cluster that shares it `ingested`, whose windows go to
+    /// the brokers.
+    private static func openIngest(
+        _ settings: DaemonSettings, _ record: StreamRecord?, _ streams: Streams, _ core: AggregationCore,
+        _ store: HistoryStore, _ log: IngestLog?
+    ) async throws -> StreamIndex {
+        let isShared = settings.cluster?.sharesIngest == true
+        let known = record?.stream ?? .measured
+        var spec = measuredSpec(settings)
+        if isShared {
+            spec.id = .ingested
+            spec.plan.rollupsMs = []
+            spec.tellsOrdinals = true
+        } else {
+            spec.openRollups = try await store.openRollups(.measured, ladder: settings.windows.resolutionsMs)
+        }
+        if let kept = try await store.topology(known) { streams.open(spec.id, restoring: kept) }
+        spec.openEvents = try await OpenEvents.read(known, store)
+        spec.checkpointEveryMs = max(spec.plan.finestMs, Self.checkpointEveryMs)
+        spec.checkpoints = try await Checkpoints.read(known, store, Logger(label: "store"))
         spec.closedThroughMs = record?.closedThroughMs
         if log != nil, let closedMs = spec.closedThroughMs {
             for index in spec.checkpoints.indices { spec.checkpoints[index].forget(fromMs: closedMs) }

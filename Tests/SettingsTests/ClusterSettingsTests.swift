@@ -14,18 +14,18 @@ struct ClusterSettingsTests {
         let cluster = try #require(try ConfigFolder(["c.yaml": text]).load().cluster)
         #expect(cluster.name == "prod" && cluster.servers.count == 2 && cluster.roles.count == 3)
         #expect(cluster.leaseMs == 10_000 && cluster.graceMs == 30_000 && cluster.replicas == 3)
-        #expect(cluster.simulation == nil && cluster.nkey == nil)
+        #expect(cluster.simulation == nil && cluster.nkey == nil && cluster.sharesIngest)
     }
 
     @Test("a later file changes what an earlier one said")
     func laidOver() throws {
         let folder = try ConfigFolder([
             "c.yaml": "cluster: {name: prod, servers: [\"nats://b1:4222\"]}",
-            "conf.d/10.yaml": "cluster: {roles: [worker], worker: w7, lease: 3s}",
+            "conf.d/10.yaml": "cluster: {roles: [worker], worker: w7, lease: 3s, share_ingest: false}",
         ])
         let cluster = try #require(try folder.load().cluster)
         #expect(cluster.name == "prod" && cluster.roles == [.worker] && cluster.worker == "w7")
-        #expect(cluster.leaseMs == 3_000)
+        #expect(cluster.leaseMs == 3_000 && !cluster.sharesIngest)
     }
 
     @Test(

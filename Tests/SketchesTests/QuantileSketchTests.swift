@@ -75,6 +75,21 @@ enum Distribution: String, CaseIterable, Sendable {
         #expect(left.count == 600)
     }
 
+    @Test(
+        "what was merged in can be taken out again; what was not gives nothing",
+        arguments: Distribution.allCases)
+    func subtracts(_ distribution: Distribution) {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededRandom(seed: seed)
+        let parts = (0..<2).map { _ in
+            QuantileSketch((0..<200).map { _ in distribution.sample(&random) })
+        }
+        let both = parts[0].merged(with: parts[1])
+        #expect(both.subtracting(parts[0]) == parts[1], "seed=\(seed)")
+        #expect(parts[0].subtracting(both) == nil, "seed=\(seed)")
+        #expect(both.subtracting(both)?.isEmpty == true)
+    }
+
     @Test("buckets are upper inclusive: a power of two is the last of its bucket")
     func upperInclusiveBounds() {
         // OTLP at scale 6: 1 is in (2^(-1/64), 1], the bucket -1; the next double above 1 is in bucket 0.

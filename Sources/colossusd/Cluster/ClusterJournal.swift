@@ -47,6 +47,7 @@ struct ClusterJournal {
             let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
             set("partials_late", "Partials that came after their window was closed.", Double(late))
         }
+        if let ingest = member.parts.ingest { look(at: ingest, now) }
         if let reporter = member.parts.reporter?.status {
             set(
                 "report_lag_seconds", "From the storing of a window's last final to its commit here.",
@@ -69,6 +70,33 @@ struct ClusterJournal {
             "divergence", "Answers of brokers that went backwards: their copies disagree.",
             Double(regressions))
         tell(member, worker?.slices ?? [], regressions)
+    }
+
+    private func look(at ingest: ClusterMember.Ingest, _ now: Int64) {
+        let own = ingest.shared.status
+        set(
+            "ingest_windows", "Windows of ingested telemetry that this worker has published.",
+            Double(own.published))
+        set("ingest_waiting", "Windows of ingested telemetry that wait for the brokers.", Double(own.waiting))
+        set(
+            "ingest_unrevised", "Late shares of windows that this worker does not keep any more.",
+            Double(ingest.shared.book.tooLate))
+        if let rollup = ingest.rollup?.withMachine({ $0.status(nowMs: now) }) {
+            let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
+            let revised = rollup.partitions.reduce(0) { $0 + $1.merged.revised }
+            set("ingest_partials_late", "Partials that came too late to revise their window.", Double(late))
+            set(
+                "ingest_windows_revised", "Windows of partitions that were stored once more.", Double(revised)
+            )
+        }
+        if let reporter = ingest.reporter?.status {
+            set(
+                "ingest_report_lag_seconds", "From the storing of a window's last final to its commit here.",
+                Double(reporter.lagMs) / 1_000)
+            set(
+                "ingest_revisions_late", "Revisions of windows that cannot be revised here.",
+                Double(reporter.skipped))
+        }
     }
 
     private func set(_ name: String, _ help: String, _ value: Double) {
@@ -101,7 +129,7 @@ struct ClusterJournal {
             logger.error(
                 "the brokers do not do what this member asks",
                 metadata: JournalMessage.clusterRefused.metadata([
-                    "cluster": "\(member.fleet.map.cluster)", "reason": "\(problem)",
+                    "cluster": "\(member.map.cluster)", "reason": "\(problem)",
                 ]))
         }
         self.problem = problem

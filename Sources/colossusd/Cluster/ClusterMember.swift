@@ -17,6 +17,15 @@ final class ClusterMember: Sendable {
         var rollup: NodeShell<RollupMachine>?
         var simulation: SharedRun?
         var reporter: FleetReporter?
+        var ingest: Ingest?
+    }
+
+    /// What is made of the telemetry that members ingest.
+    struct Ingest: Sendable {
+        var shared: SharedIngest
+        var origin: NodeShell<OriginMachine>?
+        var rollup: NodeShell<RollupMachine>?
+        var reporter: IngestReporter?
     }
 
     private struct State {
@@ -32,9 +41,11 @@ final class ClusterMember: Sendable {
         var toldSlices: [Int] = []
     }
 
-    let fleet: SharedFleet
+    /// Of the simulated fleet; where none is shared, of what is ingested.
+    let map: FleetMap
+    let fleet: SharedFleet?
     let name: String
-    let agreement: ClusterAgreement
+    let agreement: ClusterAgreement?
     let bus: NATSBus
     let parts: Parts
     private let roles: [String]
@@ -44,9 +55,10 @@ final class ClusterMember: Sendable {
     private let state: Locked<State>
 
     init(
-        _ fleet: SharedFleet, name: String, roles: [String], incarnation: UInt64, leaseMs: Int64,
-        agreement: ClusterAgreement, bus: NATSBus, parts: Parts, logger: Logger
+        _ map: FleetMap, _ fleet: SharedFleet?, name: String, roles: [String], incarnation: UInt64,
+        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, logger: Logger
     ) {
+        self.map = map
         self.fleet = fleet
         self.name = name
         self.roles = roles
@@ -56,7 +68,7 @@ final class ClusterMember: Sendable {
         self.bus = bus
         self.parts = parts
         self.logger = logger
-        state = Locked(State(roster: ClusterRoster(fleet: fleet.map, leaseMs: leaseMs)))
+        state = Locked(State(roster: ClusterRoster(fleet: map, leaseMs: leaseMs)))
         parts.worker?.withMachine { $0.drain() }
     }
 
@@ -80,6 +92,9 @@ final class ClusterMember: Sendable {
         parts.worker?.tick()
         parts.rollup?.tick()
         parts.reporter?.tick()
+        parts.ingest?.shared.tick()
+        parts.ingest?.rollup?.tick()
+        parts.ingest?.reporter?.tick()
         tellChange()
     }
 
@@ -101,8 +116,8 @@ final class ClusterMember: Sendable {
             return state.mustWatch
         }
         guard must else { return }
-        let cursor = bus.watch(fleet.map.noteSubjects) { [weak self] delivery in self?.told(delivery) }
-        let request = bus.respond(fleet.map.requestSubject(name), group: nil) { [weak self] bytes in
+        let cursor = bus.watch(map.noteSubjects) { [weak self] delivery in self?.told(delivery) }
+        let request = bus.respond(map.requestSubject(name), group: nil) { [weak self] bytes in
             self?.answer(bytes) ?? []
         }
         let old = state.withLock { state in
@@ -125,9 +140,9 @@ final class ClusterMember: Sendable {
     /// Lets go of windows that are reported.
     private func settle() {
         guard let simulation = parts.simulation else { return }
-        var closed = state.withLock { $0.roster.closedThrough(partitions: fleet.map.partitions) } ?? -1
+        var closed = state.withLock { $0.roster.closedThrough(partitions: map.partitions) } ?? -1
         if let own = parts.rollup?.withMachine({ $0.status(nowMs: Self.nowMs()).partitions }),
-            own.count == fleet.map.partitions, let least = own.map(\.closed).min()
+            own.count == map.partitions, let least = own.map(\.closed).min()
         {
             closed = max(closed, least)
         }
@@ -138,14 +153,14 @@ final class ClusterMember: Sendable {
 
     /// Every two seconds.
     func tell() {
-        let message = BusMessage(stream: .leases, subject: fleet.map.noteSubject(name), bytes: note().bytes)
+        let message = BusMessage(stream: .leases, subject: map.noteSubject(name), bytes: note().bytes)
         bus.publish(message, expecting: .none) { _ in }
     }
 
     func note() -> ClusterNote {
         let now = Self.nowMs()
         var note = ClusterNote(
-            fleet: fleet.map, member: name, incarnation: incarnation, roles: roles,
+            fleet: map, member: name, incarnation: incarnation, roles: roles,
             version: Colossusd.version)
         note.hasLeft = state.withLock { $0.hasLeft }
         note.isDraining = state.withLock { $0.isDrained }
@@ -162,7 +177,9 @@ final class ClusterMember: Sendable {
             note.ready = windows.lastReadyWindow()
             note.kept = windows.count
         }
-        if let status = parts.rollup?.withMachine({ $0.status(nowMs: now) }) {
+        let isIngest = fleet == nil
+        let rollup = isIngest ? parts.ingest?.rollup : parts.rollup
+        if let status = rollup?.withMachine({ $0.status(nowMs: now) }) {
             note.partitions = status.partitions.map {
                 .init(partition: $0.partition, closed: $0.closed, open: $0.open, late: $0.merged.late)
             }
@@ -170,9 +187,18 @@ final class ClusterMember: Sendable {
             note.incomplete = status.incomplete
             note.problem = note.problem ?? status.problem
         }
-        if let status = parts.reporter?.status {
+        if let status = isIngest ? parts.ingest?.reporter?.status : parts.reporter?.status {
             note.reported = status.reported
             note.lagMs = status.lagMs
+        }
+        if let status = parts.ingest?.shared.status {
+            if isIngest {
+                note.ready = status.window
+                note.kept = status.waiting
+                note.published = status.published
+                note.retried = status.retried
+            }
+            note.problem = note.problem ?? status.problem
         }
         note.problem = note.problem ?? (bus.isConnected ? bus.refused.last : "no broker can be reached")
         return note
@@ -228,13 +254,16 @@ final class ClusterMember: Sendable {
         parts.worker?.withMachine { $0.drain() }
         parts.rollup?.withMachine { $0.drain() }
         parts.reporter?.stop()
+        parts.ingest?.rollup?.withMachine { $0.drain() }
+        parts.ingest?.reporter?.stop()
     }
 
     var holdsNothing: Bool {
         let now = Self.nowMs()
         let slices = parts.worker?.withMachine { $0.status(nowMs: now).slices.count } ?? 0
         let partitions = parts.rollup?.withMachine { $0.status(nowMs: now).partitions.count } ?? 0
-        return slices + partitions == 0
+        let ingested = parts.ingest?.rollup?.withMachine { $0.status(nowMs: now).partitions.count } ?? 0
+        return slices + partitions + ingested == 0
     }
 
     func end() {
@@ -242,6 +271,9 @@ final class ClusterMember: Sendable {
         parts.rollup?.stop()
         parts.simulation?.stop()
         parts.reporter?.stop()
+        parts.ingest?.origin?.stop()
+        parts.ingest?.rollup?.stop()
+        parts.ingest?.reporter?.stop()
         let cursors = state.withLock { state in
             defer { state.cursors = [] }
             return state.cursors

@@ -28,6 +28,8 @@ actor ClusterNode {
         var levels: Set<Level>
         var shardCount: Int
         var stateDirectory: String
+        /// What the summaries of ingested telemetry are made by.
+        var measured: StreamSpec
     }
 
     nonisolated let settings: DaemonSettings.Cluster
@@ -38,6 +40,8 @@ actor ClusterNode {
     private nonisolated let queue = DispatchQueue(label: "colossus.cluster")
     private nonisolated let joined = Locked<ClusterMember?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
+    /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
+    private nonisolated let shared = Locked<SharedIngest?>(nil)
     private var timer: DispatchSource?
     private var task: Task<Void, Never>?
     private var isStopping = false
@@ -68,21 +72,46 @@ actor ClusterNode {
         return name.isEmpty ? "worker" : String(name)
     }
 
+    nonisolated var ingest: SharedIngest? { shared.withLock { $0 } }
+
+    /// The map of what is ingested; the same on all members that have the same windows.
+    private nonisolated var ingestMap: FleetMap? {
+        guard settings.sharesIngest else { return nil }
+        let partitions = settings.partitions > 0 ? settings.partitions : Self.ingestPartitions
+        return FleetMap(
+            cluster: settings.name, stream: StreamID.measured.name, slices: settings.slices,
+            partitions: min(settings.slices, partitions), windowMs: around.measured.plan.finestMs, startMs: 0)
+    }
+
+    /// How large the fleet is, nobody knows beforehand.
+    private static let ingestPartitions = 8
+    /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
+    private static let reviseMaxMs: Int64 = 600_000
+
+    /// From now on what the shards close of this stream is shared. Before anything is received.
+    nonisolated func share(_ stream: StreamIndex) {
+        guard let map = ingestMap else { return }
+        let ingest = SharedIngest(
+            fleet: map, topology: around.streams.topology(stream),
+            reviseMs: around.measured.plan.reviseWithinMs, sink: around.store)
+        around.shares.share(stream, ingest)
+        around.coverage.share(ingest)
+        shared.withLock { $0 = ingest }
+    }
+
     // MARK: Joining
 
     /// Does not wait: brokers that are away are no reason not to start.
     func start() throws {
-        guard let run = settings.simulation else {
-            obstacle.withLock {
-                $0 = "cluster.simulation is not configured, and there is nothing else to share yet"
-            }
+        let fleet = try settings.simulation.map { try SharedFleet(settings, $0) }
+        guard fleet != nil || ingest != nil else {
+            obstacle.withLock { $0 = "neither cluster.simulation nor cluster.share_ingest is configured" }
             return
         }
-        let fleet = try SharedFleet(settings, run)
         task = Task { await self.join(fleet) }
     }
 
-    private func join(_ fleet: SharedFleet) async {
+    private func join(_ fleet: SharedFleet?) async {
         while !isStopping {
             do {
                 let member = try await connect(fleet)
@@ -93,9 +122,9 @@ actor ClusterNode {
                 logger.notice(
                     "this member has joined the cluster",
                     metadata: JournalMessage.clusterJoined.metadata([
-                        "cluster": "\(settings.name)", "member": "\(name)", "run": "\(fleet.run)",
+                        "cluster": "\(settings.name)", "member": "\(name)", "run": "\(fleet?.run ?? "")",
                         "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
-                        "slices": "\(fleet.map.slices)", "partitions": "\(fleet.map.partitions)",
+                        "slices": "\(member.map.slices)", "partitions": "\(member.map.partitions)",
                     ]))
                 return
             } catch {
@@ -128,15 +157,34 @@ actor ClusterNode {
         }
     }
 
-    private func connect(_ fleet: SharedFleet) async throws -> ClusterMember {
+    private func connect(_ fleet: SharedFleet?) async throws -> ClusterMember {
         let (options, streams) = (natsOptions(), natsStreams())
-        let own = ClusterAgreement(fleet, startedMs: around.clock.nowMs())
+        let own = fleet.map { ClusterAgreement($0, startedMs: around.clock.nowMs()) }
         let (bus, agreement, closed) = try await onQueue {
             let bus = try NATSBus(options, streams: streams)
+            guard let fleet, let own else { return (bus, nil as ClusterAgreement?, Int64(-1)) }
             let agreement = try Self.agree(own, fleet.map, bus)
             return (bus, agreement, try Self.closedThrough(fleet.map, bus))
         }
         let incarnation = UInt64.random(in: 1...UInt64.max)
+        var parts = ClusterMember.Parts()
+        if let fleet, let agreement {
+            parts = try await simulated(fleet, agreement, bus, closed: closed, incarnation)
+        }
+        if let ingest { parts.ingest = try await ingested(ingest, bus, incarnation) }
+        guard let map = fleet?.map ?? ingest?.fleet else {
+            throw BusError.failed("there is nothing to share")
+        }
+        parts.simulation?.start()
+        return ClusterMember(
+            map, fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
+            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
+    }
+
+    private func simulated(
+        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus, closed: Int64,
+        _ incarnation: UInt64
+    ) async throws -> ClusterMember.Parts {
         var parts = ClusterMember.Parts()
         if settings.roles.contains(.worker) {
             let simulation = SharedRun(
@@ -156,10 +204,27 @@ actor ClusterNode {
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.reporter) { parts.reporter = try await reporter(fleet, agreement, bus) }
-        parts.simulation?.start()
-        return ClusterMember(
-            fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
-            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
+        return parts
+    }
+
+    private func ingested(
+        _ ingest: SharedIngest, _ bus: NATSBus, _ incarnation: UInt64
+    ) async throws -> ClusterMember.Ingest {
+        let map = ingest.fleet
+        var parts = ClusterMember.Ingest(shared: ingest)
+        if settings.roles.contains(.rollup) {
+            let machine = RollupMachine(
+                name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
+                graceMs: settings.graceMs,
+                reviseMs: min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs))
+            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }
+        let origin = NodeShell(
+            OriginMachine(name: name, fleet: map), bus: bus, clock: ClusterMember.nowMs)
+        ingest.publish(through: origin)
+        parts.origin = origin
+        return parts
     }
 
     private func onQueue<Value: Sendable>(
@@ -272,7 +337,9 @@ actor ClusterNode {
         let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
         let replay = Locked(
             EventReplay(plan: fleet.plan, stream: stream, pace: fleet.pace, afterMs: closedMs))
-        let position = ReportingPosition(around.stateDirectory, agreement)
+        let position = ReportingPosition(
+            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
+            startedMs: agreement.startedMs)
         let reporter = FleetReporter(
             fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
             from: position.read(next: next),
@@ -286,6 +353,39 @@ actor ClusterNode {
             position.note(status.resumeSequence, window: status.reported)
         }
         core.openStream(spec)
+        return reporter
+    }
+
+    private func reporter(_ map: FleetMap, _ bus: NATSBus) async throws -> IngestReporter {
+        let (core, store, streams) = (around.core, around.store, around.streams)
+        if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
+        let index = streams.open(.measured, site: around.measured.site)
+        let record = try await store.stream(.measured)
+        let closedMs = record?.closedThroughMs
+        var spec = around.measured
+        spec.isReported = true
+        spec.closedThroughMs = closedMs
+        spec.openRollups = try await store.openRollups(
+            .measured, ladder: [spec.plan.finestMs] + spec.plan.rollupsMs)
+        spec.openEvents = try await OpenEvents.read(.measured, store)
+        spec.ledger = record?.ledger ?? Ledger()
+        let reported = closedMs.map { map.lastWindow(endedMs: $0) }
+        let position = ReportingPosition(
+            around.stateDirectory + "/cluster.ingested", fleet: String(map.fingerprint, radix: 16),
+            startedMs: 0)
+        around.shares.report(index)
+        let reporter = IngestReporter(
+            fleet: map, topology: streams.topology(index), stream: index, reported: reported,
+            reviseMs: spec.plan.reviseWithinMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
+            shares: around.shares, coverage: around.coverage, clock: around.clock,
+            account: { core.account($0, stream: $1) }, close: { core.close($0, throughMs: $1) })
+        around.coverage.report(.measured, finestMs: map.windowMs) { [weak reporter] throughMs in
+            guard let reporter else { return }
+            reporter.committed(throughMs: throughMs)
+            let status = reporter.status
+            position.note(status.resumeSequence, window: status.reported)
+        }
+        if !core.isOpen(index) { core.openStream(spec) }
         return reporter
     }
 

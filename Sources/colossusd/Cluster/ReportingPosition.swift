@@ -13,20 +13,25 @@ final class ReportingPosition: Sendable {
     }
 
     private let path: String
-    private let agreement: ClusterAgreement
+    private let fleet: String
+    private let startedMs: Int64
     private let written = Locked<(sequence: UInt64, atMs: Int64)>((0, 0))
     private static let everyMs: Int64 = 10_000
 
-    init(_ folder: String, _ agreement: ClusterAgreement) {
-        path = folder + "/cluster.position"
-        self.agreement = agreement
+    /// - Parameters:
+    ///   - fleet: the fingerprint of its map.
+    ///   - startedMs: when its run began; 0 for what is ingested.
+    init(_ path: String, fleet: String, startedMs: Int64) {
+        self.path = path
+        self.fleet = fleet
+        self.startedMs = startedMs
     }
 
     /// - Parameter next: the first window that the store does not have.
     func read(next: Int64) -> UInt64 {
         guard let data = FileManager.default.contents(atPath: path), data.count < 4_096,
-            let kept = try? JSONDecoder().decode(Kept.self, from: data), kept.fleet == agreement.fleet,
-            kept.startedMs == agreement.startedMs, kept.window < next
+            let kept = try? JSONDecoder().decode(Kept.self, from: data), kept.fleet == fleet,
+            kept.startedMs == startedMs, kept.window < next
         else { return 1 }
         return max(1, kept.sequence)
     }
@@ -41,7 +46,7 @@ final class ReportingPosition: Sendable {
         }
         guard isDue else { return }
         let kept = Kept(
-            fleet: agreement.fleet, startedMs: agreement.startedMs, window: window, sequence: sequence)
+            fleet: fleet, startedMs: startedMs, window: window, sequence: sequence)
         guard let data = try? JSONEncoder().encode(kept) else { return }
         try? data.write(to: URL(filePath: path), options: .atomic)
     }
