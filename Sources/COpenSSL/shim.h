@@ -34,6 +34,13 @@ static inline void colossus_set_up(SSL_CTX *context, int is_tls13) {
     SSL_CTX_set_alpn_select_cb(context, colossus_choose_protocol, NULL);
 }
 
+// Each handshake looks at the client's certificate: no session is taken up again past that.
+static inline void colossus_never_resume(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+
 // Both ends of a session lie in memory. Returns 0 when there is none left.
 static inline int colossus_use_memory(SSL *session, BIO **incoming, BIO **outgoing) {
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
@@ -49,7 +56,8 @@ static inline int colossus_use_memory(SSL *session, BIO **incoming, BIO **outgoi
     return 1;
 }
 
-// The names of a certificate: kind 0 common names, 1 URIs, 2 DNS names. The bytes are not ended by a null.
+// The names of a certificate: kind 0 common names, 1 URIs, 2 DNS names. The bytes are not ended by a null; they are NULL
+// for alternative names that cannot be read.
 static inline void colossus_names(const X509 *certificate, void *to,
                                   void (*found)(void *to, int kind, const unsigned char *bytes, int size)) {
     const X509_NAME *subject = X509_get_subject_name(certificate);
@@ -59,7 +67,9 @@ static inline void colossus_names(const X509 *certificate, void *to,
         if (size > 0) found(to, 0, text, size);
         OPENSSL_free(text);
     }
-    GENERAL_NAMES *names = (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    int state = -1;
+    GENERAL_NAMES *names = (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, &state, NULL);
+    if (names == NULL && state != -1) found(to, 1, NULL, 0);
     for (int place = 0; place < sk_GENERAL_NAME_num(names); place++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, place);
         if (name->type != GEN_URI && name->type != GEN_DNS) continue;
@@ -69,7 +79,12 @@ static inline void colossus_names(const X509 *certificate, void *to,
     GENERAL_NAMES_free(names);
 }
 
-// The end of the certificate's validity in Unix seconds; 0 when it cannot be read.
+// The beginning and the end of the certificate's validity in Unix seconds; 0 when it cannot be read.
+static inline long long colossus_valid_from(const X509 *certificate) {
+    struct tm from;
+    return ASN1_TIME_to_tm(X509_get0_notBefore(certificate), &from) == 1 ? (long long)timegm(&from) : 0;
+}
+
 static inline long long colossus_valid_until(const X509 *certificate) {
     struct tm until;
     return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &until) == 1 ? (long long)timegm(&until) : 0;

@@ -26,8 +26,8 @@ final class ControlConnection: ChannelInboundHandler {
     private var state = State.idle
     private var body: [UInt8] = []
     private var deadline: Scheduled<Void>?
-    /// In the certificate that the caller has shown.
-    private var peerNames: [String]?
+    /// With the certificate that the caller has shown.
+    private var established: TLSEstablished?
 
     /// In which the head of a request has to come, counted from the end of the last one.
     private static let headTimeout = TimeAmount.seconds(60)
@@ -66,6 +66,11 @@ final class ControlConnection: ChannelInboundHandler {
         setDeadline(Self.requestTimeout, context)
         let announced = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
         guard announced <= ControlLimits.requestBytesMax else { return refuse(head, context) }
+        if let lapse = established?.lapse() {
+            var answer = ControlAnswer.error(ControlError(.notPermitted, lapse))
+            answer.closes = true
+            return refuse(head, context, answer)
+        }
         state = .collecting(head)
         if head.headers["expect"].contains(where: { $0.lowercased() == "100-continue" }) {
             let go = HTTPResponseHead(version: .http1_1, status: .continue)
@@ -74,10 +79,12 @@ final class ControlConnection: ChannelInboundHandler {
     }
 
     /// Closing at once, with the body unread, could cost the caller the answer.
-    private func refuse(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
+    private func refuse(
+        _ head: HTTPRequestHead, _ context: ChannelHandlerContext, _ answer: ControlAnswer = .tooLarge
+    ) {
         body = []
         state = .discarding
-        write(.tooLarge, head, context, promise: nil)
+        write(answer, head, context, promise: nil)
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
     }
 
@@ -85,7 +92,7 @@ final class ControlConnection: ChannelInboundHandler {
         deadline?.cancel()
         let whole = body
         body = []
-        let (router, channel, names) = (router, context.channel, peerNames)
+        let (router, channel, names) = (router, context.channel, established?.peerNames)
         let own = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
         let task = Task {
             let peer = await Peer.of(channel)
@@ -155,7 +162,7 @@ final class ControlConnection: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let established = event as? TLSEstablished { peerNames = established.peerNames }
+        if let news = event as? TLSEstablished { established = news }
         context.fireUserInboundEventTriggered(event)
     }
 

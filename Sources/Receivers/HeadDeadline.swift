@@ -20,10 +20,12 @@ final class HeadDeadline: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What ends a request, or is a whole one that was answered at once, leaves nothing to wait for.
+        let (before, isNext) = (connection.requests, connection.isBetweenRequests)
         context.fireChannelRead(data)
-        guard connection.isBetweenRequests, awaited != connection.requests, context.channel.isActive else {
-            return
-        }
+        guard isNext, connection.isBetweenRequests, connection.requests == before, awaited != before,
+            context.channel.isActive
+        else { return }
         awaited = connection.requests
         timer?.cancel()
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { [weak self] in

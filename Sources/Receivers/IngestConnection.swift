@@ -40,8 +40,8 @@ final class IngestConnection: ChannelInboundHandler {
     private var held = 0
     private var keepsAlive = true
     private var path = "other"
-    /// In the certificate that the sender has shown.
-    private var peerNames: [String]?
+    /// With the certificate that the sender has shown.
+    private var established: TLSEstablished?
     private var deadline: Scheduled<Void>?
     /// Heads that have come.
     private(set) var requests = 0
@@ -74,6 +74,10 @@ final class IngestConnection: ChannelInboundHandler {
         setDeadline(context)
         requests += 1
         announced = head.announcedLength
+        if let lapse = established?.lapse() {
+            accepted = nil
+            return refuseEarly(.refused(.forbidden, "certificate", lapse), context)
+        }
         // Read before the tokens are: a change in between judges once more.
         let generation = core.access.generation
         if let last = accepted, last.generation == generation, last.isLike(head) {
@@ -91,7 +95,7 @@ final class IngestConnection: ChannelInboundHandler {
         path = IngestRoute(rawValue: String(head.uri.prefix { $0 != "?" }))?.rawValue ?? "other"
         let plan: IngestPlan
         do {
-            plan = try core.rules.plan(head, certificate: peerNames)
+            plan = try core.rules.plan(head, certificate: established?.peerNames)
         } catch {
             refuseEarly(error, context)
             return
@@ -284,7 +288,7 @@ final class IngestConnection: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch (event, state) {
         case (is IdleStateHandler.IdleStateEvent, .idle): close(context)
-        case (let established as TLSEstablished, _): peerNames = established.peerNames
+        case (let news as TLSEstablished, _): established = news
         default: context.fireUserInboundEventTriggered(event)
         }
     }

@@ -27,7 +27,7 @@ ingest:
   # tokens:
   #   - name: prometheus-a # in the sender's name: ingest/token:prometheus-a
   #     file: credential:prometheus-a # or a path; a secret a line, of 16 characters or more, all of them taken
-  #     certificate: prometheus-a.example.org # in place of file, or beside it: a name in the client's certificate
+  #     certificate: prometheus-a.example.org # in place of file, or beside it: a URI or DNS name in the client's certificate
   #     events: false # may post to /api/v1/events, too
   insecure: false # true: take from other machines without tokens, in a network where everybody may send
   # Without this section, plain HTTP. Files are in PEM, or credential:NAME; they are read again when they change.
@@ -37,7 +37,7 @@ ingest:
   #   # Authorities of clients' certificates. Whoever has one of them is a sender of its own, ingest/certificate:NAME, and may
   #   # send samples; where tokens name certificates, only those are taken. Events need `events: true` at a token.
   #   client_ca: /etc/colossusd/clients.pem
-  #   client_certificate: required # or optional
+  #   client_certificate: required # or optional; only with client_ca
   #   min_version: "1.2" # or "1.3"
   # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
   # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.

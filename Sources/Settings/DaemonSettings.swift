@@ -28,7 +28,7 @@ public struct DaemonSettings: Sendable, Equatable {
         public var name: String
         /// A secret a line, or `credential:NAME`.
         public var file: String?
-        /// A common name, DNS name or URI in a client's certificate.
+        /// A URI or DNS name in a client's certificate; a common name where it has neither.
         public var certificate: String?
         /// At the ingest listener: may post events, too.
         public var mayTellEvents: Bool

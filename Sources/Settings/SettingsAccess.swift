@@ -6,21 +6,24 @@ struct SettingsAccess {
     private let tokens: [DaemonSettings.Token]
     private let isInsecure: Bool
     private let tls: DaemonSettings.ListenerTLS?
-    private let place: (String) -> YAMLPlace
+    private let places: [String: YAMLPlace]
+    private let whole: YAMLPlace
 
-    init(_ ingest: DaemonSettings.Ingest, _ place: @escaping (String) -> YAMLPlace) {
+    init(_ ingest: DaemonSettings.Ingest, _ places: [String: YAMLPlace], _ whole: YAMLPlace) {
         (name, listen, tokens, isInsecure, tls) = (
             "ingest", ingest.listen, ingest.tokens, ingest.insecure, ingest.tls
         )
-        self.place = place
+        (self.places, self.whole) = (places, whole)
     }
 
-    init(_ web: DaemonSettings.Web, _ place: @escaping (String) -> YAMLPlace) {
+    init(_ web: DaemonSettings.Web, _ places: [String: YAMLPlace], _ whole: YAMLPlace) {
         (name, listen, tokens, isInsecure, tls) = ("web", web.listen, web.tokens, web.insecure, web.tls)
-        self.place = place
+        (self.places, self.whole) = (places, whole)
     }
 
     var errors: [SettingsError] { reach + secrets + certificates + files }
+
+    private func place(_ key: String) -> YAMLPlace { places[key] ?? whole }
 
     /// What other machines reach asks who they are, or somebody says that it need not.
     private var reach: [SettingsError] {
@@ -46,10 +49,14 @@ struct SettingsAccess {
 
     private var certificates: [SettingsError] {
         guard tls?.clientCA == nil else { return [] }
-        return tokens.filter { $0.certificate != nil }.map { token in
-            place("\(name).tokens.\(token.name).certificate").error(
-                "nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
+        let kind = places["\(name).tls.client_certificate"].map { place in
+            place.error("nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
         }
+        return (kind.map { [$0] } ?? [])
+            + tokens.filter { $0.certificate != nil }.map { token in
+                place("\(name).tokens.\(token.name).certificate").error(
+                    "nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
+            }
     }
 
     private var files: [SettingsError] {
@@ -74,5 +81,20 @@ struct SettingsAccess {
     /// Credentials of systemd are not there when a configuration is checked from outside of the service.
     private static func problem(_ file: String) -> String? {
         file.hasPrefix("credential:") ? nil : SettingsFiles.problem(file)
+    }
+}
+
+extension DaemonSettings {
+    /// What is allowed at the listeners and may not be meant, in sentences.
+    public var accessWarnings: [String] {
+        [
+            ("ingest", "send", ingest.tokens, ingest.tls), ("web", "read", web.tokens, web.tls),
+        ].compactMap { name, act, tokens, tls in
+            guard tls?.clientCA != nil, !tokens.isEmpty, tokens.allSatisfy({ $0.certificate == nil }) else {
+                return nil
+            }
+            return
+                "\(name): whoever has a certificate of tls.client_ca may \(act) without a token, because no token names a certificate"
+        }
     }
 }

@@ -14,7 +14,8 @@ enum SettingsChecks {
                 place(draft.places["web.listen"] == nil ? "ingest.listen" : "web.listen").error(
                     "ingest and web both listen on \(web)", expected: "two addresses"))
         }
-        errors += SettingsAccess(settings.ingest, place).errors + SettingsAccess(settings.web, place).errors
+        errors += SettingsAccess(settings.ingest, draft.places, whole).errors
+        errors += SettingsAccess(settings.web, draft.places, whole).errors
         errors += windows(settings.windows, place("windows"))
         if let file = settings.inventory.file, let problem = SettingsFiles.problem(file) {
             errors.append(

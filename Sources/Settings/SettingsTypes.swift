@@ -42,8 +42,8 @@ extension YAMLType<String> {
 
     /// A name in a certificate: a common name, a DNS name or a URI.
     static var certificateName: YAMLType<String> {
-        let expected = "a name in a client's certificate, of 1 to 256 printable ASCII characters"
-        return text(max: 256).checked(expected) { text in
+        let expected = "a name in a client's certificate, of 1 to 200 printable ASCII characters"
+        return text(max: 200).checked(expected) { text in
             !text.isEmpty && text.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F } ? text : nil
         }
     }

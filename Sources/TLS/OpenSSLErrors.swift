@@ -24,6 +24,9 @@ enum OpenSSLErrors {
     /// The code of the library's own that names the reason.
     static func reason(_ code: UInt) -> Int32 { Int32(truncatingIfNeeded: code & 0x7F_FFFF) }
 
+    /// What a call to the kernel came to (err.h: ERR_SYSTEM_FLAG).
+    static func isOfSystem(_ code: UInt) -> Bool { code & 0x8000_0000 != 0 }
+
     static func isOfTLS(_ code: UInt) -> Bool { Int32(truncatingIfNeeded: code >> 23) & 0xFF == ERR_LIB_SSL }
 }
 

@@ -12,9 +12,31 @@ public final class TLSAcceptor: Sendable {
         var judged: [FileStamp] = []
         /// Changed since then, at the last look: they are read when they have stayed so until the next.
         var unsettled: [FileStamp]?
+        /// Files that could not be opened, which was told, and when they are tried again.
+        var unopened: (stamps: [FileStamp], retryMs: Int64)?
+        /// What was said of the end of the certificate.
+        var told = TLSCounts.End.far
+
+        /// Whether files that look so are to be read.
+        mutating func isDue(_ now: [FileStamp], nowMs: Int64) -> Bool {
+            guard now != judged else {
+                (unsettled, unopened) = (nil, nil)
+                return false
+            }
+            if let unopened, unopened.stamps == now {
+                // Beyond both ends: the clock may have been set back.
+                return !(unopened.retryMs - TLSAcceptor.retryAfterMs..<unopened.retryMs).contains(nowMs)
+            }
+            defer { unsettled = now }
+            return unsettled == now
+        }
     }
 
+    private static let retryAfterMs: Int64 = 60_000
+
     private let state = Locked(State())
+    /// Advanced under the lock of `state`, with the context.
+    private let epoch = TLSEpoch()
     let counts: TLSCounts
     private let limits: TLSLimits
 
@@ -29,39 +51,49 @@ public final class TLSAcceptor: Sendable {
     /// For connections from now on; `nil`: they are plain.
     public func replace(_ context: TLSContext?) {
         state.withLock { state in
-            state.context = context
-            state.judged = context?.stamps ?? []
-            state.unsettled = nil
+            if state.context?.authorities != context?.authorities { epoch.advance() }
+            state = State(context: context, judged: context?.stamps ?? [])
         }
         counts.loaded(context)
+        lookAtEnd()
+    }
+
+    /// Says once that the certificate ends soon, and once that it has ended.
+    private func lookAtEnd() {
+        let (context, end, isNews) = state.withLock { state in
+            let end = state.context.map { counts.end($0) } ?? .far
+            defer { state.told = max(state.told, end) }
+            return (state.context, end, end > state.told)
+        }
+        if isNews, let context { counts.tell(end, context.files) }
     }
 
     /// Whether connections from now on speak TLS.
     public var isOn: Bool { state.withLock { $0.context != nil } }
 
     /// Reads the files again if they have changed, and then have not from one call to the next: whoever renews a
-    /// certificate writes two files. What cannot be used changes nothing, and is told once. Call it every few seconds.
+    /// certificate writes two files. What cannot be used changes nothing, and is told once; what cannot be opened is tried
+    /// again each minute. Also looks whether the certificate has ended. Call it every few seconds.
     public func refresh() {
         guard let files = state.withLock({ $0.context?.files }) else { return }
-        let now = FileStamp.of(files)
-        let isDue = state.withLock { state in
-            guard now != state.judged else {
-                state.unsettled = nil
-                return false
-            }
-            defer { state.unsettled = now }
-            return state.unsettled == now
-        }
-        guard isDue else { return }
+        lookAtEnd()
+        let (now, nowMs) = (FileStamp.of(files), counts.clock.nowMs())
+        guard state.withLock({ $0.isDue(now, nowMs: nowMs) }) else { return }
         do throws(TLSFileError) {
             replace(try TLSContext(files))
             counts.renewed(files)
         } catch {
-            state.withLock { state in
-                state.judged = now
+            let isNews = state.withLock { state in
                 state.unsettled = nil
+                let isNews = state.unopened?.stamps != now
+                if error.isPassing {
+                    state.unopened = (now, nowMs + Self.retryAfterMs)
+                } else {
+                    (state.judged, state.unopened) = (now, nil)
+                }
+                return isNews || !error.isPassing
             }
-            counts.kept(error)
+            counts.kept(error, isNews: isNews)
         }
     }
 
@@ -69,82 +101,11 @@ public final class TLSAcceptor: Sendable {
     ///
     /// - Throws: when there is no memory for it: the connection must be closed.
     public func makeHandler() throws -> TLSHandler? {
-        guard let context = state.withLock({ $0.context }) else { return nil }
+        let (found, trust) = state.withLock { ($0.context, TLSTrust(epoch, clock: counts.clock)) }
+        guard let context = found else { return nil }
         guard let session = TLSSession(context, pieceBytes: limits.pieceBytes) else { throw OutOfMemory() }
-        return TLSHandler(session, limits: limits, counts: counts)
+        return TLSHandler(session, trust: trust, limits: limits, counts: counts)
     }
 
     private struct OutOfMemory: Error {}
-}
-
-/// What the connections of a listener came to, in metrics and in the log.
-struct TLSCounts: Sendable {
-    let listener: String
-    let clock: WallClock
-    let metrics: Metrics
-    let logger: Logger
-
-    func established(version: String) {
-        metrics.counter(
-            "colossus_tls_handshakes_total", "TLS handshakes that came about, by version.",
-            ["listener": listener, "version": version]
-        ).add()
-    }
-
-    /// - Parameter isWorthALine: a connection that came and went without a byte is how ports are watched.
-    func failed(_ failure: TLSFailure, peer: String, isWorthALine: Bool = true) {
-        metrics.counter(
-            "colossus_tls_failures_total", "Connections that ended because of TLS, by reason.",
-            ["listener": listener, "reason": failure.reason.rawValue]
-        ).add()
-        guard isWorthALine else { return }
-        logger.notice(
-            "a TLS connection was refused",
-            metadata: [
-                "event": "tls_refused", "listener": "\(listener)", "peer": "\(peer)",
-                "reason": "\(failure.reason.rawValue)", "error": "\(failure.words)",
-            ])
-    }
-
-    func loaded(_ context: TLSContext?) {
-        let name = "colossus_tls_certificate_expiry_timestamp_seconds"
-        let gauge = metrics.gauge(
-            name, "When the listener's certificate ends, in Unix seconds; 0 without one.",
-            ["listener": listener])
-        guard let context else { return gauge.set(0) }
-        gauge.set(Double(context.validUntilSeconds))
-        guard context.validUntilSeconds * 1_000 < clock.nowMs() else { return }
-        logger.warning(
-            "the certificate of a listener has expired: peers will refuse it",
-            metadata: [
-                "event": "certificate_expired", "listener": "\(listener)",
-                "file": "\(context.files.certificate)",
-            ])
-    }
-
-    func renewed(_ files: TLSFiles) {
-        read("ok")
-        logger.notice(
-            "the certificate of a listener was read again",
-            metadata: [
-                "event": "certificate_renewed", "listener": "\(listener)", "file": "\(files.certificate)",
-            ])
-    }
-
-    func kept(_ error: TLSFileError) {
-        read("failed")
-        logger.warning(
-            "a changed certificate cannot be used; the old one stays in force",
-            metadata: [
-                "event": "certificate_kept", "listener": "\(listener)", "file": "\(error.file)",
-                "error": "\(error.reason)",
-            ])
-    }
-
-    private func read(_ result: String) {
-        metrics.counter(
-            "colossus_tls_certificate_reads_total", "Certificates that changed and were read again.",
-            ["listener": listener, "result": result]
-        ).add()
-    }
 }

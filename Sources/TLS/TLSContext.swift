@@ -12,12 +12,26 @@ public final class TLSContext: @unchecked Sendable {
     let stamps: [FileStamp]
     /// Until when the certificate is good, in Unix seconds.
     public let validUntilSeconds: Int64
+    let validFromSeconds: Int64
+    /// What clients' certificates are held against; `nil`: nobody is asked for one.
+    let authorities: Authorities?
+
+    struct Authorities: Equatable {
+        var path: String
+        var bytes: [UInt8]
+    }
 
     /// Reads the files.
     public init(_ files: TLSFiles) throws(TLSFileError) {
         self.files = files
         stamps = FileStamp.of(files)
-        for path in files.paths { try Self.check(path) }
+        for path in files.paths { _ = try Self.look(path, isTaken: false) }
+        // Before OpenSSL does it: what changes in between is noticed by the stamps, and then here.
+        if let path = files.clientCA {
+            authorities = Authorities(path: path, bytes: try Self.look(path, isTaken: true))
+        } else {
+            authorities = nil
+        }
         ERR_clear_error()
         guard let pointer = SSL_CTX_new(TLS_server_method()) else {
             throw Self.failure(files.certificate, "OpenSSL cannot be set up")
@@ -30,7 +44,9 @@ public final class TLSContext: @unchecked Sendable {
             SSL_CTX_free(pointer)
             throw error
         }
-        validUntilSeconds = SSL_CTX_get0_certificate(pointer).map { colossus_valid_until($0) } ?? 0
+        let own = SSL_CTX_get0_certificate(pointer)
+        validFromSeconds = own.map { colossus_valid_from($0) } ?? 0
+        validUntilSeconds = own.map { colossus_valid_until($0) } ?? 0
         self.pointer = pointer
     }
 
@@ -48,7 +64,8 @@ public final class TLSContext: @unchecked Sendable {
             file: files.key,
             reason: isOther
                 ? "is not the key of the certificate \(files.certificate)"
-                : "is not a key in PEM without a password: \(OpenSSLErrors.words(codes))")
+                : "is not a key in PEM without a password: \(OpenSSLErrors.words(codes))",
+            isPassing: codes.contains(where: OpenSSLErrors.isOfSystem))
     }
 
     private static func useClients(_ files: TLSFiles, _ pointer: OpaquePointer) throws(TLSFileError) {
@@ -63,17 +80,23 @@ public final class TLSContext: @unchecked Sendable {
             ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER
         SSL_CTX_set_verify(pointer, mode, nil)
         SSL_CTX_set_verify_depth(pointer, 8)
+        colossus_never_resume(pointer)
     }
 
     private static func failure(_ file: String, _ what: String) -> TLSFileError {
-        TLSFileError(file: file, reason: "\(what): \(OpenSSLErrors.words(OpenSSLErrors.take()))")
+        let codes = OpenSSLErrors.take()
+        return TLSFileError(
+            file: file, reason: "\(what): \(OpenSSLErrors.words(codes))",
+            isPassing: codes.contains(where: OpenSSLErrors.isOfSystem))
     }
 
     /// OpenSSL's words for a file that is not there are about its own calls; and it would wait for a pipe.
-    private static func check(_ path: String) throws(TLSFileError) {
+    ///
+    /// - Parameter isTaken: whether its bytes are wanted: those of a key are OpenSSL's alone.
+    private static func look(_ path: String, isTaken: Bool) throws(TLSFileError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw TLSFileError(file: path, reason: "cannot be read: \(String(cString: strerror(errno)))")
+            throw unreadable(path)
         }
         defer { close(descriptor) }
         var about = stat()
@@ -83,6 +106,20 @@ public final class TLSContext: @unchecked Sendable {
         guard about.st_size <= fileBytesMax else {
             throw TLSFileError(file: path, reason: "is larger than \(fileBytesMax >> 20) MiB")
         }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while isTaken, bytes.count <= fileBytesMax {
+            let got = read(descriptor, &chunk, chunk.count)
+            guard got >= 0 else { throw unreadable(path) }
+            if got == 0 { break }
+            bytes += chunk[..<got]
+        }
+        return bytes
+    }
+
+    private static func unreadable(_ path: String) -> TLSFileError {
+        TLSFileError(
+            file: path, reason: "cannot be read: \(String(cString: strerror(errno)))", isPassing: true)
     }
 
     private static let fileBytesMax = 8 << 20
@@ -95,6 +132,9 @@ struct FileStamp: Sendable, Equatable {
     private var size: Int64 = 0
     private var seconds = 0
     private var nanoseconds = 0
+    /// Of the change of anything about it: whoever keeps the time of writing cannot keep this one.
+    private var changedSeconds = 0
+    private var changedNanoseconds = 0
 
     init(_ path: String) {
         var about = stat()
@@ -104,6 +144,8 @@ struct FileStamp: Sendable, Equatable {
         size = Int64(about.st_size)
         seconds = about.st_mtim.tv_sec
         nanoseconds = about.st_mtim.tv_nsec
+        changedSeconds = about.st_ctim.tv_sec
+        changedNanoseconds = about.st_ctim.tv_nsec
     }
 
     static func of(_ files: TLSFiles) -> [FileStamp] { files.paths.map { FileStamp($0) } }

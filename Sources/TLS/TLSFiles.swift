@@ -29,6 +29,8 @@ public struct TLSFiles: Sendable, Hashable {
 public struct TLSFileError: Error, Sendable, Hashable, CustomStringConvertible {
     public var file: String
     public var reason: String
+    /// It was not what is in the file, and may be otherwise at another time: no right to read it, no descriptor left.
+    var isPassing = false
 
     public var description: String { "\(file): \(reason)" }
 }
@@ -39,7 +41,8 @@ public struct TLSLimits: Sendable {
     public var handshake = Duration.seconds(10)
     /// How long a peer whose handshake failed may take to read why.
     public var farewell = Duration.seconds(1)
-    /// What a peer may send before the handshake is over, and after it failed. Certificates are the most of it.
+    /// What a peer may send before the handshake is over, after it failed, and later without a byte of plaintext in it.
+    /// Certificates are the most of it; a record is of 16 KiB.
     public var handshakeBytes = 256 << 10
     /// What is decrypted or encrypted at a time; bounds what OpenSSL keeps for a connection.
     public var pieceBytes = 64 << 10
@@ -65,7 +68,7 @@ struct TLSFailure: Error, Sendable, Equatable {
         case timeout
         /// The peer has gone in the middle of the handshake.
         case closed
-        /// Too much came before the handshake was over.
+        /// Too much came before the handshake was over, or since then with nothing in it.
         case tooMuch = "too_much"
         /// Bytes that are no TLS, or no good TLS.
         case `protocol`

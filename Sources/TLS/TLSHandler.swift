@@ -1,20 +1,6 @@
 import COpenSSL
 public import NIOCore
 
-/// Told to the handlers behind a `TLSHandler` when its handshake is over, before the first byte.
-public struct TLSEstablished: Sendable, Hashable {
-    /// `TLSv1.3`.
-    public var version: String
-    /// The names in the peer's certificate, the subject's first; `nil` where it has shown none. Good as far as the
-    /// authority, the time and the purpose go.
-    public var peerNames: [String]?
-
-    public init(version: String, peerNames: [String]?) {
-        self.version = version
-        self.peerNames = peerNames
-    }
-}
-
 /// The server's side of TLS on one connection, first in its pipeline: OpenSSL over memory.
 ///
 /// Bytes pass through as they come and go, so that what slows a plain connection down slows this one down: nothing is
@@ -50,8 +36,11 @@ public final class TLSHandler: ChannelDuplexHandler {
     private var flushed = 0
     private var deadline: Scheduled<Void>?
 
-    init(_ session: TLSSession, limits: TLSLimits, counts: TLSCounts) {
+    private let trust: TLSTrust
+
+    init(_ session: TLSSession, trust: TLSTrust, limits: TLSLimits, counts: TLSCounts) {
         self.session = session
+        self.trust = trust
         self.limits = limits
         self.counts = counts
     }
@@ -78,7 +67,18 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     public func read(context: ChannelHandlerContext) {
         isReadWanted = true
-        context.read()
+        readOn(context)
+    }
+
+    /// Whoever does not take what he is owed gets no more of it: what he sends can make answers of TLS's own.
+    private func readOn(_ context: ChannelHandlerContext) {
+        let isOpen = state == .open || state == .finished
+        if !isOpen || isInputOver || context.channel.isWritable { context.read() }
+    }
+
+    public func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, isReadWanted, state == .open || state == .finished { context.read() }
+        context.fireChannelWritabilityChanged()
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -98,7 +98,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         switch state {
         // Whoever asked for bytes is still owed some: a record that is not whole yet is none.
         case .handshaking, .failed: context.read()
-        case .open, .finished: if isReadWanted, !isInputOver { context.read() }
+        case .open, .finished: if isReadWanted, !isInputOver { readOn(context) }
         case .closed: break
         }
     }
@@ -120,7 +120,9 @@ public final class TLSHandler: ChannelDuplexHandler {
             // A peer that has gone is noticed by sending, at once: from here on each step looks whether it is the last.
             sendOutput(context)
             guard state == .open else { return }
-            let news = TLSEstablished(version: session.version, peerNames: session.peerNames)
+            let peer = session.peer
+            var news = TLSEstablished(version: session.version, peerNames: peer?.names)
+            if let peer { news.lapse = trust.lapse(validUntilSeconds: peer.validUntilSeconds) }
             context.fireUserInboundEventTriggered(news)
             encrypt(context)
             if state == .open { decrypt(&bytes, context) }
@@ -128,17 +130,23 @@ public final class TLSHandler: ChannelDuplexHandler {
     }
 
     private func decrypt(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) {
+        // Floods of what TLS itself is asked for, as of new keys, lead nowhere.
+        idleBytes += bytes.readableBytes
         var plain = context.channel.allocator.buffer(capacity: bytes.readableBytes + (16 << 10))
         let reading = session.read(&bytes, into: &plain)
         sendOutput(context)
         if plain.readableBytes > 0, state != .closed {
             isReadWanted = false
+            idleBytes = 0
             context.fireChannelRead(Self.wrapInboundOut(plain))
         }
         // Whoever got that may have closed.
         guard state == .open || state == .finished else { return }
         switch reading {
-        case .needsMore: break
+        case .needsMore:
+            guard idleBytes > limits.handshakeBytes else { return }
+            let words = "more than \(limits.handshakeBytes) bytes came with nothing in them"
+            fail(TLSFailure(reason: .tooMuch, words: words), context)
         case .ended:
             isInputOver = true
             // What has been asked is answered; then there is nothing more to do.

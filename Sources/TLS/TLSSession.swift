@@ -106,12 +106,13 @@ final class TLSSession {
     /// `TLSv1.3`.
     var version: String { SSL_get_version(session).map { String(cString: $0) } ?? "unknown" }
 
-    /// The names in the peer's certificate, which was found good; `nil` where it has shown none.
-    var peerNames: [String]? {
+    /// The names in the peer's certificate, which was found good, and its end in Unix seconds; `nil` where it has shown
+    /// none.
+    var peer: (names: [String], validUntilSeconds: Int64)? {
         guard let certificate = SSL_get0_peer_certificate(session),
             SSL_get_verify_result(session) == Int(X509_V_OK)
         else { return nil }
-        return PeerNames.of(certificate)
+        return (PeerNames.of(certificate), colossus_valid_until(certificate))
     }
 
     private func feed(_ bytes: inout ByteBuffer) {
@@ -129,27 +130,35 @@ final class TLSSession {
 /// The names in a certificate: those that a configuration can mean.
 enum PeerNames {
     static let namesMax = 64
-    static let bytesMax = 256
+    /// As of `certificate:` in a configuration.
+    static let bytesMax = 200
 
     private final class Found {
         var all: [(kind: Int32, name: String)] = []
+        /// Of any kind that counts here, even where it cannot be used.
+        var hasAlternative = false
     }
 
-    /// Common names, then URIs, then DNS names, without what is not printable ASCII: names get into the log.
+    /// URIs, then DNS names; common names where the certificate has neither (RFC 6125: they were there before there was
+    /// a place for such names). All without what is too long or not printable ASCII: names get into the log.
     static func of(_ certificate: OpaquePointer) -> [String] {
         let found = Found()
         colossus_names(certificate, Unmanaged.passUnretained(found).toOpaque()) { to, kind, bytes, size in
-            guard let to, let bytes, size > 0, size <= PeerNames.bytesMax else { return }
-            let text = UnsafeBufferPointer(start: bytes, count: Int(size))
-            guard text.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { return }
+            guard let to else { return }
             // Alive: the caller holds it until this function, which does not keep it, has returned.
             let found = Unmanaged<Found>.fromOpaque(to).takeUnretainedValue()
+            if kind != 0 { found.hasAlternative = true }
+            guard let bytes, size > 0, size <= PeerNames.bytesMax else { return }
+            let text = UnsafeBufferPointer(start: bytes, count: Int(size))
+            guard text.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { return }
             if found.all.count < PeerNames.namesMax {
                 found.all.append((kind, String(decoding: text, as: UTF8.self)))
             }
         }
         return withExtendedLifetime(found) {
-            (Int32(0)...2).flatMap { kind in found.all.filter { $0.kind == kind }.map(\.name) }
+            (found.hasAlternative ? [Int32(1), 2] : [0]).flatMap { kind in
+                found.all.filter { $0.kind == kind }.map(\.name)
+            }
         }
     }
 }

@@ -143,7 +143,8 @@ extension Daemon {
             let endpoints = settings.endpoints.map { EndpointConfiguration($0) }
             return ConfigCheckReply(
                 path: path,
-                problems: EndpointConfiguration.problems(in: endpoints) + ListenerTLS.problems(in: settings))
+                problems: EndpointConfiguration.problems(in: endpoints) + ListenerTLS.problems(in: settings),
+                warnings: settings.accessWarnings)
         } catch {
             return ConfigCheckReply(path: path, problems: error.errors.map(\.description))
         }

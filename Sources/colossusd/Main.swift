@@ -70,6 +70,7 @@ struct Colossusd: ParsableCommand {
         if let verifyHistory { return try HistoryCheck.run(verifyHistory) }
         let settings = try load()
         if checkConfig {
+            for warning in settings.accessWarnings { StandardError.write("\(config): warning: \(warning)\n") }
             print("\(config) is good.")
             return
         }

@@ -31,7 +31,7 @@ struct PassedListeners: Sendable {
         }
     }
 
-    /// Where a socket listens. One that is not of IP is this machine's own.
+    /// Where a socket listens. A unix socket is this machine's own; what cannot be told counts as reached by others.
     static func address(_ descriptor: Int32) -> DaemonSettings.Listen {
         var storage = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -47,7 +47,10 @@ struct PassedListeners: Sendable {
                         NI_NUMERICHOST | NI_NUMERICSERV) == 0
             }
         }
-        guard isNamed else { return DaemonSettings.Listen(host: "localhost", port: 0) }
+        guard isNamed else {
+            let isLocal = Int32(storage.ss_family) == AF_UNIX
+            return DaemonSettings.Listen(host: isLocal ? "localhost" : "an unknown address", port: 0)
+        }
         func text(_ buffer: [CChar]) -> String {
             String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         }

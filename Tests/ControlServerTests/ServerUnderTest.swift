@@ -15,7 +15,8 @@ struct ServerUnderTest {
 
     static func run(
         writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil, token: String? = nil,
-        tls: TLSContext? = nil, refusal: (@Sendable ([String], [String]?) -> String?)? = nil,
+        tls: TLSContext? = nil, tlsNowMs: Int64 = 0,
+        refusal: (@Sendable ([String], [String]?) -> String?)? = nil,
         _ body: (ServerUnderTest) async throws -> Void
     ) async throws {
         let folder = try temporaryFolder()
@@ -34,7 +35,7 @@ struct ServerUnderTest {
         }
         if let refusal { configuration.webRefusal = refusal }
         let acceptor = TLSAcceptor(
-            listener: "web", clock: WallClock { 0 }, metrics: Metrics(),
+            listener: "web", clock: WallClock { tlsNowMs }, metrics: Metrics(),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         acceptor.replace(tls)
         configuration.webTLS = acceptor

@@ -63,6 +63,29 @@ import Testing
         }
     }
 
+    @Test("a certificate that has run out since the handshake is refused, and the connection ends")
+    func lapsedCertificate() async throws {
+        let certificates = try TestCertificates()
+        try certificates.make("prom")
+        var files = TLSFiles(
+            certificate: certificates.certificate("server"), key: certificates.key("server"))
+        files.clientCA = certificates.certificate("ca")
+        let later = Int64(time(nil)) + 3 * 86_400
+        try await ServerUnderTest.run(
+            tls: try TLSContext(files), tlsNowMs: later * 1_000, refusal: { _, _ in nil }
+        ) { (server) async throws in
+            let url = "https://localhost:\(server.port)/metrics"
+            let reply = try await TestCertificates.runAside(
+                "curl",
+                [
+                    "--silent", "--max-time", "90", "--cacert", certificates.certificate("ca"), "--cert",
+                    certificates.certificate("prom"), "--key", certificates.key("prom"), "-w",
+                    "%{http_code} %{num_connects}\n", "-o", "/dev/null", url, "-o", "/dev/null", url,
+                ])
+            #expect(reply.output == "403 1\n403 1\n")
+        }
+    }
+
     @Test("not ready is 503 with the reason")
     func notReady() async throws {
         try await ServerUnderTest.run(ready: false) { (server) async throws in

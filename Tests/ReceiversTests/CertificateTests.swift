@@ -80,6 +80,19 @@ import WireFormats
             ])
     }
 
+    @Test("a certificate that has run out since the handshake is good for no request more")
+    func lapsed() async throws {
+        let later = Int64(Date().timeIntervalSince1970 * 1_000) + 3 * 86_400_000
+        let bench = Bench(
+            access: BearerCheck(wantsCertificate: true), tls: try context(.required), tlsNowMs: later)
+        try await bench.run { (port) async throws in
+            let body = AccessTests.body(0)
+            #expect(try await post(port, "/api/v1/write", body, client: "prom-a", Self.write) == 403)
+        }
+        #expect(bench.metric(#"colossus_ingest_rejected_requests_total{reason="certificate"} 1"#))
+        #expect(bench.sink.sampleCount == 0)
+    }
+
     @Test("megabytes of remote write come through TLS as they were sent")
     func large() async throws {
         var encoder = RemoteWriteEncoder()

@@ -105,7 +105,7 @@ struct Bench {
 
     init(
         sink: FakeSink = FakeSink(), inventory: Inventory? = nil, access: BearerCheck = BearerCheck(),
-        tls: TLSContext? = nil,
+        tls: TLSContext? = nil, tlsNowMs: Int64 = Bench.nowMs,
         configure: (inout IngestConfiguration) -> Void = { _ in }
     ) {
         var configuration = IngestConfiguration()
@@ -117,7 +117,7 @@ struct Bench {
         let ledger = ledger
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let acceptor = TLSAcceptor(
-            listener: "ingest", clock: WallClock { Bench.nowMs }, metrics: metrics, logger: logger)
+            listener: "ingest", clock: WallClock { tlsNowMs }, metrics: metrics, logger: logger)
         acceptor.replace(tls)
         server = IngestServer(
             configuration: configuration, sink: sink, events: events, streams: streams, stream: stream,

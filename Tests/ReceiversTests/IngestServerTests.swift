@@ -315,10 +315,22 @@ import WireFormats
         }
     }
 
-    @Test("a head that drips in is given up, on a new connection and after a request")
+    @Test(
+        "a head that drips in is given up, on a new connection and after a request; a quiet connection is not"
+    )
     func slowHead() async throws {
-        let bench = Bench { $0.limits.requestTimeout = .milliseconds(150) }
+        let bench = Bench { $0.limits.requestTimeout = .milliseconds(500) }
         try await bench.run { port in
+            // Has been answered and says nothing more: its bodies came in one piece and in two.
+            let quiet = try [RawClient(port: port), RawClient(port: port)]
+            let body = Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])])
+            #expect(await quiet[0].write(body)?.status == 204)
+            let request = RawClient.request("/api/v1/write", body, RawClient.writeHeaders)
+            await quiet[1].send(Array(request.dropLast(5)))
+            // Another's request lets the server take the first part.
+            #expect(await quiet[0].write(body)?.status == 204)
+            await quiet[1].send(Array(request.suffix(5)))
+            #expect(await quiet[1].reply()?.status == 204)
             let dripping = try RawClient(port: port)
             let later = try RawClient(port: port)
             #expect(await later.write(Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])]))?.status == 204)
@@ -327,6 +339,8 @@ import WireFormats
                 for piece in ["P", "O", "ST /"] { await client.send(piece) }
                 #expect(await client.isClosed())
             }
+            // The time of the quiet ones would have been over before.
+            for client in quiet { #expect(await client.write(body)?.status == 204) }
         }
         #expect(bench.metric(#"colossus_ingest_rejected_requests_total{reason="slow_head"} 2"#))
     }

@@ -179,6 +179,24 @@ struct LoadSettingsTests {
         #expect(settings.web.tls == nil)
     }
 
+    @Test("tokens with files alone, beside certificates that need none, are warned of")
+    func accessWarnings() throws {
+        let tls = "tls: {certificate: 'credential:c', key: 'credential:k', client_ca: 'credential:a'}"
+        let one = "{name: a, file: 'credential:t'}"
+        func warnings(_ text: String) throws -> [String] {
+            try ConfigFolder(["c.yaml": text]).load().accessWarnings
+        }
+        let text = "ingest: {\(tls), tokens: [\(one)]}"
+        #expect(
+            try warnings(text) == [
+                "ingest: whoever has a certificate of tls.client_ca may send without a token, because no token names a certificate"
+            ])
+        #expect(try warnings("web: {\(tls), tokens: [\(one)]}").count == 1)
+        #expect(try warnings("ingest: {\(tls), tokens: [\(one), {name: b, certificate: x}]}").isEmpty)
+        #expect(try warnings("ingest: {\(tls)}").isEmpty)
+        #expect(try warnings("ingest: {tokens: [\(one)]}").isEmpty)
+    }
+
     @Test(
         "what a start would refuse is an error with its place",
         arguments: [
@@ -222,6 +240,18 @@ struct LoadSettingsTests {
             (
                 "web: {tls: {min_version: 1.1}}",
                 "c.yaml:1:26: `1.1` is not allowed here; did you mean `1.2`?, expected one of: 1.2, 1.3"
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', client_certificate: required}}",
+                "c.yaml:1:83: nobody is asked for a certificate, expected web.tls.client_ca, too"
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', client_ca: ''}}",
+                "c.yaml:1:74: `` is not allowed here"
+            ),
+            (
+                "web:\n  tokens:\n  - {name: a, certificate: \(String(repeating: "x", count: 201))}",
+                "c.yaml:3:28: "
             ),
             ("web: {tls: {client_certificate: maybe}}", "c.yaml:1:33: `maybe` is not allowed here"),
             (

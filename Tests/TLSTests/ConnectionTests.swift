@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TLS
 import Telemetry
 import TestSupport
@@ -95,6 +96,40 @@ import Testing
         }
     }
 
+    @Test("more than a record after the handshake, with nothing in it, is too much")
+    func idleFlood() async throws {
+        var limits = TLSLimits()
+        limits.handshakeBytes = 8_000
+        try await ServerUnderTest.run(limits: limits) { (server) async throws in
+            let result = try await TestCertificates.runAside(
+                "python3", ["-c", Self.unfinished, "\(server.port)", server.certificates.certificate("ca")])
+            #expect(result.output == "the end\n")
+            #expect(try await server.failed("too_much"))
+            #expect(server.log.all.contains { $0.contains("with nothing in them") })
+        }
+    }
+
+    /// Asks for something, and gets it; then sends most of a record.
+    private static let unfinished = """
+        import socket, ssl, sys
+        context = ssl.create_default_context(cafile=sys.argv[2])
+        plain = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=90)
+        session = context.wrap_socket(plain, server_hostname="localhost")
+        session.sendall(b"GET /5 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        got = b""
+        while not got.endswith(b"aaaaa"):
+            got += session.recv(1000)
+        raw = socket.socket(fileno=session.detach())
+        raw.settimeout(90)
+        raw.sendall(bytes([0x17, 3, 3, 0x40, 0]) + bytes(10000))
+        try:
+            while raw.recv(1000):
+                pass
+        except ConnectionResetError:
+            pass
+        print("the end")
+        """
+
     @Test("a client that has said goodbye gets the answer it is owed, and the connection ends")
     func halfClose() async throws {
         try await ServerUnderTest.run { (server) async throws in
@@ -145,9 +180,8 @@ import Testing
             let first = try await Self.fingerprint(server)
             try server.certificates.make("next", more: ["-addext", "subjectAltName=DNS:localhost"])
             // An open connection, in the middle of its requests.
-            let slow = Task {
-                try await server.curl(["--limit-rate", "2M", "-o", "/dev/null"], path: "/6000000")
-            }
+            async let slow = server.curl(["-w", "%{size_download}", "-o", "/dev/null"], path: "/held")
+            #expect(try await server.poll { server.heldCount == 1 })
             try Self.put("next", server)
             // It takes two looks: the files must be quiet in between.
             server.acceptor.refresh()
@@ -155,7 +189,8 @@ import Testing
             server.acceptor.refresh()
             #expect(try await Self.fingerprint(server) != first)
             #expect(server.log.all.contains { $0.contains("event=certificate_renewed") })
-            #expect(try await slow.value.status == 0)
+            server.release()
+            #expect(try await slow.output == "2000")
             #expect(server.metric("colossus_tls_certificate_reads_total{listener=\"test\",result=\"ok\"} 1"))
         }
     }
@@ -177,6 +212,67 @@ import Testing
             try Self.put("next", server)
             for _ in 0..<2 { server.acceptor.refresh() }
             #expect(try await Self.fingerprint(server) != first)
+        }
+    }
+
+    @Test("a file that cannot be opened is tried again each minute, and told once")
+    func unopened() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            let reads = "colossus_tls_certificate_reads_total{listener=\"test\",result="
+            let (key, aside) = (server.certificates.key("server"), server.certificates.key("aside"))
+            try FileManager.default.moveItem(atPath: key, toPath: aside)
+            for _ in 0..<5 { server.acceptor.refresh() }
+            #expect(server.metric(reads + "\"failed\"} 1"))
+            server.ahead.seconds.withLock { $0 = 61 }
+            for _ in 0..<5 { server.acceptor.refresh() }
+            #expect(server.metric(reads + "\"failed\"} 2"))
+            #expect(server.log.all.filter { $0.contains("event=certificate_kept") }.count == 1)
+            // The same file, written at the same time: that it was away is seen by its change.
+            try FileManager.default.moveItem(atPath: aside, toPath: key)
+            for _ in 0..<5 { server.acceptor.refresh() }
+            #expect(server.metric(reads + "\"ok\"} 1"))
+            #expect(try await server.curl([]).status == 0)
+        }
+    }
+
+    @Test("a certificate that ends while it is in force is told of before and then, once")
+    func expiry() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            func told(_ event: String) -> Int {
+                server.log.all.filter { $0.contains("event=\(event) ") }.count
+            }
+            for (hours, expiring, expired) in [(0, 0, 0), (40, 1, 0), (72, 1, 1)] {
+                server.ahead.seconds.withLock { $0 = Int64(hours) * 3_600 }
+                for _ in 0..<3 { server.acceptor.refresh() }
+                #expect(told("certificate_expiring") == expiring && told("certificate_expired") == expired)
+            }
+        }
+    }
+
+    @Test("a client's certificate lapses with its time and with the authorities, and not with ours")
+    func lapse() async throws {
+        try await ServerUnderTest.run {
+            $1.clientCA = $0.folder + "/authorities.pem"
+            try FileManager.default.copyItem(
+                atPath: $0.certificate("ca"), toPath: $0.folder + "/authorities.pem")
+        } _: { (server) async throws in
+            try server.certificates.make("prom-a")
+            try server.certificates.authority("other")
+            #expect(try await server.curl(server.client("prom-a")).status == 0)
+            let established = try #require(server.established)
+            #expect(established.lapse() == nil)
+            server.ahead.seconds.withLock { $0 = 3 * 86_400 }
+            #expect(established.lapse()?.contains("run out") == true)
+            server.ahead.seconds.withLock { $0 = 0 }
+            try Self.put("server", server)
+            for _ in 0..<2 { server.acceptor.refresh() }
+            #expect(server.metric("colossus_tls_certificate_reads_total{listener=\"test\",result=\"ok\"} 1"))
+            #expect(established.lapse() == nil)
+            try Data(contentsOf: URL(filePath: server.certificates.certificate("other")))
+                .write(to: URL(filePath: server.certificates.folder + "/authorities.pem"))
+            for _ in 0..<2 { server.acceptor.refresh() }
+            #expect(established.lapse()?.contains("authorities") == true)
+            #expect(try await server.curl(server.client("prom-a")).status != 0)
         }
     }
 

@@ -15,6 +15,14 @@ final class ServerUnderTest: Sendable {
     let acceptor: TLSAcceptor
     let metrics = Metrics()
     let log = CollectedLog()
+    /// Added to the time of day, for all but OpenSSL.
+    let ahead: Ahead
+    /// What the last connection began with.
+    var established: TLSEstablished? { news.last.withLock { $0 } }
+    /// Answers to `/held` that are half out and wait for `release`.
+    var heldCount: Int { news.held.withLock { $0 } }
+    private let news = News()
+    private let gate = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: Void.self)
     private let channel: any Channel
 
     var port: Int { channel.localAddress?.port ?? 0 }
@@ -28,9 +36,11 @@ final class ServerUnderTest: Sendable {
         do {
             try await body(server)
         } catch {
+            server.release()
             try? await server.channel.close()
             throw error
         }
+        server.release()
         try? await server.channel.close()
     }
 
@@ -41,12 +51,16 @@ final class ServerUnderTest: Sendable {
         var files = TLSFiles(
             certificate: certificates.certificate("server"), key: certificates.key("server"))
         try change(certificates, &files)
-        let log = log
+        let (log, ahead) = (log, Ahead())
+        self.ahead = ahead
         acceptor = TLSAcceptor(
-            listener: "test", clock: WallClock { Int64(Date().timeIntervalSince1970 * 1_000) },
+            listener: "test",
+            clock: WallClock {
+                Int64(Date().timeIntervalSince1970 * 1_000) + ahead.seconds.withLock { $0 } * 1_000
+            },
             metrics: metrics, logger: Logger(label: "test") { _ in log.handler }, limits: limits)
         acceptor.replace(try TLSContext(files))
-        let acceptor = acceptor
+        let (acceptor, news, gate) = (acceptor, news, gate.futureResult)
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.backlog, value: 256)
             .childChannelInitializer { channel in
@@ -54,11 +68,14 @@ final class ServerUnderTest: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     if let handler = try acceptor.makeHandler() { try pipeline.addHandler(handler) }
                     try pipeline.configureHTTPServerPipeline()
-                    try pipeline.addHandler(Responder())
+                    try pipeline.addHandler(Responder(news, gate: gate))
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
     }
+
+    /// Lets the rest of the answers to `/held` go.
+    func release() { gate.succeed() }
 
     /// Runs curl, which trusts the test's authority.
     func curl(_ arguments: [String], path: String = "/", scheme: String = "https") async throws -> Reply {
@@ -102,18 +119,37 @@ final class ServerUnderTest: Sendable {
     }
 }
 
-/// `GET /n` is answered with n bytes, all else with what came: its length, and the names in the certificate.
+/// What connections tell the test.
+private final class News: Sendable {
+    let last = Mutex<TLSEstablished?>(nil)
+    let held = Mutex(0)
+}
+
+/// How far a clock is ahead.
+final class Ahead: Sendable { let seconds = Mutex<Int64>(0) }
+
+/// `GET /n` is answered with n bytes, `/held` with 2,000, the half of them when the test says so, all else with what came: its length, and the names in the certificate.
 private final class Responder: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
+    private let news: News
+    private let gate: EventLoopFuture<Void>
     private var established: TLSEstablished?
     private var count = 0
     private var uri = ""
     private var keepsAlive = true
 
+    init(_ news: News, gate: EventLoopFuture<Void>) {
+        self.news = news
+        self.gate = gate
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let event = event as? TLSEstablished { established = event }
+        if let event = event as? TLSEstablished {
+            established = event
+            news.last.withLock { $0 = event }
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -121,7 +157,19 @@ private final class Responder: ChannelInboundHandler {
         switch Self.unwrapInboundIn(data) {
         case .head(let head): (uri, count, keepsAlive) = (head.uri, 0, head.isKeepAlive)
         case .body(let part): count += part.readableBytes
-        case .end: answer(context)
+        case .end: uri == "/held" ? hold(context) : answer(context)
+        }
+    }
+
+    private func hold(_ context: ChannelHandlerContext) {
+        let half = context.channel.allocator.buffer(repeating: 0x61, count: 1_000)
+        let head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["Content-Length": "2000"])
+        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(half))), promise: nil)
+        news.held.withLock { $0 += 1 }
+        gate.hop(to: context.eventLoop).assumeIsolated().whenComplete { _ in
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(half))), promise: nil)
+            context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         }
     }
 
