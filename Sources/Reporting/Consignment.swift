@@ -22,6 +22,9 @@ enum Consignment: Sendable {
         }
     }
 
+    /// Windows in it.
+    var windowCount: Int { if case .windows(let windows) = self { windows.count } else { 1 } }
+
     /// Event time of what it carries, Unix milliseconds.
     var endMs: Int64 {
         switch self {
@@ -46,7 +49,8 @@ enum Consignment: Sendable {
         switch self {
         case .window(let window): Part.id(of: window.summary, part: part)
         case .windows(let windows):
-            windows.first.map { Part.id(of: $0.summary, part: part) + "x\(windows.count)" } ?? ""
+            // With the last window: after a restart a batch may begin with the same one, and hold others.
+            windows.first.map { Part.id(of: $0.summary, part: part) + "x\(windows.count)@\(sequence)" } ?? ""
         case .events(let events): "event/\(events.last?.id ?? 0)"
         case .alerts(let snapshot): "alerts/\(snapshot.version)/\(part)"
         }

@@ -16,8 +16,19 @@ struct EndpointAccount: Sendable, Equatable {
     var refusalsInARow = 0
     /// Status of the last of them.
     var refusedStatus = 0
-    /// There was a final answer, whichever.
-    var isAnswered = false
+    /// Final answers, whichever.
+    var answers = 0
+    var isAnswered: Bool { answers > 0 }
+    /// It was said that the endpoint fails.
+    var isToldFailing = false
+    /// It takes nothing of what was cut for long: cutting more is of no use.
+    var isHopeless = false
+    /// Said once, and again only after it has been otherwise.
+    var isRefusing = false
+    /// Secrets were read again because of a refusal, and nothing has been taken since.
+    var hasRefreshedCredentials = false
+    /// How often.
+    var refreshes = 0
 
     /// One part may be at fault itself; who asks, or where, is at fault for all of them.
     var isRefusedAll: Bool {
@@ -30,6 +41,47 @@ struct EndpointAccount: Sendable, Equatable {
     mutating func failed(_ text: String, _ nowMs: Int64) {
         lastError = text
         lastErrorMs = nowMs
+    }
+
+    /// An attempt failed for now.
+    ///
+    /// - Returns: whether this is to be told.
+    mutating func retried(isStuck: Bool, doOthersWork: Bool) -> Bool {
+        retries += 1
+        // What fails on where others get on says nothing of the endpoint.
+        if !isStuck { failuresInARow += 1 }
+        guard failuresInARow > 0, !isToldFailing, !doOthersWork else { return false }
+        isToldFailing = true
+        return true
+    }
+
+    /// - Returns: how many attempts had failed before, where that was told.
+    mutating func answered() -> Int? {
+        answers += 1
+        let attempts = isToldFailing ? failuresInARow : nil
+        isToldFailing = false
+        failuresInARow = 0
+        return attempts
+    }
+
+    /// Secrets are read again because of a refusal, once; who had sent before that tries the new ones.
+    mutating func refresh(sentAfter known: Int) -> Bool {
+        guard hasRefreshedCredentials else {
+            hasRefreshedCredentials = true
+            refreshes += 1
+            return true
+        }
+        return known < refreshes
+    }
+
+    /// All of a part has its answers.
+    mutating func finished(_ delivery: EndpointStateMachine.Delivery) {
+        let isTaken = delivery.accepted > 0
+        isHopeless = !isTaken && (isHopeless || delivery.refusals > EndpointStateMachine.Limits.refusals)
+        if isTaken { hasRefreshedCredentials = false }
+        isRefusing = !delivery.dead.isEmpty
+        refusalsInARow = !isTaken && isRefusing ? refusalsInARow + 1 : 0
+        refusedStatus = delivery.dead.last?.status ?? 0
     }
 
     /// Counts what a durable move of the cursor settled.

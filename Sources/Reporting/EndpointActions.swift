@@ -28,6 +28,8 @@ extension EndpointStateMachine {
         /// An operator wants it to rest, or to go on; going on also wakes one that is disabled or waits.
         case pause
         case resume
+        /// Nobody is to wait for more windows to come along.
+        case hurry
     }
 
     enum Action: Sendable, Equatable {
@@ -61,6 +63,8 @@ extension EndpointStateMachine {
         var pieces: [Part]
         var accepted = 0
         var refusals = 0
+        /// Attempts that failed because of secrets that may have been replaced.
+        var refreshes = 0
         var dead: [Refusal] = []
     }
 
@@ -107,6 +111,8 @@ extension EndpointStateMachine {
         static let refusals = 64
         /// The same after a part of which nothing was accepted: an endpoint that refuses everything costs little.
         static let refusalsWhenHopeless = 2
+        /// Attempts of one part that a replaced token may cost; with several lanes another one may find it first.
+        static let refreshes = 2
         /// How far the cursor may be behind in windows that were not selected, before it is moved for their sake.
         static let skippedWindows: Int64 = 64
         static let skippedMs: Int64 = 5_000

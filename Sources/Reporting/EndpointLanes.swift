@@ -9,6 +9,8 @@ import Telemetry
 /// When new windows come while old ones still wait, the lane of new windows leaps over the old ones and leaves a gap. Gaps
 /// are worked off beside it, oldest first, in pieces, as many at once as `InFlightLimit` gives. New windows go first, and a
 /// request is theirs to have as soon as there may be two. While the endpoint fails one lane tries it, the others wait.
+/// A lane that fails on where others get on, because of what is in its part, is stuck: it tries again at its own times,
+/// and neither it nor the backlog waits for the other.
 ///
 /// Each lane is an `EndpointStateMachine`, strict in itself; nothing is in two lanes. So what was sent in a lane and not
 /// recorded when the process died is one part a lane, and goes out again under the same id.
@@ -51,12 +53,24 @@ struct EndpointLanes: Sendable {
     private var unsplitThrough: Int64?
     /// The receiver wants no requests until this timer.
     private var quietToken: Int?
+    /// The receiver takes so many a minute: the pause between two, and the earliest time of the next.
+    private var pauseMs: Int64 = 0
+    private var mayAskMs: Int64 = 0
+    private var paceToken: Int?
+    private var isWelcome: Bool
     private var lastToken = 0
+    /// How many windows fit into a request, as the lanes have found out.
+    private var likely: Int
 
     init(_ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil) {
         self.configuration = configuration
         self.seed = seed
-        let first = EndpointStateMachine(configuration, seed: seed, remembered: remembered)
+        // Strict ones try with all at first, and find out in one lane.
+        likely =
+            configuration.takesAnyOrder
+            ? EndpointStateMachine.Limits.fetchedWindows : BatchLimits.windowsRange.upperBound
+        isWelcome = configuration.handshakeOrigin == nil
+        let first = EndpointStateMachine(configuration, seed: seed, remembered: remembered, likely: likely)
         lanes = [Self.live: first]
         form = first.form
         limit = InFlightLimit(max: configuration.takesAnyOrder ? configuration.maxInFlight : 1)
@@ -87,11 +101,13 @@ struct EndpointLanes: Sendable {
         case .split(let done): split(done)
         case .pause, .resume, .drain: all(event, nowMs, &actions)
         case .attempted(let outcome): attempted(outcome, lane, nowMs, &actions)
-        case .timer(let token) where lane == Self.gate: if token == quietToken { quietToken = nil }
+        case .timer(let token) where lane == Self.gate:
+            if token == quietToken { quietToken = nil }
+            if token == paceToken { paceToken = nil }
         default: feed(event, lane, nowMs, &actions)
         }
         plan(nowMs, &actions)
-        release(&actions)
+        release(nowMs, &actions)
         if hasGivenUp, openingAt != nil {
             openingAt = nil
             feed(.drain(.inFlight), Self.live, nowMs, &actions)
@@ -110,9 +126,12 @@ extension EndpointLanes {
         guard var machine = lanes.removeValue(forKey: lane) else { return }
         machine.account = account
         machine.mayLeap =
-            configuration.takesAnyOrder && lane == Self.live && gaps.count < DeliveryGap.countMax / 2
+            configuration.takesAnyOrder && lane == Self.live && gaps.count < DeliveryGap.countMax - 1
+        machine.doOthersWork = inFlight.contains { $0 != lane && lanes[$0]?.failures == 0 }
+        let likelyBefore = machine.gatherer.likely
         let asked = machine.handle(event, nowMs: nowMs)
         account = machine.account
+        if machine.gatherer.likely != likelyBefore { likely = machine.gatherer.likely }
         lanes[lane] = machine
         if case .leaped(true) = event, let position = machine.position, let from = leaping {
             gaps.append(DeliveryGap(after: from, through: position.sequence))
@@ -181,8 +200,8 @@ extension EndpointLanes {
         }
         limit.succeeded()
         guard failures > 0, account.failuresInARow == 0 else { return }
-        // It works again: who waits for another try need not any more.
-        for other in lanes.keys.sorted() {
+        // It works again: who waits for its second try need not any more. Others may have themselves to blame.
+        for other in lanes.keys.sorted() where lanes[other]?.failures == 1 {
             if case .waiting(.send, let token, _) = lanes[other]?.state {
                 feed(.timer(token), other, nowMs, &actions)
             }
@@ -232,10 +251,17 @@ extension EndpointLanes {
         guard !isPaused, !isDisabled else { return }
         let taken = Set(lanes.values.compactMap(\.through))
         var free = gaps.filter { !taken.contains($0.through) }
-        var wanted = (configuration.takesAnyOrder ? limit.now : 1) - taken.count
+        var wanted = 1 - taken.count
+        if configuration.takesAnyOrder {
+            // Who is stuck takes nobody's place, up to a number.
+            let stuck = lanes.values.filter { $0.through != nil && $0.isStuck(account) }.count
+            wanted = min(limit.now + stuck, 2 * limit.max) - taken.count
+        }
         while wanted > 0, splitting == nil, let gap = free.first {
             let end = gap.after.sequence + EndpointStateMachine.Limits.gapWindows
-            if end < gap.through, gap.through != unsplitThrough, gaps.count < DeliveryGap.countMax {
+            if end < gap.through, gap.through != unsplitThrough,
+                gaps.count < DeliveryGap.countMax / 2
+            {
                 splitting = (gap.through, end)
                 actions.append(
                     LaneAction(lane: Self.live, action: .split(gapThrough: gap.through, at: end)))
@@ -251,7 +277,7 @@ extension EndpointLanes {
         lastLane += 1
         let own = seed &+ UInt64(lastLane) &* 0x9E37_79B9_7F4A_7C15
         lanes[lastLane] = EndpointStateMachine(
-            configuration, seed: own, remembered: form, through: gap.through)
+            configuration, seed: own, remembered: form, through: gap.through, likely: likely)
         feed(.start, lastLane, nowMs, &actions)
         if let draining { feed(.drain(draining), lastLane, nowMs, &actions) }
         feed(.cursor(gap.after), lastLane, nowMs, &actions)
@@ -269,9 +295,27 @@ extension EndpointLanes {
 // MARK: Requests
 
 extension EndpointLanes {
+    /// The receiver wants requests, and so many a minute. The part that asked goes out now.
+    mutating func welcomed(ratePerMinute: Int?, nowMs: Int64) {
+        isWelcome = true
+        pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
+        mayAskMs = nowMs + pauseMs
+    }
+
     /// Lets out what waits, new windows first.
-    private mutating func release(_ actions: inout [LaneAction]) {
+    private mutating func release(_ nowMs: Int64, _ actions: inout [LaneAction]) {
         for lane in held.sorted() where mayGo(lane) {
+            // In strict order there is nothing to choose from: the part waits on its way.
+            if configuration.takesAnyOrder, nowMs < mayAskMs {
+                if paceToken == nil {
+                    paceToken = nextToken()
+                    actions.append(
+                        LaneAction(
+                            lane: Self.gate,
+                            action: .wake(afterMs: mayAskMs - nowMs, token: lastToken)))
+                }
+                return
+            }
             guard let part = lanes[lane]?.partOnItsWay else {
                 held.remove(lane)
                 continue
@@ -279,25 +323,41 @@ extension EndpointLanes {
             held.remove(lane)
             inFlight.insert(lane)
             lanes[lane]?.form = form
+            lanes[lane]?.refreshesAtSend = account.refreshes
+            mayAskMs = nowMs + pauseMs
             actions.append(LaneAction(lane: lane, action: .send(part)))
         }
     }
 
     /// The last that the receiver said counts, for all lanes.
     private mutating func beQuiet(_ pauseMs: Int64, _ actions: inout [LaneAction]) {
-        lastToken += 1
-        quietToken = lastToken
+        quietToken = nextToken()
         actions.append(LaneAction(lane: Self.gate, action: .wake(afterMs: pauseMs, token: lastToken)))
+    }
+
+    private mutating func nextToken() -> Int {
+        lastToken += 1
+        return lastToken
     }
 
     private func mayGo(_ lane: Int) -> Bool {
         guard inFlight.count < limit.now, quietToken == nil, !isDisabled else { return false }
-        if account.failuresInARow > 0 {
-            // One lane tries; the first of those that would.
-            return inFlight.isEmpty && !lanes.contains { $0.key < lane && $0.value.waitsToSend }
-        }
+        // One asks whether requests are welcome.
+        guard isWelcome || inFlight.isEmpty else { return false }
+        if account.failuresInARow > 0 { return inFlight.isEmpty && mayTry(lane) }
         if lane == Self.live { return true }
         // One request is kept for new windows.
         return inFlight.subtracting([Self.live]).count < max(1, limit.now - 1)
+    }
+
+    /// While the endpoint fails one lane tries: the first of those that would, and one that is stuck only when there is
+    /// no other.
+    private func mayTry(_ lane: Int) -> Bool {
+        let isStuck = lanes[lane]?.isStuck(account) ?? false
+        return !lanes.contains { other, machine in
+            guard other != lane, !machine.isStuck(account) else { return false }
+            return isStuck
+                ? machine.waitsToSend || held.contains(other) : other < lane && machine.waitsToSend
+        }
     }
 }

@@ -26,7 +26,7 @@ struct EndpointStateMachine: Sendable {
     /// The cursor as it is in the store.
     private(set) var position: DeliveryPosition?
     private(set) var newestSequence: Int64 = 0
-    private var commits = CommitTimes()
+    private var commits: CommitTimes
     /// Windows that are waiting for long may be left behind in a gap.
     var mayLeap = false
     private var leap: (from: DeliveryPosition, through: Int64)?
@@ -48,20 +48,26 @@ struct EndpointStateMachine: Sendable {
     private var token = 0
     /// The timer at whose ring windows have waited long enough for others.
     private var gathering: Int?
-    private var gatherer = WindowGatherer()
-    private var isHopeless = false
+    private(set) var gatherer: WindowGatherer
+    /// Attempts that failed since its own last answer, and the endpoint's answers when the first of them did.
+    private(set) var failures = 0
+    private(set) var answersAtFailure = 0
+    /// Other lanes have requests on their way, and have not failed.
+    var doOthersWork = false
+    /// How often secrets had been read again when the part went out.
+    var refreshesAtSend = 0
     /// Said once, and again only after it has been otherwise.
-    private var isRefusing = false
     private var isStoreFailing = false
-    private var hasRefreshedCredentials = false
     private var draining: DrainScope?
     private(set) var isPaused = false
 
     /// - Parameter remembered: what the endpoint was found to understand earlier, instead of what is tried first.
     init(
         _ configuration: EndpointConfiguration, seed: UInt64, remembered: WireForm? = nil,
-        through: Int64? = nil
+        through: Int64? = nil, likely: Int = BatchLimits.windowsRange.upperBound
     ) {
+        gatherer = WindowGatherer(likely: likely)
+        commits = CommitTimes(horizonMs: Limits.liveMs + configuration.batch.waitMs)
         self.configuration = configuration
         self.through = through
         encoding = configuration.encoding
@@ -105,6 +111,7 @@ struct EndpointStateMachine: Sendable {
             isPaused = true
             if state == .idle { state = .paused }
         case (.resume, _): goOn(nowMs, &actions)
+        case (.hurry, .idle) where gathering != nil: proceed(nowMs, &actions)
         default: break
         }
         return actions
@@ -137,7 +144,9 @@ extension EndpointStateMachine {
         if let through, reached.sequence >= through { return finishGap(&actions) }
         state = .fetching
         newestAtFetch = newestSequence
-        let limit = max(Limits.fetchedWindows, configuration.batch.windowsMax)
+        // Of one lane of many no more is held than goes into a request.
+        let likely = configuration.takesAnyOrder ? gatherer.likely : configuration.batch.windowsMax
+        let limit = max(Limits.fetchedWindows, min(configuration.batch.windowsMax, likely))
         actions.append(.fetch(after: reached, through: through, limit: limit))
     }
 
@@ -309,6 +318,7 @@ extension EndpointStateMachine {
     private mutating func send(_ actions: inout [Action]) {
         guard let piece = delivery?.pieces.last else { return }
         state = .sending
+        refreshesAtSend = account.refreshes
         actions.append(.send(piece))
     }
 
@@ -354,17 +364,18 @@ extension EndpointStateMachine {
     /// A token that was replaced in its file looks like a refusal, once.
     private mutating func credentialsMayBeStale(_ outcome: AttemptOutcome) -> Bool {
         guard !configuration.secrets.isEmpty, [401, 403].contains(outcome.status),
-            !hasRefreshedCredentials
+            let tried = delivery?.refreshes, tried < Limits.refreshes
         else { return false }
-        hasRefreshedCredentials = true
-        return true
+        delivery?.refreshes = tried + 1
+        return account.refresh(sentAfter: refreshesAtSend)
     }
 
     private mutating func retry(_ outcome: AttemptOutcome, _ nowMs: Int64, _ actions: inout [Action]) {
         account.failed(outcome.text, nowMs)
-        account.retries += 1
-        account.failuresInARow += 1
-        if account.failuresInARow == 1 { actions.append(.report(.failing(outcome.text))) }
+        let isNews = account.retried(isStuck: isStuck(account), doOthersWork: doOthersWork)
+        if isNews { actions.append(.report(.failing(outcome.text))) }
+        if failures == 0 { answersAtFailure = account.answers }
+        failures += 1
         // What is pending is safe in the store; whoever is down now gets it after the next start.
         if draining != nil { return stopNow(&actions) }
         var delay = sendBackoff.nextMs()
@@ -377,11 +388,8 @@ extension EndpointStateMachine {
     /// The endpoint gave a final answer, whichever: it is up.
     private mutating func settled(_ nowMs: Int64, _ actions: inout [Action]) {
         sendBackoff.reset()
-        account.isAnswered = true
-        if account.failuresInARow > 0 {
-            actions.append(.report(.recovered(afterAttempts: account.failuresInARow)))
-            account.failuresInARow = 0
-        }
+        failures = 0
+        if let attempts = account.answered() { actions.append(.report(.recovered(afterAttempts: attempts))) }
     }
 
     private mutating func refuse(
@@ -390,7 +398,7 @@ extension EndpointStateMachine {
         guard var delivery else { return }
         account.failed(outcome.text, nowMs)
         delivery.refusals += 1
-        let isLost = isHopeless && delivery.accepted == 0
+        let isLost = account.isHopeless && delivery.accepted == 0
         let budget = isLost ? Limits.refusalsWhenHopeless : Limits.refusals
         if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
             delivery.pieces += [second, first]
@@ -407,15 +415,11 @@ extension EndpointStateMachine {
     /// All pieces of the part have their answer.
     private mutating func finish(_ actions: inout [Action]) {
         guard let delivery, let progress else { return }
-        isHopeless = delivery.accepted == 0 && (isHopeless || delivery.refusals > Limits.refusals)
-        if delivery.accepted > 0 { hasRefreshedCredentials = false }
         let refused = delivery.dead.reduce(0) { $0 + $1.part.samples }
-        if let last = delivery.dead.last, !isRefusing {
+        if let last = delivery.dead.last, !account.isRefusing {
             actions.append(.report(.refused(samples: refused, reason: last.reason)))
         }
-        isRefusing = !delivery.dead.isEmpty
-        account.refusalsInARow = delivery.accepted == 0 && isRefusing ? account.refusalsInARow + 1 : 0
-        account.refusedStatus = delivery.dead.last?.status ?? 0
+        account.finished(delivery)
         move(
             Advance(
                 to: progress.position(after: delivery.part), parts: delivery.accepted > 0 ? 1 : 0,
@@ -442,6 +446,7 @@ extension EndpointStateMachine {
         case .paused where delivery == nil: proceed(nowMs, &actions)
         case .paused, .disabled: sendAgain(nowMs, &actions)
         case .waiting(let step, _, _): resume(step, nowMs, &actions)
+        case .idle where gathering != nil: proceed(nowMs, &actions)
         default: break
         }
     }

@@ -130,7 +130,8 @@ extension EndpointLanes {
     private var circuit: EndpointStatus.Circuit {
         if isDisabled { return .open }
         if account.failuresInARow > 0 { return inFlight.isEmpty ? .open : .halfOpen }
-        return lanes.values.contains { $0.waitsToSend } ? .open : .closed
+        // What fails on where others get on is no fault of the endpoint's.
+        return .closed
     }
 }
 
@@ -154,6 +155,9 @@ extension EndpointStateMachine {
 
     /// It failed, and tries again when its time has come.
     var waitsToSend: Bool { if case .waiting(.send, _, _) = state { true } else { false } }
+
+    /// It has failed, and others got answers since.
+    func isStuck(_ account: EndpointAccount) -> Bool { failures > 0 && account.answers > answersAtFailure }
 
     var nextRetryMs: Int64? {
         if case .waiting(_, _, let untilMs) = state { untilMs } else { nil }

@@ -61,8 +61,9 @@ struct RowWeight: Sendable, Equatable {
 
 /// Rows of a window that go out in one request.
 struct Part: Sendable, Equatable {
-    /// `STREAM/RESOLUTION/START/REVISION/PART`, the same on each attempt, with `xCOUNT` when more windows are in it; a piece of a part that was cut because of a
-    /// refusal adds `+FIRST-LAST` rows.
+    /// `STREAM/RESOLUTION/START/REVISION/PART`, the same on each attempt. With more windows in it, that is of the first, and
+    /// `xCOUNT@SEQUENCE` is added, with the store's number of the last. A piece of a part that was cut because of a refusal
+    /// adds `+FIRST-LAST` rows.
     var id: String
     var sequence: Int64
     /// From 0 within the window.
@@ -75,6 +76,8 @@ struct Part: Sendable, Equatable {
     var isPiece = false
     /// Of a CloudEvent.
     var type = "colossus.summary"
+    /// How many are in it, wholly or in part.
+    var windows = 1
 
     static func id(of summary: WindowSummary, part: Int) -> String { id(of: summary) + "/\(part)" }
 
@@ -115,7 +118,8 @@ struct WindowProgress: Sendable {
         nextRow = end
         let part = Part(
             id: consignment.id(part: partIndex), sequence: consignment.sequence, index: partIndex,
-            rows: first..<end, samples: samples, endMs: consignment.endMs, type: consignment.type
+            rows: first..<end, samples: samples, endMs: consignment.endMs, type: consignment.type,
+            windows: consignment.windowCount
         )
         partIndex += 1
         return part

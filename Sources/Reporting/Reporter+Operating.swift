@@ -25,6 +25,13 @@ extension Reporter {
         return true
     }
 
+    /// Windows that wait for others to go in one request go out now.
+    public func hurry(_ name: String) {
+        for lane in [name, name + EndpointConfiguration.eventsMark] where endpoints[lane] != nil {
+            handle(.hurry, lane)
+        }
+    }
+
     /// Sends windows that start in a stretch of time once more, in order, beside what the endpoint gets anyway. It is an
     /// endpoint of its own in all lists, `NAME#replay`, and gone when it is done; it ends with the process.
     ///

@@ -17,21 +17,16 @@ extension Reporter {
         }
         if !endpoint.configuration.kind.isRequesting { return write(body, part, endpoint, lane) }
         let pauseMs = endpoint.mayAskMs - clock.nowMs()
-        guard pauseMs <= 0 else {
-            // The receiver said how many requests a minute it takes.
-            executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(pauseMs))) {
-                @Sendable [weak self] in
-                self?.onQueue { reporter in
-                    guard reporter.endpoints[name]?.generation == lane.generation else { return }
-                    reporter.send(part, lane)
-                }
-            }
-            return
-        }
+        guard pauseMs <= 0 else { return send(part, lane, afterMs: pauseMs) }
         withSecrets(endpoint, lane) { reporter, secrets in
             guard let endpoint = reporter.endpoints[name] else { return }
             guard endpoint.isWelcome else { return reporter.shakeHands(lane, secrets) }
-            reporter.endpoints[name]?.asked(atMs: reporter.clock.nowMs())
+            // While secrets were read, another lane may have asked.
+            let nowMs = reporter.clock.nowMs()
+            guard endpoint.mayAskMs <= nowMs else {
+                return reporter.send(part, lane, afterMs: endpoint.mayAskMs - nowMs)
+            }
+            reporter.endpoints[name]?.asked(atMs: nowMs)
             let headers = endpoint.encoding.headers(for: part, form: endpoint.lanes.form(of: lane.number))
             let request = reporter.request(
                 endpoint.configuration, secrets, headers: headers, body: body, id: part.id)
@@ -39,6 +34,16 @@ extension Reporter {
             reporter.endpoints[name]?.transfers[lane.number] = reporter.start(request) {
                 [weak reporter] result in
                 reporter?.onQueue { $0.finished(result, lane) }
+            }
+        }
+    }
+
+    /// The receiver said how many requests a minute it takes.
+    private func send(_ part: Part, _ lane: LaneAddress, afterMs: Int64) {
+        executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(afterMs))) { @Sendable [weak self] in
+            self?.onQueue { reporter in
+                guard reporter.endpoints[lane.endpoint]?.generation == lane.generation else { return }
+                reporter.send(part, lane)
             }
         }
     }
@@ -83,7 +88,7 @@ extension Reporter {
             let outcome = AttemptOutcome.failed(.handshake, reason: "events are not welcome: \(said)")
             return handle(.attempted(outcome), name, lane.number)
         }
-        endpoints[name]?.welcomed(ratePerMinute: details.allowedRate)
+        endpoints[name]?.welcomed(ratePerMinute: details.allowedRate, nowMs: clock.nowMs())
         // The part that waits goes out now.
         if let part = endpoints[name]?.lanes.partOnItsWay(lane.number) { send(part, lane) }
     }

@@ -71,8 +71,9 @@ public actor Reporter {
             isWelcome = configuration.handshakeOrigin == nil
         }
 
-        mutating func welcomed(ratePerMinute: Int?) {
+        mutating func welcomed(ratePerMinute: Int?, nowMs: Int64) {
             isWelcome = true
+            lanes.welcomed(ratePerMinute: ratePerMinute, nowMs: nowMs)
             pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
         }
 

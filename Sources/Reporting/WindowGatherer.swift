@@ -4,7 +4,9 @@ import Telemetry
 /// Puts windows that follow each other into one request, where all of them fit.
 struct WindowGatherer: Sendable {
     /// As many as will fit, from what was seen; encoding a few too many costs time.
-    private var likely = BatchLimits.windowsRange.upperBound
+    private(set) var likely: Int
+
+    init(likely: Int = BatchLimits.windowsRange.upperBound) { self.likely = likely }
 
     /// - Parameters:
     ///   - one: the window that is next.

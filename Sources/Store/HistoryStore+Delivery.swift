@@ -87,7 +87,9 @@ extension HistoryStore {
         after position: DeliveryPosition, through: Int64?, _ selection: DeliverySelection, limit: Int,
         _ reader: borrowing WindowReader
     ) throws -> (windows: [StoredWindow], scannedThrough: Int64) {
-        let newest = try Int64.fetchOne(reader.db, sql: "SELECT max(sequence) FROM windows") ?? 0
+        // As a cursor is opened: the newest rows may be gone by now.
+        let newest =
+            try Int64.fetchOne(reader.db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'windows'") ?? 0
         let streams = try selectedStreams(selection, reader.db)
         // The plus signs keep SQLite on the order of the sequence.
         var condition = "sequence > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"

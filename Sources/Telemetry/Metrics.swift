@@ -89,6 +89,11 @@ public final class Metrics: Sendable {
         }
     }
 
+    /// Forgets one series; where there is none, nothing.
+    public func remove(_ name: String, _ labels: Labels) {
+        families.withLock { families in _ = families[name]?.series.removeValue(forKey: labels) }
+    }
+
     /// Prometheus text 0.0.4, families and series in a fixed order.
     public func exposition() -> String {
         let all = families.withLock { $0 }

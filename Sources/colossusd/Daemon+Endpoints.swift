@@ -50,7 +50,8 @@ extension Daemon {
     private func gauge(
         _ name: String, _ endpoint: ControlAPI.EndpointStatus, _ value: Double?, _ help: String
     ) {
-        guard let value else { return }
+        // Not known, or no more, since the endpoint was configured otherwise.
+        guard let value else { return metrics.remove(name, ["endpoint": endpoint.name]) }
         metrics.gauge(name, help, ["endpoint": endpoint.name]).set(value)
     }
 
@@ -98,6 +99,7 @@ extension Daemon {
         let began = clock.nowMs()
         _ = await parts.reporter.setPaused(name, false)
         while clock.nowMs() - began < Self.drainMsMax {
+            await parts.reporter.hurry(name)
             let lanes = try await endpoints().filter { $0.name == name || $0.name == name + "#events" }
             if !lanes.isEmpty, lanes.allSatisfy({ $0.pending == 0 }) {
                 try await parts.store.setPaused(endpoint: name, true)

@@ -28,7 +28,7 @@ import Testing
         driver.run()
         #expect(driver.sent.map(\.samples) == [8 * 26, 8 * 26, 4 * 26])
         #expect(driver.advances.map(\.to.sequence) == [8, 16, 20])
-        #expect(driver.sent[0].id == "measured/10000/\(Windows.startMs)/0/0x8")
+        #expect(driver.sent[0].id == "measured/10000/\(Windows.startMs)/0/0x8@8")
         #expect(driver.sent[0].endMs == Windows.startMs + 80_000)
         #expect(driver.machine.account.samples == 20 * 26)
     }

@@ -122,6 +122,21 @@ import Testing
         await store.close()
     }
 
+    @Test("who reads gets to the end, though the newest windows are gone")
+    func newestGone() async throws {
+        let sandbox = try Sandbox()
+        var store = try await filled(sandbox, windows: 6)
+        await store.close()
+        let queue = try DatabaseQueue(path: sandbox.database)
+        try await queue.write { try $0.execute(sql: "DELETE FROM windows WHERE sequence > 4") }
+        try queue.close()
+        store = try sandbox.open()
+        let found = try #require(await store.windows(after: 0))
+        #expect(found.windows.map(\.sequence) == [1, 2, 3, 4] && found.scannedThrough == 6)
+        #expect(await store.cursor("a")?.newest == 6)
+        await store.close()
+    }
+
     @Test("gaps that cannot be are found")
     func verification() async throws {
         let sandbox = try Sandbox()

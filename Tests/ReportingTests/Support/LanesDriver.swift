@@ -54,6 +54,7 @@ struct LanesDriver {
     private(set) var committedAtMs: [Int64: Int64] = [:]
     private(set) var dead: [EndpointStateMachine.Refusal] = []
     private(set) var problems: [String] = []
+    private(set) var notices: [EndpointStateMachine.Notice] = []
     private(set) var inFlightMax = 0
     private(set) var gapsMax = 0
     private(set) var crashes = 0
@@ -86,6 +87,7 @@ struct LanesDriver {
 
     mutating func crash(afterMs: Int64) { schedule(.crash, afterMs: afterMs, life: nil) }
     mutating func start() { feed(.start, EndpointLanes.live) }
+    mutating func welcome(ratePerMinute: Int) { lanes.welcomed(ratePerMinute: ratePerMinute, nowMs: nowMs) }
     mutating func tell(_ event: EndpointStateMachine.Event) { feed(event, EndpointLanes.live) }
 
     /// Until nothing is left to do, or so long.
@@ -145,7 +147,7 @@ struct LanesDriver {
                     afterMs: Int64.random(in: latencyMs, using: &random) / 2, life: life)
             case .wake(let afterMs, let token):
                 schedule(.tell(.timer(token), lane: one.lane), afterMs: afterMs, life: life)
-            case .report: break
+            case .report(let notice): notices.append(notice)
             case .stopped: isStopped = true
             }
         }
