@@ -66,7 +66,7 @@ struct DaemonParts: Sendable {
         let mark = record?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openIngest(settings, record, streams, core, store, log)
-        cluster?.share(measured)
+        cluster?.share(measured, sink: alerts)
         try await apply(settings.endpoints, reporter, store)
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
@@ -121,6 +121,7 @@ struct DaemonParts: Sendable {
     /// Everything that was taken reaches the store, and so do events that no closing took along. A store that cannot
     /// commit does not hold up the end for ever.
     private func drainCore() async {
+        // What is shared waits for brokers that have been left.
         let all = streams.all.compactMap { streams.find($0) }
         await drain(all.filter { cluster?.ingest == nil || $0 != measured }, seconds: Self.drainSeconds)
         for id in streams.all {
@@ -130,14 +131,15 @@ struct DaemonParts: Sendable {
         }
     }
 
+    /// All of them side by side, in so many seconds together.
     private func drain(_ drained: [StreamIndex], seconds: Double) async {
+        guard !drained.isEmpty else { return }
         let core = core
-        for index in drained {
-            await withCheckedContinuation { continuation in
-                let gate = Once { continuation.resume() }
-                core.drain(index) { gate.run() }
-                DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { @Sendable in gate.run() }
-            }
+        await withCheckedContinuation { continuation in
+            let gate = Once { continuation.resume() }
+            let countdown = Countdown(drained.count) { gate.run() }
+            for index in drained { core.drain(index) { countdown.tell() } }
+            DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { @Sendable in gate.run() }
         }
     }
 
@@ -430,5 +432,20 @@ private final class Once: Sendable {
 
     func run() {
         if !isDone.exchange(true, ordering: .acquiringAndReleasing) { body() }
+    }
+}
+
+/// Runs something when it was told of for the last of so many times.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let body: @Sendable () -> Void
+
+    init(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.body = body
+    }
+
+    func tell() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { body() }
     }
 }
