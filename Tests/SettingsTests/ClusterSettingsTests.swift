@@ -42,7 +42,7 @@ struct ClusterSettingsTests {
             ("servers: [\"nats://b:1\"], credentials_file: nowhere", "cannot be read"),
             (
                 "servers: [\"nats://b:1\"], roles: [rollup], share_ingest: true",
-                "c.yaml:1:77: cluster.share_ingest"
+                "c.yaml:1:79: what a member ingests"
             ),
             ("servers: [\"nats://b:1\"], broker: x", "unknown key `broker`"),
             (

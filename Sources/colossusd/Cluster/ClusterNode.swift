@@ -90,6 +90,7 @@ actor ClusterNode {
     private static let ingestPartitions = 8
     /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
     private static let reviseMaxMs: Int64 = 600_000
+    private nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
 
     /// From now on what the shards close of this stream is shared. Before anything is received.
     ///
@@ -98,7 +99,7 @@ actor ClusterNode {
         guard let map = ingestMap else { return }
         let ingest = SharedIngest(
             fleet: map, topology: around.streams.topology(stream),
-            reviseMs: around.measured.plan.reviseWithinMs, sink: sink)
+            reviseMs: reviseMs, sink: sink)
         around.shares.share(stream, ingest)
         around.coverage.share(ingest)
         shared.withLock { $0 = ingest }
@@ -261,12 +262,13 @@ actor ClusterNode {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
                 graceMs: settings.graceMs,
-                reviseMs: min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs))
+                reviseMs: reviseMs)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }
         let origin = NodeShell(
-            OriginMachine(name: name, fleet: map), bus: bus, clock: ClusterMember.nowMs)
+            OriginMachine(name: name, fleet: map, incarnation: incarnation), bus: bus,
+            clock: ClusterMember.nowMs)
         ingest.publish(through: origin)
         parts.origin = origin
         return parts
@@ -390,7 +392,7 @@ actor ClusterNode {
         around.shares.report(index)
         let reporter = IngestReporter(
             fleet: map, topology: streams.topology(index), stream: index, reported: reported,
-            reviseMs: spec.plan.reviseWithinMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
+            reviseMs: reviseMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
             shares: around.shares, coverage: around.coverage, clock: around.clock,
             account: { core.account($0, stream: $1) }, close: { core.close($0, throughMs: $1) })
         around.coverage.report(.measured, finestMs: map.windowMs) { [weak reporter] throughMs in
