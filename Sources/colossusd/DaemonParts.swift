@@ -249,7 +249,9 @@ struct DaemonParts: Sendable {
     private static func ingestRecord(
         _ settings: DaemonSettings, _ store: HistoryStore
     ) async throws -> StreamRecord? {
-        if settings.cluster?.sharesIngest == true, let known = try await store.stream(.ingested) {
+        if settings.cluster?.sharesIngest == true, let known = try await store.stream(.ingested),
+            known.closedThroughMs != nil
+        {
             return known
         }
         return try await store.stream(.measured)
@@ -283,7 +285,7 @@ struct DaemonParts: Sendable {
             spec.openRollups = try await store.openRollups(.measured, ladder: settings.windows.resolutionsMs)
         }
         if let kept = try await store.topology(known) { streams.open(spec.id, restoring: kept) }
-        spec.openEvents = try await OpenEvents.read(known, store)
+        spec.openEvents = try await openEvents(known, of: spec.id, store)
         spec.checkpointEveryMs = max(spec.plan.finestMs, Self.checkpointEveryMs)
         spec.checkpoints = try await Checkpoints.read(known, store, Logger(label: "store"))
         spec.closedThroughMs = record?.closedThroughMs
@@ -293,6 +295,17 @@ struct DaemonParts: Sendable {
         spec.ledger = record?.ledger ?? Ledger()
         spec.journal = log
         return core.openStream(spec)
+    }
+
+    /// Those of another stream go on in this one, and are kept there for the next start.
+    private static func openEvents(
+        _ known: StreamID, of stream: StreamID, _ store: HistoryStore
+    ) async throws -> [Event] {
+        var events = try await OpenEvents.read(known, store)
+        guard known != stream, !events.isEmpty else { return events }
+        for index in events.indices { events[index].stream = stream }
+        try await store.save(events, alerts: AlertChanges(), nowMs: WallClock.system.nowMs())
+        return events
     }
 
     /// Tells the reporter and, for its retention, the store what the endpoints want.

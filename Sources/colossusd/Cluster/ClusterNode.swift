@@ -383,7 +383,10 @@ actor ClusterNode {
         spec.closedThroughMs = closedMs
         spec.openRollups = try await store.openRollups(
             .measured, ladder: [spec.plan.finestMs] + spec.plan.rollupsMs)
-        spec.openEvents = try await OpenEvents.read(.measured, store)
+        // Jobs and nodes that are down are told to the members that share; maintenance is told here.
+        spec.openEvents = try await OpenEvents.read(.measured, store).filter {
+            $0.kind == .maintenanceStart
+        }
         spec.ledger = record?.ledger ?? Ledger()
         let reported = closedMs.map { map.lastWindow(endedMs: $0) }
         let position = ReportingPosition(
