@@ -78,11 +78,14 @@ public struct AlertEngine: Sendable {
         for event in close.events { note(event, nowMs: nowMs) }
         streams[close.stream]?.looked(atMs: close.closedThroughMs)
         let look = AlertTable.Look(stream: close.stream, atMs: close.closedThroughMs, nowMs: nowMs)
-        if finest != nil || isGap {
-            silence(finest, look, &outcome)
-            coverage(finest, look, &outcome)
+        // The windows of what is shared say nothing: those of all members come back in `measured`.
+        if close.stream != .ingested {
+            if finest != nil || isGap {
+                silence(finest, look, &outcome)
+                coverage(finest, look, &outcome)
+            }
+            for rule in policy.rules { apply(rule, windows, finest, isGap: isGap, look, &outcome) }
         }
-        for rule in policy.rules { apply(rule, windows, finest, isGap: isGap, look, &outcome) }
         told(look, &outcome)
         tooMany(look, &outcome)
         table.sweep(nowMs: nowMs, &outcome)

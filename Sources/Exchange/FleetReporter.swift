@@ -13,6 +13,11 @@ public struct ReporterStatus: Sendable {
     public var foreign: UInt64 = 0
     /// Windows whose finals were gone before they could be read.
     public var skipped: UInt64 = 0
+    /// Finals that were too long with all that they should say; of ingested telemetry.
+    public var lacksGroups: UInt64 = 0
+    public var lacksSketches: UInt64 = 0
+    /// Fields that a revision has more samples of, and no sketch of them.
+    public var keptSketches: UInt64 = 0
     /// Where reading goes on after a restart.
     public var resumeSequence: UInt64 = 1
     /// From the end of the last window's storing by the roll-up to its commit here, by the two clocks; milliseconds.

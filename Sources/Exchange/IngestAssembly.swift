@@ -34,6 +34,11 @@ struct IngestAssembly: Sendable {
     private(set) var foreign: UInt64 = 0
     /// Revisions of windows that cannot be revised here: told before this process began, or too long ago.
     private(set) var late: UInt64 = 0
+    /// Finals that were too long for the bus with all that they should say.
+    private(set) var lacksGroups: UInt64 = 0
+    private(set) var lacksSketches: UInt64 = 0
+    /// Fields of groups that a revision has more samples of, whose quantiles stay as they were.
+    private(set) var keptSketches: UInt64 = 0
     private let keptMax: Int64
     /// Windows that wait for a partition: beyond, they are told without it.
     private let waitingMax: Int
@@ -73,6 +78,7 @@ struct IngestAssembly: Sendable {
             return
         }
         let partition = Int(final.partition)
+        if final.lacksGroups { lacksGroups += 1 } else if final.lacksSketches { lacksSketches += 1 }
         closed[partition] = max(closed[partition] ?? -1, ingest.closed)
         if final.window > reported ?? -1 {
             waiting[final.window, default: [:]][partition] = Held(
@@ -119,8 +125,8 @@ struct IngestAssembly: Sendable {
                 return nil
             }
             let before = known.groups[partition] ?? [:]
-            let more = final.groups.compactMap { $0.beyond(before[$0.key]) }
-            known.groups[partition] = Self.byKey(final.groups)
+            let more = final.groups.compactMap { $0.beyond(before[$0.key], &keptSketches) }
+            known.groups[partition] = Self.byKey(final.groups.map { $0.keepingSketches(of: before[$0.key]) })
             known.coverage[partition] = final.coverage
             told[window] = known
             return MergedWindow(
@@ -137,18 +143,21 @@ struct IngestAssembly: Sendable {
 extension PartialGroup {
     /// What this has beyond an earlier saying of the same group; `nil` when that is nothing. A field of which there is
     /// less than before stays as it was: a worker has lost what it had.
-    func beyond(_ before: PartialGroup?) -> PartialGroup? {
+    ///
+    /// - Parameter kept: counts fields whose new samples are in no sketch: the earlier saying had others in it, or the
+    ///   revision has none.
+    func beyond(_ before: PartialGroup?, _ kept: inout UInt64) -> PartialGroup? {
         guard let before else { return self }
         var more = self
         more.fields = fields.compactMap { field in
             guard let known = before.fields.first(where: { $0.field == field.field }) else { return field }
-            guard field.count > known.count, let sketch = field.sketch.subtracting(known.sketch) else {
-                return nil
-            }
+            guard field.count > known.count else { return nil }
             var rest = field
+            let sketch = field.sketch.subtracting(known.sketch)
+            if sketch == nil { kept += 1 }
             rest.count -= known.count
             rest.sum -= known.sum
-            rest.sketch = sketch
+            rest.sketch = sketch ?? .init()
             return rest
         }
         if let now = ordinals, let then = before.ordinals {
@@ -161,5 +170,18 @@ extension PartialGroup {
         }
         let isEmpty = more.fields.isEmpty && more.gpus.reporting == 0 && more.gpus.inJob == 0
         return isEmpty ? nil : more
+    }
+}
+
+extension PartialGroup {
+    /// With sketches of what was told before, where this one lacks them.
+    fileprivate func keepingSketches(of before: PartialGroup?) -> PartialGroup {
+        guard let before else { return self }
+        var whole = self
+        for index in fields.indices where fields[index].sketch.count == 0 {
+            let known = before.fields.first { $0.field == fields[index].field }
+            whole.fields[index].sketch = known?.sketch ?? .init()
+        }
+        return whole
     }
 }

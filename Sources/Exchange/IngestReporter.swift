@@ -59,6 +59,9 @@ public final class IngestReporter: Sendable {
             status.waiting = state.assembly.waitingCount
             status.foreign = state.assembly.foreign
             status.skipped = state.assembly.late
+            status.lacksGroups = state.assembly.lacksGroups
+            status.lacksSketches = state.assembly.lacksSketches
+            status.keptSketches = state.assembly.keptSketches
             return status
         }
     }

@@ -124,7 +124,9 @@ private struct Places {
         racks = topology.rackNames.indices.map {
             PlacedName.rack(hall: places[$0].hall, array: places[$0].array, rack: topology.rackNames[$0])
         }
-        slices = places.map { fleet.slice(hall: $0.hall, array: $0.array) }
+        slices = places.enumerated().map { rack, place in
+            fleet.slice(hall: place.hall, array: place.array, rack: topology.rackNames[rack])
+        }
         let racks = racks
         nodes = topology.nodeNames.indices.map {
             PlacedName.node(

@@ -22,6 +22,7 @@ public struct OriginMachine: NodeMachine {
     public let fleet: FleetMap
     public let origin: UInt64
     private let name: String
+    private let incarnation: UInt64
     private let limits: ExchangeLimits
     private let fingerprint: UInt64
     private var tokens = TokenSource()
@@ -35,14 +36,22 @@ public struct OriginMachine: NodeMachine {
     /// Nothing is sent before: a broker that refuses is not asked without end.
     private var waitsUntilMs: Int64 = 0
     private var failures = 0
+    /// Of our own registration: another one after it is another worker's of our name.
+    private var watch: UInt64?
+    private var isSuperseded = false
     private var counters = OriginStatus()
 
     static let retryMs: Int64 = 500
 
-    /// - Parameter name: of the worker, and the same after a restart.
-    public init(name: String, fleet: FleetMap, limits: ExchangeLimits = ExchangeLimits()) {
+    /// - Parameters:
+    ///   - name: of the worker, and the same after a restart.
+    ///   - incarnation: another at each start.
+    public init(
+        name: String, fleet: FleetMap, incarnation: UInt64 = 0, limits: ExchangeLimits = ExchangeLimits()
+    ) {
         self.name = name
         self.fleet = fleet
+        self.incarnation = incarnation
         self.limits = limits
         origin = FleetMap.origin(name)
         fingerprint = fleet.fingerprint
@@ -55,22 +64,56 @@ public struct OriginMachine: NodeMachine {
         var status = counters
         status.waiting = queue.count
         status.epoch = epoch ?? 0
+        if isSuperseded {
+            status.problem =
+                "another member that ingests is named \(name), too: give each a cluster.worker of its own, "
+                + "and restart this one"
+        }
         return status
     }
 
     public mutating func handle(_ input: NodeInput, nowMs: Int64) -> [NodeAction] {
-        if case .published(let token, let result) = input { published(token, result, nowMs) }
-        guard !queue.isEmpty, nowMs >= waitsUntilMs else { return [] }
-        guard epoch != nil else { return register() }
-        return proceed()
+        var actions: [NodeAction] = []
+        switch input {
+        case .published(let token, let result): published(token, result, nowMs)
+        case .delivered(let cursor, let delivery): delivered(cursor, delivery)
+        case .tick: actions = watchName()
+        case .read: break
+        }
+        guard !isSuperseded, !queue.isEmpty, nowMs >= waitsUntilMs else { return actions }
+        actions += epoch == nil ? register() : proceed()
+        return actions
+    }
+
+    /// Two workers of one name would each take the place of what the other said.
+    private mutating func watchName() -> [NodeAction] {
+        guard epoch != nil, watch == nil, !isSuperseded else { return [] }
+        let cursor = tokens.next()
+        watch = cursor
+        return [.open(.leases, fleet.originSubject(name), .lastOfEachSubject, cursor: cursor)]
+    }
+
+    private mutating func delivered(_ cursor: UInt64, _ delivery: BusDelivery) {
+        guard cursor == watch, let epoch else { return }
+        switch delivery {
+        case .messages(let messages):
+            // One of our own may have been stored twice.
+            isSuperseded =
+                isSuperseded || messages.contains { $0.sequence > epoch && $0.bytes != registration }
+        case .ended: watch = nil
+        }
+    }
+
+    private var registration: [UInt8] {
+        Array("clsd1 \(String(origin, radix: 16)) \(String(incarnation, radix: 16))".utf8)
     }
 
     private mutating func register() -> [NodeAction] {
         guard registering == nil else { return [] }
         let token = tokens.next()
         registering = token
-        let bytes = Array("clsd1 \(String(origin, radix: 16))".utf8)
-        let message = BusMessage(stream: .leases, subject: fleet.originSubject(name), bytes: bytes)
+        let message = BusMessage(
+            stream: .leases, subject: fleet.originSubject(name), bytes: registration)
         return [.publish(message, .none, token: token)]
     }
 

@@ -49,6 +49,8 @@ struct OriginMerge: PartitionMerge {
     static let forgetMs: Int64 = 3_600_000
     /// Origins beyond are not heard.
     static let originsMax = 1_024
+    /// A worker's clock may be so much ahead of the broker's.
+    static let aheadMaxMs: Int64 = 300_000
 
     let fleet: FleetMap
     let partition: Int
@@ -137,6 +139,16 @@ struct OriginMerge: PartitionMerge {
         return sequence <= consumed && isWhole && window > closed - keptMax
     }
 
+    /// Not of the future, by the broker's clock, and not of more open windows than there is room for: those that are
+    /// beyond close first.
+    private mutating func isInTime(_ window: Int64, _ message: StoredMessage) -> Bool {
+        let isPast = fleet.windowEndMs(window) - message.timestampMs <= Self.aheadMaxMs
+        let hasRoom =
+            window <= closed || entries[window] != nil || entries.count < 4 * limits.openWindowsMax
+        if !isPast || !hasRoom { counters.ahead += 1 }
+        return isPast && hasRoom
+    }
+
     private mutating func add(_ envelope: PartialEnvelope, _ message: StoredMessage) {
         guard envelope.fleet == fingerprint, Int(envelope.slice) < fleet.slices,
             fleet.partition(of: Int(envelope.slice)) == partition, envelope.origin != 0,
@@ -146,6 +158,7 @@ struct OriginMerge: PartitionMerge {
             counters.foreign += 1
             return
         }
+        guard isInTime(window, message) else { return }
         guard takes(window, message.sequence) else {
             if message.sequence > consumed { counters.late += 1 }
             return
@@ -165,6 +178,7 @@ struct OriginMerge: PartitionMerge {
             counters.foreign += 1
             return
         }
+        guard isInTime(mark.window, message) else { return }
         hear(mark)
         guard takes(mark.window, message.sequence) else {
             if message.sequence > consumed { counters.late += 1 }

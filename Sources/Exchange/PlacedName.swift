@@ -39,10 +39,12 @@ enum PlacedName {
 }
 
 extension FleetMap {
-    /// The slice of an array of ingested telemetry: the same on every worker that hears of it.
-    func slice(hall: String, array: String) -> Int {
+    /// The slice of an array of ingested telemetry, or of a rack of which no array is known: the same on every worker that
+    /// hears of it.
+    func slice(hall: String, array: String, rack: String = "") -> Int {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in "\(hall)\u{0}\(array)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let place = array == Placement.unassigned ? "\(array)\u{0}\(rack)" : array
+        for byte in "\(hall)\u{0}\(place)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         return Int(hash % UInt64(slices))
     }
 }

@@ -16,6 +16,10 @@ public struct MergeCounters: Sendable, Equatable {
     /// Windows that closed early because too many waited.
     public var forced: UInt64 = 0
 
+    /// Of a window that has not ended yet by the broker's clock, or of more windows than are kept open; of ingested
+    /// telemetry.
+    public var ahead: UInt64 = 0
+
     /// Closed windows that were stored once more, of ingested telemetry.
     public var revised: UInt64 = 0
 

@@ -109,7 +109,7 @@ extension Reporter {
     private func snapshot(_ configuration: EndpointConfiguration) -> AlertSnapshot {
         let nowMs = clock.nowMs()
         let wanted = alerts.filter { alert in
-            guard let stream = StreamID(alert.stream), configuration.selection.streams.contains(stream) else {
+            guard let stream = StreamID(alert.stream), configuration.selection.streams.tellsOf(stream) else {
                 return false
             }
             return alert.state == .firing

@@ -32,8 +32,8 @@ extension DaemonSettings {
         public var credentialsFile: String?
         public var nkey: NKey?
         public var tls = TLS()
-        /// What members ingest is put together, instead of each keeping its own.
-        public var sharesIngest = true
+        /// What members ingest is put together, instead of each keeping its own; with the role `worker` only.
+        public var sharesIngest = false
         /// The fleet that the workers simulate together.
         public var simulation: SimulationRun?
 

@@ -243,7 +243,7 @@ endpoints: []
 #   windows_max: 64 # that a worker keeps while the brokers stand still; then the simulation waits for them
 #   partials_bytes: 4GB # of the stream of partials on each broker, which keeps 15 minutes
 #   finals_keep: 12h # how long the brokers keep closed windows for a reporter that is away
-#   share_ingest: true # what members ingest becomes one stream, measured, of all of them; false: each keeps its own
+#   share_ingest: false # true, on all members: what workers ingest becomes one stream, measured, of all of them
 #   allow_old_servers: false # brokers before 2.11 may disagree about who has what
 #   # As whom, one of the two: secrets are in files; credential:NAME is a credential of systemd
 #   credentials_file: credential:colossus.creds

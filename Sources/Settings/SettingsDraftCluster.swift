@@ -29,7 +29,7 @@ extension SettingsDraft {
         m.section("simulation") { run in
             new.simulation = simulation(run, new.simulation)
         }
-        for key in ["servers", "grace", "credentials_file", "nkey", "tls", "simulation"] {
+        for key in ["servers", "grace", "credentials_file", "nkey", "tls", "simulation", "share_ingest"] {
             note("cluster.\(key)", m, key)
         }
         places["cluster"] = m.place
@@ -81,6 +81,12 @@ extension SettingsChecks {
             errors.append(
                 place("cluster.nkey").error(
                     "credentials_file and nkey are both given", expected: "one of them"))
+        }
+        if cluster.sharesIngest, !cluster.roles.contains(.worker) {
+            errors.append(
+                place("cluster.share_ingest").error(
+                    "what a member ingests is shared by workers, and this one is none",
+                    expected: "`worker` in cluster.roles, or false"))
         }
         if (cluster.tls.certificateFile == nil) != (cluster.tls.keyFile == nil) {
             errors.append(

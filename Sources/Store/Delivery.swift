@@ -72,6 +72,15 @@ public struct DeliverySelection: Sendable, Hashable {
             case .named(let names): names.contains(stream)
             }
         }
+
+        /// The same for events and alerts: those of what is measured stay, in a cluster that shares its windows, in the
+        /// stream of the member that took them.
+        public func tellsOf(_ stream: StreamID) -> Bool {
+            switch self {
+            case .measured, .all: contains(stream) || stream == .ingested
+            case .simulated, .named: contains(stream)
+            }
+        }
     }
 
     public var streams: Streams

@@ -117,10 +117,12 @@ extension HistoryStore {
     }
 
     static func selectedStreams(_ selection: DeliverySelection, _ db: Database) throws -> [Int64] {
+        try streams(db) { selection.streams.contains($0) }
+    }
+
+    static func streams(_ db: Database, where isWanted: (StreamID) -> Bool) throws -> [Int64] {
         try Row.fetchAll(db, sql: "SELECT id, name FROM streams").compactMap { row in
-            guard let stream = StreamID(row["name"] as String), selection.streams.contains(stream) else {
-                return nil
-            }
+            guard let stream = StreamID(row["name"] as String), isWanted(stream) else { return nil }
             return row["id"]
         }
     }

@@ -26,8 +26,7 @@ extension HistoryStore {
         after id: Int64, _ selection: EventSelection, limit: Int, _ reader: borrowing WindowReader
     ) throws -> (events: [StoredEvent], scannedThrough: Int64) {
         let newest = try Int64.fetchOne(reader.db, sql: "SELECT max(id) FROM events") ?? 0
-        let streams = try selectedStreams(
-            DeliverySelection(streams: selection.streams), reader.db)
+        let streams = try Self.streams(reader.db) { selection.streams.tellsOf($0) }
         let query = EventQuery(kinds: selection.kinds, afterID: id, limit: limit)
         let found = try EventReader(query: query, streams: streams).read(reader)
         return (found, found.count == limit ? found.last?.id ?? newest : max(newest, id))
@@ -72,7 +71,8 @@ extension HistoryStore {
         _ row: Row, _ selection: EventSelection?, _ db: Database
     ) throws -> EndpointRecord {
         let position = DeliveryPosition(sequence: row["event"], parts: 0)
-        let streams = try selectedStreams(DeliverySelection(streams: selection?.streams ?? .all), db)
+        let wanted = selection?.streams ?? .all
+        let streams = try Self.streams(db) { wanted.tellsOf($0) }
         var condition = "id > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
         if let kinds = selection?.kinds, !kinds.isEmpty {
             condition += " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"

@@ -66,7 +66,7 @@ struct DaemonParts: Sendable {
         let mark = record?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openIngest(settings, record, streams, core, store, log)
-        cluster?.share(measured)
+        cluster?.share(measured, sink: alerts)
         try await apply(settings.endpoints, reporter, store)
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
@@ -121,6 +121,7 @@ struct DaemonParts: Sendable {
     /// Everything that was taken reaches the store, and so do events that no closing took along. A store that cannot
     /// commit does not hold up the end for ever.
     private func drainCore() async {
+        // What is shared waits for brokers that have been left.
         let all = streams.all.compactMap { streams.find($0) }
         await drain(all.filter { cluster?.ingest == nil || $0 != measured }, seconds: Self.drainSeconds)
         for id in streams.all {
@@ -130,14 +131,15 @@ struct DaemonParts: Sendable {
         }
     }
 
+    /// All of them side by side, in so many seconds together.
     private func drain(_ drained: [StreamIndex], seconds: Double) async {
+        guard !drained.isEmpty else { return }
         let core = core
-        for index in drained {
-            await withCheckedContinuation { continuation in
-                let gate = Once { continuation.resume() }
-                core.drain(index) { gate.run() }
-                DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { @Sendable in gate.run() }
-            }
+        await withCheckedContinuation { continuation in
+            let gate = Once { continuation.resume() }
+            let countdown = Countdown(drained.count) { gate.run() }
+            for index in drained { core.drain(index) { countdown.tell() } }
+            DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { @Sendable in gate.run() }
         }
     }
 
@@ -247,7 +249,9 @@ struct DaemonParts: Sendable {
     private static func ingestRecord(
         _ settings: DaemonSettings, _ store: HistoryStore
     ) async throws -> StreamRecord? {
-        if settings.cluster?.sharesIngest == true, let known = try await store.stream(.ingested) {
+        if settings.cluster?.sharesIngest == true, let known = try await store.stream(.ingested),
+            known.closedThroughMs != nil
+        {
             return known
         }
         return try await store.stream(.measured)
@@ -281,7 +285,7 @@ struct DaemonParts: Sendable {
             spec.openRollups = try await store.openRollups(.measured, ladder: settings.windows.resolutionsMs)
         }
         if let kept = try await store.topology(known) { streams.open(spec.id, restoring: kept) }
-        spec.openEvents = try await OpenEvents.read(known, store)
+        spec.openEvents = try await openEvents(known, of: spec.id, store)
         spec.checkpointEveryMs = max(spec.plan.finestMs, Self.checkpointEveryMs)
         spec.checkpoints = try await Checkpoints.read(known, store, Logger(label: "store"))
         spec.closedThroughMs = record?.closedThroughMs
@@ -291,6 +295,17 @@ struct DaemonParts: Sendable {
         spec.ledger = record?.ledger ?? Ledger()
         spec.journal = log
         return core.openStream(spec)
+    }
+
+    /// Those of another stream go on in this one, and are kept there for the next start.
+    private static func openEvents(
+        _ known: StreamID, of stream: StreamID, _ store: HistoryStore
+    ) async throws -> [Event] {
+        var events = try await OpenEvents.read(known, store)
+        guard known != stream, !events.isEmpty else { return events }
+        for index in events.indices { events[index].stream = stream }
+        try await store.save(events, alerts: AlertChanges(), nowMs: WallClock.system.nowMs())
+        return events
     }
 
     /// Tells the reporter and, for its retention, the store what the endpoints want.
@@ -430,5 +445,20 @@ private final class Once: Sendable {
 
     func run() {
         if !isDone.exchange(true, ordering: .acquiringAndReleasing) { body() }
+    }
+}
+
+/// Runs something when it was told of for the last of so many times.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let body: @Sendable () -> Void
+
+    init(_ count: Int, _ body: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.body = body
+    }
+
+    func tell() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { body() }
     }
 }

@@ -148,6 +148,15 @@ struct AlertEngineTests {
         #expect(fleet.engine.look(at: [fleet.event(.nodeUp, "r0-n0")], nowMs: 1).resolved.count == 1)
     }
 
+    @Test("of what a member shares only events are looked at: its windows come back with those of all")
+    func shared() {
+        var fleet = Fleet(racks: 2)
+        fleet.stream = .ingested
+        #expect(fleet.pass(20, silent: Fleet.racks([1]), coverage: 0.5).fired.isEmpty)
+        let told = [fleet.event(.xid, "r0-n0", value: 79)]
+        #expect(fleet.close([fleet.window()], events: told).fired.map(\.rule) == ["XID"])
+    }
+
     @Test("low coverage, and a fleet that falls silent altogether")
     func coverage() {
         var fleet = Fleet(racks: 2)

@@ -75,6 +75,37 @@ struct OriginMachineTests {
     }
 }
 
+extension OriginMachineTests {
+    @Test("a worker whose name another one has taken publishes no more, and says so")
+    mutating func superseded() throws {
+        machine.add(window(8))
+        let registration = sent(machine.handle(.tick, nowMs: 0))
+        let shares = sent(store(registration))
+        let opened = machine.handle(.tick, nowMs: 1).compactMap { action -> (Subject, UInt64)? in
+            guard case .open(.leases, let subject, _, let cursor) = action else { return nil }
+            return (subject, cursor)
+        }
+        let (subject, cursor) = try #require(opened.first)
+        #expect(subject == registration[0].message.subject)
+        func told(_ bytes: [UInt8], _ sequence: UInt64) -> NodeInput {
+            let message = StoredMessage(subject: subject, bytes: bytes, sequence: sequence, timestampMs: 0)
+            return .delivered(cursor: cursor, .messages([message]))
+        }
+        let own = registration[0].message.bytes
+        _ = machine.handle(told(own, 17), nowMs: 2)
+        _ = machine.handle(told(own, 18), nowMs: 2)
+        #expect(machine.status.problem == nil)
+        let other = OriginMachine(name: "w1", fleet: fleet.map, incarnation: 5)
+        var newer = other
+        newer.add(window(8))
+        let theirs = sent(newer.handle(.tick, nowMs: 2))[0].message.bytes
+        _ = machine.handle(told(theirs, 19), nowMs: 3)
+        #expect(machine.status.problem?.contains("cluster.worker") == true)
+        #expect(sent(store(shares)).isEmpty && sent(machine.handle(.tick, nowMs: 9_000)).isEmpty)
+        #expect(machine.status.problem != nil && machine.status.published == 0)
+    }
+}
+
 @Suite("Finals of what is ingested", .computing)
 struct IngestAssemblyTests {
     let fleet: IngestedFleet
@@ -145,8 +176,27 @@ struct IngestAssemblyTests {
         assembly.add(final(0, 3, closed: 9, revision: 1))
         #expect(assembly.late == 1)
         let groups = fleet.groups([1, 2], gpus: 3)
-        #expect(fleet.groups([1], gpus: 1)[1].beyond(groups[1]) == nil)
-        #expect(groups[0].beyond(groups[0]) == nil)
+        var kept: UInt64 = 0
+        #expect(fleet.groups([1], gpus: 1)[1].beyond(groups[1], &kept) == nil)
+        #expect(groups[0].beyond(groups[0], &kept) == nil && kept == 0)
+    }
+
+    @Test(
+        "a revision without sketches adds its counts and sums, and quantiles stay until there is one with them"
+    )
+    func revisionWithoutSketches() throws {
+        var assembly = assembly()
+        assembly.add(final(0, 5, fleet.groups([1, 2], gpus: 0b0011)))
+        assembly.add(final(1, 5))
+        _ = assembly.take()
+        var lean = fleet.groups([1, 2, 9], gpus: 0b0111)
+        for index in lean[1].fields.indices { lean[1].fields[index].sketch = .init() }
+        assembly.add(final(0, 5, closed: 8, revision: 1, lean))
+        assembly.add(final(0, 5, closed: 8, revision: 2, fleet.groups([1, 2, 9, 4], gpus: 0b0111)))
+        let revised = assembly.takeRevisions()
+        let racks = revised.compactMap { $0.partitions[0].groups.first { $0.key.level == .rack } }
+        #expect(racks.map { $0.fields[0].count } == [1, 1] && racks.map { $0.fields[0].sum } == [9, 4])
+        #expect(racks.map { $0.fields[0].sketch.count } == [0, 2] && assembly.keptSketches >= 1)
     }
 }
 
@@ -203,6 +253,14 @@ struct OriginBookTests {
         book.forget(before: 6)
         book.add(partial(3, gpus: 1, isLate: true), topology)
         #expect(book.tooLate == 1 && book.count == 0)
+    }
+
+    @Test("racks of which no array is known are not all in one slice; those of one array are")
+    func unassigned() {
+        let racks = (0..<64).map { "r\($0)" }
+        let slices = Set(racks.map { fleet.map.slice(hall: "h", array: Placement.unassigned, rack: $0) })
+        #expect(slices == Set(0..<fleet.map.slices))
+        #expect(Set(racks.map { fleet.map.slice(hall: "h", array: "a", rack: $0) }).count == 1)
     }
 
     @Test("names of places survive, with whatever is in them; a separator in a name does not break it")

@@ -176,6 +176,29 @@ struct OriginMergeTests {
         #expect(finals(&merge).map(\.window) == [16])
     }
 
+    @Test("a window of the future is refused, and neither delays nor closes others")
+    mutating func ahead() {
+        var merge = merge()
+        merge.add(fleet.share(400, 1, fleet.groups([1], gpus: 1)))
+        merge.add(fleet.mark(400, 1))
+        #expect(finals(&merge) == [] && merge.counters.ahead == 2 && merge.openWindows == 0)
+        merge.add(fleet.mark(299, 1))
+        #expect(finals(&merge).map(\.window) == [299])
+        merge.add(fleet.mark(400, 1, atMs: 101_000))
+        #expect(finals(&merge).map(\.window) == [400] && merge.counters.ahead == 2)
+    }
+
+    @Test("shares that nobody marks are kept up to a bound")
+    mutating func bounded() {
+        var limits = ExchangeLimits()
+        limits.openWindowsMax = 2
+        var merge = OriginMerge(fleet: fleet.map, partition: 0, last: nil, reviseMs: 0, limits: limits)
+        for window in Int64(0)..<20 { merge.add(fleet.share(window, 1, fleet.groups([1], gpus: 1))) }
+        #expect(merge.openWindows == 8 && merge.counters.ahead == 12)
+        merge.add(fleet.mark(7, 1))
+        #expect(finals(&merge).map(\.window) == [7])
+    }
+
     @Test("a roll-up that goes on revises with what the one before had read, and misses whom that one missed")
     mutating func takeover() throws {
         var first = merge()

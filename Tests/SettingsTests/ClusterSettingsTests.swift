@@ -14,18 +14,18 @@ struct ClusterSettingsTests {
         let cluster = try #require(try ConfigFolder(["c.yaml": text]).load().cluster)
         #expect(cluster.name == "prod" && cluster.servers.count == 2 && cluster.roles.count == 3)
         #expect(cluster.leaseMs == 10_000 && cluster.graceMs == 30_000 && cluster.replicas == 3)
-        #expect(cluster.simulation == nil && cluster.nkey == nil && cluster.sharesIngest)
+        #expect(cluster.simulation == nil && cluster.nkey == nil && !cluster.sharesIngest)
     }
 
     @Test("a later file changes what an earlier one said")
     func laidOver() throws {
         let folder = try ConfigFolder([
             "c.yaml": "cluster: {name: prod, servers: [\"nats://b1:4222\"]}",
-            "conf.d/10.yaml": "cluster: {roles: [worker], worker: w7, lease: 3s, share_ingest: false}",
+            "conf.d/10.yaml": "cluster: {roles: [worker], worker: w7, lease: 3s, share_ingest: true}",
         ])
         let cluster = try #require(try folder.load().cluster)
         #expect(cluster.name == "prod" && cluster.roles == [.worker] && cluster.worker == "w7")
-        #expect(cluster.leaseMs == 3_000 && !cluster.sharesIngest)
+        #expect(cluster.leaseMs == 3_000 && cluster.sharesIngest)
     }
 
     @Test(
@@ -40,6 +40,10 @@ struct ClusterSettingsTests {
             ("servers: [\"nats://b:1\"], nkey: {public: SUA, seed_file: s}", "the public key of a user"),
             ("servers: [\"nats://b:1\"], tls: {cert_file: c.yaml}", "belong together"),
             ("servers: [\"nats://b:1\"], credentials_file: nowhere", "cannot be read"),
+            (
+                "servers: [\"nats://b:1\"], roles: [rollup], share_ingest: true",
+                "c.yaml:1:79: what a member ingests"
+            ),
             ("servers: [\"nats://b:1\"], broker: x", "unknown key `broker`"),
             (
                 "servers: [\"nats://b:1\"], simulation: {run: r, scenario: s, speed: max}",

@@ -109,6 +109,24 @@ import Testing
         await store.close()
     }
 
+    @Test(
+        "events of what a member shares go where those of the measured stream go, and its windows nowhere",
+        arguments: [
+            (DeliverySelection.Streams.measured, 2), (.all, 2), (.simulated, 0), (.named([.measured]), 1),
+        ])
+    func shared(streams: DeliverySelection.Streams, count: Int) async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        let events = [StreamID.measured, .ingested].map {
+            Event(stream: $0, timeMs: start, kind: .xid, entity: "n", source: .ingest)
+        }
+        try await store.save(events, alerts: AlertChanges(), nowMs: start)
+        let selection = EventSelection(streams: streams, kinds: [.xid])
+        #expect(await page(store, after: 0, selection, limit: 9)?.events.count == count)
+        #expect(!streams.contains(.ingested))
+        await store.close()
+    }
+
     @Test("an endpoint that gets summaries besides its events from now on, or no more, goes on where it was")
     func lanes() async throws {
         let sandbox = try Sandbox()

@@ -72,6 +72,13 @@ struct ClusterJournal {
         tell(member, worker?.slices ?? [], regressions)
     }
 
+    private static let refusals: [(String, String, any KeyPath<MergeCounters, UInt64> & Sendable)] = [
+        ("stale", "Partials of an earlier process of their worker.", \.stale),
+        ("foreign", "Partials of another fleet map, or of too many workers.", \.foreign),
+        ("malformed", "Partials that could not be read.", \.malformed),
+        ("ahead", "Partials of windows of the future, or of too many at a time.", \.ahead),
+    ]
+
     private func look(at ingest: ClusterMember.Ingest, _ now: Int64) {
         let own = ingest.shared.status
         set(
@@ -84,6 +91,10 @@ struct ClusterJournal {
         if let rollup = ingest.rollup?.withMachine({ $0.status(nowMs: now) }) {
             let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
             let revised = rollup.partitions.reduce(0) { $0 + $1.merged.revised }
+            let merged = rollup.partitions.map(\.merged)
+            for (reason, help, count) in Self.refusals {
+                set("ingest_partials_\(reason)", help, Double(merged.reduce(0) { $0 &+ $1[keyPath: count] }))
+            }
             set("ingest_partials_late", "Partials that came too late to revise their window.", Double(late))
             set(
                 "ingest_windows_revised", "Windows of partitions that were stored once more.", Double(revised)
@@ -93,6 +104,19 @@ struct ClusterJournal {
             set(
                 "ingest_report_lag_seconds", "From the storing of a window's last final to its commit here.",
                 Double(reporter.lagMs) / 1_000)
+            set(
+                "ingest_finals_foreign", "Finals that could not be read or are of another fleet.",
+                Double(reporter.foreign))
+            set(
+                "ingest_finals_lacking_groups", "Finals that were too long, even without sketches.",
+                Double(reporter.lacksGroups))
+            set(
+                "ingest_finals_lacking_sketches", "Finals that were too long with their sketches.",
+                Double(reporter.lacksSketches))
+            set(
+                "ingest_revisions_without_sketches",
+                "Fields of groups that a revision had more samples of, and no sketch of them.",
+                Double(reporter.keptSketches))
             set(
                 "ingest_revisions_late", "Revisions of windows that cannot be revised here.",
                 Double(reporter.skipped))

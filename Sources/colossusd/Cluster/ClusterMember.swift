@@ -26,6 +26,12 @@ final class ClusterMember: Sendable {
         var origin: NodeShell<OriginMachine>?
         var rollup: NodeShell<RollupMachine>?
         var reporter: IngestReporter?
+
+        func stop() {
+            origin?.stop()
+            rollup?.stop()
+            reporter?.stop()
+        }
     }
 
     private struct State {
@@ -39,6 +45,8 @@ final class ClusterMember: Sendable {
         var hasLeft = false
         var replicaLag: [String: UInt64] = [:]
         var toldSlices: [Int] = []
+        /// Why it only shares what it ingests.
+        var complaint: (@Sendable () -> String?)?
     }
 
     /// Of the simulated fleet; where none is shared, of what is ingested.
@@ -149,6 +157,11 @@ final class ClusterMember: Sendable {
         simulation.windows.settle(through: closed)
     }
 
+    /// - Parameter problem: why it is not a whole member yet.
+    func complain(_ problem: @escaping @Sendable () -> String?) {
+        state.withLock { $0.complaint = problem }
+    }
+
     // MARK: Telling
 
     /// Every two seconds.
@@ -200,6 +213,7 @@ final class ClusterMember: Sendable {
             }
             note.problem = note.problem ?? status.problem
         }
+        note.problem = note.problem ?? state.withLock { $0.complaint }?()
         note.problem = note.problem ?? (bus.isConnected ? bus.refused.last : "no broker can be reached")
         return note
     }
@@ -271,14 +285,17 @@ final class ClusterMember: Sendable {
         parts.rollup?.stop()
         parts.simulation?.stop()
         parts.reporter?.stop()
-        parts.ingest?.origin?.stop()
-        parts.ingest?.rollup?.stop()
-        parts.ingest?.reporter?.stop()
+        parts.ingest?.stop()
+        retire()
+        bus.close()
+    }
+
+    /// Another one goes on with its parts.
+    func retire() {
         let cursors = state.withLock { state in
             defer { state.cursors = [] }
             return state.cursors
         }
         for cursor in cursors { cursor.close() }
-        bus.close()
     }
 }

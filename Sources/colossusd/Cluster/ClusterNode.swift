@@ -45,6 +45,9 @@ actor ClusterNode {
     private var timer: DispatchSource?
     private var task: Task<Void, Never>?
     private var isStopping = false
+    private let incarnation = UInt64.random(in: 1...UInt64.max)
+    /// What is ingested goes to the brokers before there is a member: it waits for no agreement about the simulated fleet.
+    private var link: (bus: NATSBus, ingest: ClusterMember.Ingest?)?
     private var told: ClusterJournal
 
     init(_ settings: DaemonSettings.Cluster, _ around: Surroundings) {
@@ -87,13 +90,16 @@ actor ClusterNode {
     private static let ingestPartitions = 8
     /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
     private static let reviseMaxMs: Int64 = 600_000
+    private nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
 
     /// From now on what the shards close of this stream is shared. Before anything is received.
-    nonisolated func share(_ stream: StreamIndex) {
+    ///
+    /// - Parameter sink: where closings go once their windows are stored by the brokers.
+    nonisolated func share(_ stream: StreamIndex, sink: any SummarySink) {
         guard let map = ingestMap else { return }
         let ingest = SharedIngest(
             fleet: map, topology: around.streams.topology(stream),
-            reviseMs: around.measured.plan.reviseWithinMs, sink: around.store)
+            reviseMs: reviseMs, sink: sink)
         around.shares.share(stream, ingest)
         around.coverage.share(ingest)
         shared.withLock { $0 = ingest }
@@ -114,11 +120,11 @@ actor ClusterNode {
     private func join(_ fleet: SharedFleet?) async {
         while !isStopping {
             do {
-                let member = try await connect(fleet)
+                let linked = try await linked()
+                let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
-                joined.withLock { $0 = member }
+                install(member)
                 obstacle.withLock { $0 = nil }
-                startTicking(member)
                 logger.notice(
                     "this member has joined the cluster",
                     metadata: JournalMessage.clusterJoined.metadata([
@@ -128,21 +134,62 @@ actor ClusterNode {
                     ]))
                 return
             } catch {
-                let text = Self.words(error)
-                let isNew = obstacle.withLock { known in
-                    defer { known = text }
-                    return known != text
-                }
-                if isNew {
-                    logger.error(
-                        "this member cannot join the cluster; it tries again",
-                        metadata: JournalMessage.clusterRefused.metadata([
-                            "cluster": "\(settings.name)", "reason": "\(text)",
-                        ]))
-                }
+                refused(error)
+                await shareAlone()
                 try? await Task.sleep(for: .seconds(3))
             }
         }
+        if member == nil { endLink() }
+    }
+
+    private func refused(_ error: any Error) {
+        let text = Self.words(error)
+        let isNew = obstacle.withLock { known in
+            defer { known = text }
+            return known != text
+        }
+        guard isNew else { return }
+        logger.error(
+            "this member cannot join the cluster; it tries again",
+            metadata: JournalMessage.clusterRefused.metadata([
+                "cluster": "\(settings.name)", "reason": "\(text)",
+            ]))
+    }
+
+    /// The brokers, and what is made of ingested telemetry there: once.
+    private func linked() async throws -> (bus: NATSBus, ingest: ClusterMember.Ingest?) {
+        if let link { return link }
+        let (options, streams) = (natsOptions(), natsStreams())
+        let bus = try await onQueue { try NATSBus(options, streams: streams) }
+        var parts: ClusterMember.Ingest?
+        if let ingest { parts = try await ingested(ingest, bus, incarnation) }
+        link = (bus, parts)
+        return (bus, parts)
+    }
+
+    /// Until this member may play the simulated fleet, it shares what it ingests.
+    private func shareAlone() async {
+        guard member == nil, !isStopping, let link, let parts = link.ingest else { return }
+        guard let alone = try? await connect(nil, link.bus, parts) else { return }
+        guard member == nil, !isStopping else { return }
+        alone.complain { [weak self] in self?.problem }
+        install(alone)
+    }
+
+    /// In the place of one that only shared what it ingests.
+    private func install(_ member: ClusterMember) {
+        timer?.cancel()
+        joined.withLock { joined in
+            joined?.retire()
+            joined = member
+        }
+        startTicking(member)
+    }
+
+    private func endLink() {
+        link?.ingest?.stop()
+        link?.bus.close()
+        link = nil
     }
 
     private static func words(_ error: any Error) -> String {
@@ -157,21 +204,20 @@ actor ClusterNode {
         }
     }
 
-    private func connect(_ fleet: SharedFleet?) async throws -> ClusterMember {
-        let (options, streams) = (natsOptions(), natsStreams())
+    private func connect(
+        _ fleet: SharedFleet?, _ bus: NATSBus, _ ingested: ClusterMember.Ingest?
+    ) async throws -> ClusterMember {
         let own = fleet.map { ClusterAgreement($0, startedMs: around.clock.nowMs()) }
-        let (bus, agreement, closed) = try await onQueue {
-            let bus = try NATSBus(options, streams: streams)
-            guard let fleet, let own else { return (bus, nil as ClusterAgreement?, Int64(-1)) }
+        let (agreement, closed) = try await onQueue {
+            guard let fleet, let own else { return (nil as ClusterAgreement?, Int64(-1)) }
             let agreement = try Self.agree(own, fleet.map, bus)
-            return (bus, agreement, try Self.closedThrough(fleet.map, bus))
+            return (agreement, try Self.closedThrough(fleet.map, bus))
         }
-        let incarnation = UInt64.random(in: 1...UInt64.max)
         var parts = ClusterMember.Parts()
         if let fleet, let agreement {
             parts = try await simulated(fleet, agreement, bus, closed: closed, incarnation)
         }
-        if let ingest { parts.ingest = try await ingested(ingest, bus, incarnation) }
+        parts.ingest = ingested
         guard let map = fleet?.map ?? ingest?.fleet else {
             throw BusError.failed("there is nothing to share")
         }
@@ -216,12 +262,13 @@ actor ClusterNode {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
                 graceMs: settings.graceMs,
-                reviseMs: min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs))
+                reviseMs: reviseMs)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }
         let origin = NodeShell(
-            OriginMachine(name: name, fleet: map), bus: bus, clock: ClusterMember.nowMs)
+            OriginMachine(name: name, fleet: map, incarnation: incarnation), bus: bus,
+            clock: ClusterMember.nowMs)
         ingest.publish(through: origin)
         parts.origin = origin
         return parts
@@ -269,37 +316,6 @@ actor ClusterNode {
             least = min(least, final.window)
         }
         return least
-    }
-
-    private func natsOptions() -> NATSOptions {
-        var options = NATSOptions(servers: settings.servers, name: "colossusd \(name)")
-        let tls = settings.tls
-        options.tls =
-            tls.caFile != nil || tls.certificateFile != nil
-            || settings.servers.contains { $0.hasPrefix("tls://") }
-        options.authorities = tls.caFile.map(Self.resolved)
-        if let chain = tls.certificateFile, let key = tls.keyFile {
-            options.certificate = (Self.resolved(chain), Self.resolved(key))
-        }
-        options.nkey = settings.nkey.map { ($0.publicKey, Self.resolved($0.seedFile)) }
-        options.credentials = settings.credentialsFile.map(Self.resolved)
-        options.allowsOldServers = settings.allowsOldServers
-        return options
-    }
-
-    private func natsStreams() -> NATSStreams {
-        var streams = NATSStreams(cluster: settings.name, replicas: settings.replicas)
-        streams.partialBytesMax = settings.partialsBytes
-        streams.finalAgeS = settings.finalsKeepMs / 1_000
-        return streams
-    }
-
-    /// `credential:NAME` is a file that systemd has put into a folder of its own.
-    private static func resolved(_ file: String) -> String {
-        let prefix = "credential:"
-        guard file.hasPrefix(prefix) else { return file }
-        let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] ?? "/nonexistent"
-        return folder + "/" + file.dropFirst(prefix.count)
     }
 
     // MARK: Reporting
@@ -367,7 +383,10 @@ actor ClusterNode {
         spec.closedThroughMs = closedMs
         spec.openRollups = try await store.openRollups(
             .measured, ladder: [spec.plan.finestMs] + spec.plan.rollupsMs)
-        spec.openEvents = try await OpenEvents.read(.measured, store)
+        // Jobs and nodes that are down are told to the members that share; maintenance is told here.
+        spec.openEvents = try await OpenEvents.read(.measured, store).filter {
+            $0.kind == .maintenanceStart
+        }
         spec.ledger = record?.ledger ?? Ledger()
         let reported = closedMs.map { map.lastWindow(endedMs: $0) }
         let position = ReportingPosition(
@@ -376,7 +395,7 @@ actor ClusterNode {
         around.shares.report(index)
         let reporter = IngestReporter(
             fleet: map, topology: streams.topology(index), stream: index, reported: reported,
-            reviseMs: spec.plan.reviseWithinMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
+            reviseMs: reviseMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
             shares: around.shares, coverage: around.coverage, clock: around.clock,
             account: { core.account($0, stream: $1) }, close: { core.close($0, throughMs: $1) })
         around.coverage.report(.measured, finestMs: map.windowMs) { [weak reporter] throughMs in
