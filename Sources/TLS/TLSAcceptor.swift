@@ -3,7 +3,8 @@ public import Telemetry
 
 /// What a listener speaks TLS with: makes the handler of each connection from the certificate that is in force.
 ///
-/// Files that change are read again by `refresh`; connections that are open go on with what they began with.
+/// Files that change are read again by `refresh`; connections that are open go on with what they began with, but for their
+/// clients' certificates, which are held against newer authorities and lists of revoked ones (`TLSTrust`).
 public final class TLSAcceptor: Sendable {
     private struct State {
         /// `nil`: connections are plain.
