@@ -1,4 +1,5 @@
 import Receivers
+import Synchronization
 import Telemetry
 import TestSupport
 import Testing
