@@ -144,26 +144,29 @@ struct WaitingFinalsTests {
     }
 
     @Test(
-        "a partition that says nothing more holds up the others until too many windows wait, as without a bound"
-    )
-    func dead() throws {
-        let fleet = try IngestedFleet(partitions: 2)
+        "a partition that says nothing more holds up the others until too many windows wait, as without a bound",
+        arguments: [(2, 0), (2, 1), (3, 0), (3, 3), (3, 100)])
+    func dead(partitions: Int, finalsMax: Int) throws {
         var limits = ExchangeLimits()
-        limits.waitingFinalsBytesMax = 1
+        limits.waitingFinalsBytesMax = finalsMax * (try finalBytes(1))
+        let run = try CatchUp(partitions: partitions, bytesMax: 1)
         var assembly = IngestAssembly(
-            fleet: fleet.map, reported: nil, reviseMs: 0, waitingMax: 4, limits: limits)
-        let run = try CatchUp(partitions: 2, bytesMax: 1)
-        for window in Int64(0)..<10 { run.publish(0, window, count: 1) }
-        var told: [Int64] = []
+            fleet: run.fleet.map, reported: nil, reviseMs: 0, waitingMax: 4, limits: limits)
+        for window in Int64(0)..<10 {
+            for partition in 0..<partitions - 1 { run.publish(partition, window, count: 1) }
+        }
+        var told: [MergedWindow] = []
         var from: UInt64? = 1
         while let first = from {
             for message in run.bus.messages(.finals) where message.sequence >= first {
                 assembly.add(message)
-                while let window = assembly.take() { told.append(window.window) }
+                while let window = assembly.take() { told.append(window) }
             }
             from = assembly.takeReread(isIdle: true)
         }
-        #expect(told == Array(0..<6), "four wait for the other")
+        #expect(told.map(\.window) == Array(0..<6), "four wait for it")
+        #expect(
+            told.allSatisfy { $0.partitions.count == partitions - 1 }, "what is there to be read is in them")
     }
 
     @Test("revisions count among what waits, and nothing is told twice when it is read again")

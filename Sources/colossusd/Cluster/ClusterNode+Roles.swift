@@ -1,5 +1,6 @@
 import Exchange
 import NATSExchange
+import Settings
 
 // What a member works on, by its roles.
 extension ClusterNode {
