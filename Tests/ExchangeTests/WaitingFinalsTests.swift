@@ -29,8 +29,13 @@ private final class CatchUp {
         reporter = Self.reporter(fleet, topology, bus, limits, seen, reported: nil, from: 1)
     }
 
+    /// Another that has stored nothing yet.
+    func reporter(on bus: any Bus) -> IngestReporter {
+        Self.reporter(fleet, topology, bus, limits, seen, reported: nil, from: 1)
+    }
+
     private static func reporter(
-        _ fleet: IngestedFleet, _ topology: Topology, _ bus: MemoryBus, _ limits: ExchangeLimits,
+        _ fleet: IngestedFleet, _ topology: Topology, _ bus: any Bus, _ limits: ExchangeLimits,
         _ seen: Locked<Seen>, reported: Int64?, from sequence: UInt64
     ) -> IngestReporter {
         IngestReporter(
@@ -188,6 +193,26 @@ struct WaitingFinalsTests {
         }
         #expect(run.windows == Array(0...20) && run.samples == 20 * 6 + 2)
         #expect(run.reporter.status.skipped == 0)
+    }
+
+    @Test("who stops while something is to be read again goes on there, not where what waits begins")
+    func resumes() throws {
+        let run = try CatchUp(partitions: 2, bytesMax: 4 * (try finalBytes(1)))
+        for window in Int64(0)..<5 { run.publish(1, window, count: 1) }
+        // The other has nothing of the windows before.
+        run.publish(0, 4, count: 1)
+        let bus = ScriptedBus()
+        let reporter = run.reporter(on: bus)
+        reporter.tick()
+        bus.opened[0].deliver(.messages(run.bus.messages(.finals)))
+        for window in Int64(0)..<4 {
+            reporter.tick()
+            reporter.committed(throughMs: run.fleet.map.windowEndMs(window))
+        }
+        #expect(
+            bus.starts == [.sequence(1), .sequence(5)], "it was told of the fifth, and has not got it yet")
+        #expect(run.windows == Array(0..<4) && reporter.status.waiting == 1)
+        #expect(reporter.status.resumeSequence == 5)
     }
 
     @Test("what is no final of this fleet is counted once, however often it is read")
