@@ -14,6 +14,9 @@ public struct ExchangeLimits: Sendable {
     public var sketchBytesMax = 128 * 1_024
     /// Bytes of a final. A NATS server takes 1 MiB unless told otherwise.
     public var finalBytesMax = 900 * 1_024
+    /// Bytes of finals that a reporter of ingested telemetry keeps until their windows are told. Those that the next window
+    /// waits for are taken beyond it.
+    public var waitingFinalsBytesMax = 64 * 1_024 * 1_024
     /// Windows of a partition that wait for their partials. Beyond, the oldest closes with what is there.
     public var openWindowsMax = 1_024
     /// Closed windows whose partials are remembered, to tell a copy from one that is late.

@@ -6,6 +6,8 @@ public struct ReporterStatus: Sendable {
     public var reported: Int64 = -1
     /// Windows of which not all partitions are there.
     public var waiting = 0
+    /// Bytes of the finals that wait; of ingested telemetry.
+    public var waitingBytes = 0
     public var windows: UInt64 = 0
     /// Of those, with slices missing.
     public var incomplete: UInt64 = 0
@@ -28,27 +30,27 @@ public struct ReporterStatus: Sendable {
 /// Reads the finals of a cluster, and has a core make summaries of them: one window at a time, each stored before the
 /// next, so that the store's own position says where a restart goes on.
 public final class FleetReporter: Sendable {
-    private struct State {
+    private struct Book: FinalsBook {
         var assembly: FinalAssembly
+        /// On its way to the store.
         var current: ReportedWindow?
-        var cursor: (any BusCursor)?
-        var generation = 0
-        var lastSequence: UInt64
-        var mustOpen = true
-        var isStopped = false
         var status = ReporterStatus()
+
+        // What there is no room for is passed over and read again.
+        var isFull: Bool { false }
+        mutating func add(_ message: StoredMessage) { assembly.add(message) }
+        mutating func takeReread() -> UInt64? { assembly.takeReread() }
     }
 
     public let fleet: FleetMap
     private let stream: StreamIndex
-    private let bus: any Bus
     private let shares: ReportingBus
     private let coverage: CoverageSink
     private let core: any FleetSink & EventSink
     private let account: @Sendable (Ledger, StreamIndex) -> Void
     private let events: @Sendable (Int64) -> [Event]
     private let clock: WallClock
-    private let state: Locked<State>
+    private let finals: FinalsReader<Book>
 
     /// - Parameters:
     ///   - next: the first window that is not stored.
@@ -63,99 +65,55 @@ public final class FleetReporter: Sendable {
     ) {
         self.fleet = fleet
         self.stream = stream
-        self.bus = bus
         self.shares = shares
         self.coverage = coverage
         self.core = core
         self.clock = clock
         self.account = account
         self.events = events
-        var start = State(
-            assembly: FinalAssembly(fleet: fleet, topology: topology, next: next),
-            lastSequence: max(1, sequence) - 1)
-        start.status.reported = next - 1
-        start.status.resumeSequence = max(1, sequence)
-        state = Locked(start)
+        var book = Book(assembly: FinalAssembly(fleet: fleet, topology: topology, next: next))
+        book.status.reported = next - 1
+        book.status.resumeSequence = max(1, sequence)
+        finals = FinalsReader(book, of: fleet, from: sequence, bus: bus)
     }
 
     public var status: ReporterStatus {
-        state.withLock { state in
-            var status = state.status
-            status.waiting = state.assembly.waitingCount
-            status.foreign = state.assembly.foreign
-            status.skipped = state.assembly.skipped
+        finals.withBook { book, _ in
+            var status = book.status
+            status.waiting = book.assembly.waitingCount
+            status.foreign = book.assembly.foreign
+            status.skipped = book.assembly.skipped
             return status
         }
     }
 
     /// Again and again: opens the stream of finals, also when reading has ended by itself.
     public func tick() {
-        let start: (sequence: UInt64, generation: Int)? = state.withLock { state in
-            if let again = state.assembly.takeReread() {
-                state.lastSequence = again - 1
-                state.mustOpen = true
-            }
-            guard state.mustOpen, !state.isStopped else { return nil }
-            state.mustOpen = false
-            state.generation += 1
-            return (state.lastSequence + 1, state.generation)
-        }
-        guard let start else { return }
-        let filter = fleet.finalSubjects
-        let cursor = bus.open(.finals, filter, from: .sequence(start.sequence)) { [weak self] delivery in
-            self?.delivered(delivery, start.generation)
-        }
-        let old = state.withLock { state in
-            defer { state.cursor = state.isStopped ? nil : cursor }
-            return state.isStopped ? cursor : state.cursor
-        }
-        old?.close()
+        finals.tick { [weak self] in self?.proceed() }
     }
 
-    public func stop() {
-        let cursor = state.withLock { state in
-            state.isStopped = true
-            defer { state.cursor = nil }
-            return state.cursor
-        }
-        cursor?.close()
-    }
-
-    private func delivered(_ delivery: BusDelivery, _ generation: Int) {
-        state.withLock { state in
-            guard generation == state.generation, !state.isStopped else { return }
-            switch delivery {
-            case .messages(let messages):
-                for message in messages {
-                    state.assembly.add(message)
-                    state.lastSequence = max(state.lastSequence, message.sequence)
-                }
-            case .ended: state.mustOpen = true
-            }
-        }
-        proceed()
-    }
+    public func stop() { finals.stop() }
 
     /// Told by the sink: everything before this time is stored.
     public func committed(throughMs: Int64) {
         let nowMs = clock.nowMs()
-        state.withLock { state in
-            guard let current = state.current, throughMs >= current.endMs else { return }
-            state.status.reported = current.window
-            state.status.windows += 1
-            if current.slicesPresent < current.slicesExpected { state.status.incomplete += 1 }
-            state.status.resumeSequence = current.resumeSequence
-            state.status.lagMs = max(0, nowMs - current.storedMs)
-            state.current = nil
+        finals.withBook { book, _ in
+            guard let current = book.current, throughMs >= current.endMs else { return }
+            book.status.reported = current.window
+            book.status.windows += 1
+            if current.slicesPresent < current.slicesExpected { book.status.incomplete += 1 }
+            book.status.resumeSequence = current.resumeSequence
+            book.status.lagMs = max(0, nowMs - current.storedMs)
+            book.current = nil
         }
         proceed()
     }
 
     private func proceed() {
-        let next: ReportedWindow? = state.withLock { state in
-            guard !state.isStopped, state.current == nil else { return nil }
-            state.current = state.assembly.take(stream: stream)
-            return state.current
+        let next: ReportedWindow? = finals.withBook { book, reading in
+            guard !reading.isStopped, book.current == nil else { return nil }
+            book.current = book.assembly.take(stream: stream)
+            return book.current
         }
         guard let next else { return }
         if let id = StreamID(fleet.stream) {

@@ -16,11 +16,16 @@ struct MergedWindow: Sendable {
 
 /// Puts the finals of all partitions of ingested telemetry together, each window once and in order, and finds out what
 /// revisions add: they come as whole windows, and go on as the difference.
+///
+/// What waits is bounded by its bytes. A final beyond is refused and read again later, unless the next window waits for
+/// it: so one always gets complete, however far a partition is behind the others.
 struct IngestAssembly: Sendable {
     private struct Held: Sendable {
         var final: FinalRecord
         var sequence: UInt64
         var timestampMs: Int64
+        /// As it was on the bus.
+        var bytes: Int
     }
 
     private struct Told: Sendable {
@@ -49,6 +54,9 @@ struct IngestAssembly: Sendable {
     private var closed: [Int: Int64] = [:]
     private var told: [Int64: Told] = [:]
     private var revisions: [(window: Int64, partition: Int, final: FinalRecord)] = []
+    private var revisionBytes = 0
+    private var windowBytes = 0
+    private var refused: RefusedFinals
 
     /// - Parameters:
     ///   - reported: the last window that is stored.
@@ -62,40 +70,89 @@ struct IngestAssembly: Sendable {
         self.waitingMax = waitingMax
         self.limits = limits
         keptMax = reviseMs / fleet.windowMs
+        refused = RefusedFinals(windowsMax: waitingMax)
         fingerprint = fleet.fingerprint
     }
 
     var waitingCount: Int { waiting.count }
+    /// Of finals that wait to be told, windows and revisions, as they were on the bus.
+    var waitingBytes: Int { windowBytes + revisionBytes }
+    /// Finals are to be read again from here, once there is room.
+    var rereadFrom: UInt64? { refused.rereadFrom }
 
-    /// Reading from here on misses nothing; `nil` when nothing waits.
-    var firstWaiting: UInt64? { waiting.values.flatMap(\.values).map(\.sequence).min() }
+    /// Reading from here on misses nothing of what was read; `nil` when nothing waits.
+    var firstWaiting: UInt64? {
+        let kept = waiting.values.flatMap(\.values).map(\.sequence).min()
+        guard let kept, let rereadFrom else { return kept ?? rereadFrom }
+        return min(kept, rereadFrom)
+    }
 
     mutating func add(_ message: StoredMessage) {
+        let isNew = refused.see(message.sequence)
         guard let final = try? FinalRecord(decoding: message.bytes, limits), final.fleet == fingerprint,
             let ingest = final.ingest, Int(final.partition) < fleet.partitions
         else {
-            foreign += 1
+            if isNew { foreign += 1 }
             return
         }
         let partition = Int(final.partition)
+        guard !refused.isTaken(message.sequence, of: partition) else { return }
+        guard hasRoom(for: message.bytes.count, of: partition) else {
+            return refused.refuse(message.sequence, of: partition, window: final.window)
+        }
+        refused.take(message.sequence, of: partition)
         if final.lacksGroups { lacksGroups += 1 } else if final.lacksSketches { lacksSketches += 1 }
         closed[partition] = max(closed[partition] ?? -1, ingest.closed)
         if final.window > reported ?? -1 {
-            waiting[final.window, default: [:]][partition] = Held(
-                final: final, sequence: message.sequence, timestampMs: message.timestampMs)
+            let held = Held(
+                final: final, sequence: message.sequence, timestampMs: message.timestampMs,
+                bytes: message.bytes.count)
+            let before = waiting[final.window, default: [:]].updateValue(held, forKey: partition)
+            windowBytes += held.bytes - (before?.bytes ?? 0)
         } else if told[final.window] != nil {
             revisions.append((final.window, partition, final))
+            revisionBytes += message.bytes.count
         } else if ingest.revision > 0 {
             late += 1
         }
     }
 
+    /// Within a partition's finals there is no gap: behind one that was refused all are.
+    private func hasRoom(for bytes: Int, of partition: Int) -> Bool {
+        if refused.has(partition) { return false }
+        if waitingBytes + bytes <= limits.waitingFinalsBytesMax { return true }
+        guard let next = waiting.keys.min() else { return true }
+        return isAwaited(partition, next)
+    }
+
+    /// Whether this partition may still have something of a window.
+    private func isAwaited(_ partition: Int, _ window: Int64) -> Bool { closed[partition] ?? -1 < window }
+
+    /// Whoever reads again says so first. Only when it helps: once there is room for half of what may wait, or when the
+    /// next window waits for what was refused.
+    ///
+    /// - Parameter isIdle: nothing is on its way that makes room.
+    mutating func takeReread(isIdle: Bool) -> UInt64? {
+        guard let from = refused.rereadFrom else { return nil }
+        let isLow = waitingBytes <= limits.waitingFinalsBytesMax / 2
+        guard isLow || isIdle && isRefusedAwaited else { return nil }
+        refused.readAgain()
+        return from
+    }
+
+    private var isRefusedAwaited: Bool {
+        guard let next = waiting.keys.min() else { return true }
+        return (0..<fleet.partitions).contains { refused.has($0) && isAwaited($0, next) }
+    }
+
     /// The next window, once no partition can have it any more that has not.
     mutating func take() -> MergedWindow? {
         guard let window = waiting.keys.min() else { return nil }
-        let isOver = (0..<fleet.partitions).allSatisfy { closed[$0] ?? -1 >= window }
-        guard isOver || waiting.count > waitingMax else { return nil }
+        let awaited = (0..<fleet.partitions).filter { isAwaited($0, window) }
+        guard awaited.isEmpty || isOverdue && !awaited.contains(where: refused.has) else { return nil }
         let finals = (waiting.removeValue(forKey: window) ?? [:]).sorted { $0.key < $1.key }
+        windowBytes -= finals.reduce(0) { $0 + $1.value.bytes }
+        refused.forget(through: window)
         reported = window
         var known = Told()
         for (partition, held) in finals {
@@ -112,13 +169,21 @@ struct IngestAssembly: Sendable {
             storedMs: finals.map(\.value.timestampMs).max() ?? 0)
     }
 
+    /// More windows wait than may, those counted whose finals were refused.
+    private var isOverdue: Bool {
+        waiting.count + refused.windows.count { waiting[$0] == nil } > waitingMax
+    }
+
     private func coverage(_ told: Told) -> Double {
         told.coverage.values.reduce(0, +) / Double(max(1, fleet.partitions))
     }
 
     /// What came since for windows that are told, in the order in which it came.
     mutating func takeRevisions() -> [MergedWindow] {
-        defer { revisions = [] }
+        defer {
+            revisions = []
+            revisionBytes = 0
+        }
         return revisions.compactMap { window, partition, final in
             guard var known = told[window] else {
                 late += 1

@@ -2,14 +2,11 @@ import Aggregation
 import ControlAPI
 import Dispatch
 import Exchange
-import Foundation
 import Glibc
 import Logging
 import NATSExchange
-import Playback
 import QueueIsolation
 import Settings
-import Simulation
 import Store
 import SystemdSupport
 import Telemetry
@@ -34,7 +31,7 @@ actor ClusterNode {
 
     nonisolated let settings: DaemonSettings.Cluster
     nonisolated let name: String
-    private nonisolated let around: Surroundings
+    nonisolated let around: Surroundings
     private nonisolated let logger = Logger(label: "cluster")
     /// May wait for brokers; no target, so that it holds up nobody.
     private nonisolated let queue = DispatchQueue(label: "colossus.cluster")
@@ -90,7 +87,7 @@ actor ClusterNode {
     private static let ingestPartitions = 8
     /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
     private static let reviseMaxMs: Int64 = 600_000
-    private nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
+    nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
 
     /// From now on what the shards close of this stream is shared. Before anything is received.
     ///
@@ -227,185 +224,12 @@ actor ClusterNode {
             leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
     }
 
-    private func simulated(
-        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus, closed: Int64,
-        _ incarnation: UInt64
-    ) async throws -> ClusterMember.Parts {
-        var parts = ClusterMember.Parts()
-        if settings.roles.contains(.worker) {
-            let simulation = SharedRun(
-                fleet, shardCount: around.shardCount, levels: around.levels,
-                windowsMax: settings.windowsMax, startedMs: agreement.startedMs, clock: around.clock)
-            simulation.windows.settle(through: closed)
-            let machine = WorkerMachine(
-                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                source: simulation.windows)
-            parts.simulation = simulation
-            parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
-        }
-        if settings.roles.contains(.rollup) {
-            let machine = RollupMachine(
-                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs)
-            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
-        }
-        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(fleet, agreement, bus) }
-        return parts
-    }
-
-    private func ingested(
-        _ ingest: SharedIngest, _ bus: NATSBus, _ incarnation: UInt64
-    ) async throws -> ClusterMember.Ingest {
-        let map = ingest.fleet
-        var parts = ClusterMember.Ingest(shared: ingest)
-        if settings.roles.contains(.rollup) {
-            let machine = RollupMachine(
-                name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs,
-                reviseMs: reviseMs)
-            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
-        }
-        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }
-        let origin = NodeShell(
-            OriginMachine(name: name, fleet: map, incarnation: incarnation), bus: bus,
-            clock: ClusterMember.nowMs)
-        ingest.publish(through: origin)
-        parts.origin = origin
-        return parts
-    }
-
     private func onQueue<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
             queue.async { continuation.resume(with: Result { try body() }) }
         }
-    }
-
-    /// What the first member has written down, or what we write down as the first.
-    private static func agree(
-        _ own: ClusterAgreement, _ map: FleetMap, _ bus: NATSBus
-    ) throws -> ClusterAgreement {
-        let subject = map.agreementSubject
-        for _ in 0..<10 {
-            if let known = try bus.lastNow(.leases, subject) {
-                guard let other = ClusterAgreement(known.bytes) else {
-                    throw BusError.failed("what the cluster has agreed upon cannot be read")
-                }
-                if let difference = own.difference(from: other) {
-                    throw BusError.failed("the cluster plays another run: \(difference)")
-                }
-                return other
-            }
-            let stored = bus.waiting { bus.compareAndSet(subject, own.bytes, expecting: 0, done: $0) }
-            if case .success = stored { return own }
-        }
-        throw BusError.ambiguous
-    }
-
-    /// Number of the last window that all partitions have closed; -1 before.
-    private static func closedThrough(_ map: FleetMap, _ bus: NATSBus) throws -> Int64 {
-        var least = Int64.max
-        for partition in 0..<map.partitions {
-            let last = try bus.lastNow(.finals, map.finalSubject(partition))
-            guard let last, let final = try? FinalRecord(decoding: last.bytes) else { return -1 }
-            guard final.fleet == map.fingerprint else {
-                throw BusError.failed(
-                    "the brokers hold windows of another fleet; give the cluster a new name")
-            }
-            least = min(least, final.window)
-        }
-        return least
-    }
-
-    // MARK: Reporting
-
-    private func reporter(
-        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus
-    ) async throws -> FleetReporter {
-        let (core, store, streams) = (around.core, around.store, around.streams)
-        let stream = fleet.stream
-        let index = streams.open(stream, site: fleet.plan.scenario.site)
-        guard !core.isOpen(index) else {
-            throw BusError.failed(
-                "a run named \(fleet.run) plays on this member already; stop it, or give the cluster's another name"
-            )
-        }
-        fleet.plan.makeTopology(into: streams.topology(index))
-        let closedMs = try await store.closedThrough(stream)
-        let resolution = fleet.resolution
-        var spec = StreamSpec(id: stream, site: fleet.plan.scenario.site)
-        spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: resolution.rollupsMs)
-        spec.levels = around.levels
-        spec.tellsDetected = false
-        spec.tickMs = resolution.tickMs
-        spec.closedThroughMs = closedMs
-        let ladder = [resolution.finestWindowMs] + resolution.rollupsMs
-        spec.openRollups = try await store.openRollups(stream, ladder: ladder)
-        if closedMs != nil {
-            spec.openEvents = try await OpenEvents.read(stream, store)
-            spec.ledger = try await store.ledger(stream) ?? Ledger()
-        }
-        let timeline = TimelineSource(plan: fleet.plan)
-        let windowMs = resolution.finestWindowMs
-        spec.timeline = { _, endMs in timeline.point(at: endMs, overMs: windowMs) }
-        around.shares.report(index)
-        let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
-        let replay = Locked(
-            EventReplay(plan: fleet.plan, stream: stream, pace: fleet.pace, afterMs: closedMs))
-        let position = ReportingPosition(
-            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
-            startedMs: agreement.startedMs)
-        let reporter = FleetReporter(
-            fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
-            from: position.read(next: next),
-            bus: bus, shares: around.shares, coverage: around.coverage, core: core, clock: around.clock,
-            account: { core.account($0, stream: $1) },
-            events: { endMs in replay.withLock { $0.events(before: endMs) } })
-        around.coverage.report(stream, finestMs: windowMs) { [weak reporter] throughMs in
-            guard let reporter else { return }
-            reporter.committed(throughMs: throughMs)
-            let status = reporter.status
-            position.note(status.resumeSequence, window: status.reported)
-        }
-        core.openStream(spec)
-        return reporter
-    }
-
-    private func reporter(_ map: FleetMap, _ bus: NATSBus) async throws -> IngestReporter {
-        let (core, store, streams) = (around.core, around.store, around.streams)
-        if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
-        let index = streams.open(.measured, site: around.measured.site)
-        let record = try await store.stream(.measured)
-        let closedMs = record?.closedThroughMs
-        var spec = around.measured
-        spec.isReported = true
-        spec.closedThroughMs = closedMs
-        spec.openRollups = try await store.openRollups(
-            .measured, ladder: [spec.plan.finestMs] + spec.plan.rollupsMs)
-        // Jobs and nodes that are down are told to the members that share; maintenance is told here.
-        spec.openEvents = try await OpenEvents.read(.measured, store).filter {
-            $0.kind == .maintenanceStart
-        }
-        spec.ledger = record?.ledger ?? Ledger()
-        let reported = closedMs.map { map.lastWindow(endedMs: $0) }
-        let position = ReportingPosition(
-            around.stateDirectory + "/cluster.ingested", fleet: String(map.fingerprint, radix: 16),
-            startedMs: 0)
-        around.shares.report(index)
-        let reporter = IngestReporter(
-            fleet: map, topology: streams.topology(index), stream: index, reported: reported,
-            reviseMs: reviseMs, from: position.read(next: (reported ?? -1) + 1), bus: bus,
-            shares: around.shares, coverage: around.coverage, clock: around.clock,
-            account: { core.account($0, stream: $1) }, close: { core.close($0, throughMs: $1) })
-        around.coverage.report(.measured, finestMs: map.windowMs) { [weak reporter] throughMs in
-            guard let reporter else { return }
-            reporter.committed(throughMs: throughMs)
-            let status = reporter.status
-            position.note(status.resumeSequence, window: status.reported)
-        }
-        if !core.isOpen(index) { core.openStream(spec) }
-        return reporter
     }
 
     // MARK: Ticks
@@ -480,25 +304,5 @@ actor ClusterNode {
                 answer(false)
             }
         }
-    }
-}
-
-extension Bus {
-    /// Waits for an answer, on a thread that may.
-    func waiting<Value: Sendable>(
-        _ body: (@escaping @Sendable (Result<Value, BusError>) -> Void) -> Void
-    ) -> Result<Value, BusError> {
-        let arrived = DispatchSemaphore(value: 0)
-        let answer = Locked<Result<Value, BusError>>(.failure(.ambiguous))
-        body { result in
-            answer.withLock { $0 = result }
-            arrived.signal()
-        }
-        arrived.wait()
-        return answer.withLock { $0 }
-    }
-
-    func lastNow(_ stream: BusStream, _ subject: Subject) throws(BusError) -> StoredMessage? {
-        try waiting { last(stream, subject, done: $0) }.get()
     }
 }

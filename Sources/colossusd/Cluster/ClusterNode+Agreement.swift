@@ -1,0 +1,63 @@
+import Dispatch
+import Exchange
+import NATSExchange
+import Telemetry
+
+// What the brokers know of the run that the members share.
+extension ClusterNode {
+    /// What the first member has written down, or what we write down as the first.
+    static func agree(
+        _ own: ClusterAgreement, _ map: FleetMap, _ bus: NATSBus
+    ) throws -> ClusterAgreement {
+        let subject = map.agreementSubject
+        for _ in 0..<10 {
+            if let known = try bus.lastNow(.leases, subject) {
+                guard let other = ClusterAgreement(known.bytes) else {
+                    throw BusError.failed("what the cluster has agreed upon cannot be read")
+                }
+                if let difference = own.difference(from: other) {
+                    throw BusError.failed("the cluster plays another run: \(difference)")
+                }
+                return other
+            }
+            let stored = bus.waiting { bus.compareAndSet(subject, own.bytes, expecting: 0, done: $0) }
+            if case .success = stored { return own }
+        }
+        throw BusError.ambiguous
+    }
+
+    /// Number of the last window that all partitions have closed; -1 before.
+    static func closedThrough(_ map: FleetMap, _ bus: NATSBus) throws -> Int64 {
+        var least = Int64.max
+        for partition in 0..<map.partitions {
+            let last = try bus.lastNow(.finals, map.finalSubject(partition))
+            guard let last, let final = try? FinalRecord(decoding: last.bytes) else { return -1 }
+            guard final.fleet == map.fingerprint else {
+                throw BusError.failed(
+                    "the brokers hold windows of another fleet; give the cluster a new name")
+            }
+            least = min(least, final.window)
+        }
+        return least
+    }
+}
+
+extension Bus {
+    /// Waits for an answer, on a thread that may.
+    func waiting<Value: Sendable>(
+        _ body: (@escaping @Sendable (Result<Value, BusError>) -> Void) -> Void
+    ) -> Result<Value, BusError> {
+        let arrived = DispatchSemaphore(value: 0)
+        let answer = Locked<Result<Value, BusError>>(.failure(.ambiguous))
+        body { result in
+            answer.withLock { $0 = result }
+            arrived.signal()
+        }
+        arrived.wait()
+        return answer.withLock { $0 }
+    }
+
+    func lastNow(_ stream: BusStream, _ subject: Subject) throws(BusError) -> StoredMessage? {
+        try waiting { last(stream, subject, done: $0) }.get()
+    }
+}

@@ -1,0 +1,56 @@
+import Exchange
+import NATSExchange
+import Settings
+
+// What a member works on, by its roles.
+extension ClusterNode {
+    /// The machines that play, close and report the simulated fleet.
+    ///
+    /// - Parameter closed: number of the last window that all partitions have closed; -1 before.
+    func simulated(
+        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus, closed: Int64,
+        _ incarnation: UInt64
+    ) async throws -> ClusterMember.Parts {
+        var parts = ClusterMember.Parts()
+        if settings.roles.contains(.worker) {
+            let simulation = SharedRun(
+                fleet, shardCount: around.shardCount, levels: around.levels,
+                windowsMax: settings.windowsMax, startedMs: agreement.startedMs, clock: around.clock)
+            simulation.windows.settle(through: closed)
+            let machine = WorkerMachine(
+                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
+                source: simulation.windows)
+            parts.simulation = simulation
+            parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.rollup) {
+            let machine = RollupMachine(
+                name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
+                graceMs: settings.graceMs)
+            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(fleet, agreement, bus) }
+        return parts
+    }
+
+    /// The machines that share, close and report what members ingest.
+    func ingested(
+        _ ingest: SharedIngest, _ bus: NATSBus, _ incarnation: UInt64
+    ) async throws -> ClusterMember.Ingest {
+        let map = ingest.fleet
+        var parts = ClusterMember.Ingest(shared: ingest)
+        if settings.roles.contains(.rollup) {
+            let machine = RollupMachine(
+                name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
+                graceMs: settings.graceMs, reviseMs: reviseMs)
+            parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
+        }
+        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }
+        let origin = NodeShell(
+            OriginMachine(name: name, fleet: map, incarnation: incarnation), bus: bus,
+            clock: ClusterMember.nowMs)
+        ingest.publish(through: origin)
+        parts.origin = origin
+        return parts
+    }
+}
