@@ -125,16 +125,16 @@ import Testing
     )
     func many() {
         let limit = EndpointStateMachine.Limits.gapsAside
-        let healsMs = Self.startMs + 1_200_000
+        let healsMs = Self.startMs + 6_000_000
         // Every second window.
         var driver = LanesDriver(configuration(2), windows(200), partsEach: 2, committed: 0, seed: 24) {
             part, now, _ in
             let fails = part.sequence % 2 == 0 && now < healsMs
             return fails ? (false, MachineDriver.status(500)) : (true, Self.ok)
         }
-        driver.commit(everyMs: 2_000)
+        driver.commit(everyMs: 10_000)
         driver.start()
-        driver.run(forMs: 1_100_000)
+        driver.run(forMs: 5_900_000)
         #expect(driver.gaps.count == limit)
         #expect(
             missing(driver, of: 200) == Set((1...limit).map { Int64(2 * $0) } + (Int64(2 * limit + 2)...200)))
