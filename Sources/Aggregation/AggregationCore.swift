@@ -78,7 +78,7 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
             silent: { [weak self] series in self?.onSilent.withLock { $0 }?(series) })
         let control = StreamControl(
             shared: shared, shards: shards, roller: roller, limits: limits, credits: credits,
-            counters: counters)
+            counters: counters, startedMs: clock.nowMs())
         controls.withLock { controls in
             precondition(controls[index] == nil, "stream \(spec.id) is open already")
             controls[index] = control
@@ -175,6 +175,13 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
 
     public func retire(_ slots: [UInt32], stream: StreamIndex, shard: Int) {
         control(stream)?.retire(slots, shard: shard)
+    }
+
+    public func hasRoom(
+        stream: StreamIndex, sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
+    ) -> Bool {
+        control(stream)?.hasRoom(sender, oldestMs: oldestMs, newestMs: newestMs, arrivalMs: arrivalMs)
+            ?? false
     }
 
     public func offer(_ batches: [SampleBatch]) -> Admission {

@@ -10,7 +10,8 @@ public struct AggregationLimits: Sendable, Hashable {
     public var closingsInFlightMax = 2
     /// Windows of one stream that are over but could not be closed yet; beyond, offers to the stream are refused.
     public var unclosedWindowsMax = 32
-    /// Windows that a stream has open in one shard; a sample that would open another is dropped as `tooOld`.
+    /// Windows that a stream has open at once, or twice of what may wait for a slow sender where that is more: requests
+    /// that would open another are refused, and have to come again.
     public var openWindowsMax = 256
     /// Senders whose event time drives a watermark; further ones are not heard.
     public var sendersMax = 16_384

@@ -11,6 +11,8 @@ struct ShardStream: ~Copyable {
     let shard: Int
     let shardCount: Int
     let limits: AggregationLimits
+    /// The control of the stream admits no more (`AdmittedWindows`), but for what a log repeats.
+    private let windowsMax: Int
 
     private var slots = SlotTable()
     private var directory = NodeDirectory()
@@ -46,6 +48,7 @@ struct ShardStream: ~Copyable {
         self.shard = shard
         self.shardCount = shardCount
         self.limits = limits
+        windowsMax = AdmittedWindows.limit(shared.spec.plan, limits) + AdmittedWindows.requestMax
         sealedThroughMs = shared.spec.closedThroughMs ?? .min
         restored = RestoredSeries(shared.spec.checkpoints, shared.topology.snapshot()) {
             Int($0) % shardCount == shard
@@ -138,7 +141,7 @@ struct ShardStream: ~Copyable {
             place -= 1
             if windows[place].state.startMs == startMs { return windows[place] }
         }
-        guard windows.count < limits.openWindowsMax else { return nil }
+        guard windows.count < windowsMax else { return nil }
         let window = opened(startMs, endMs)
         windows.insert(window, at: place)
         shared.opened(startMs)

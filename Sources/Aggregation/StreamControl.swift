@@ -8,6 +8,7 @@ import Telemetry
 final class StreamControl: Sendable {
     struct State {
         var watermark: Watermark
+        var admitted: AdmittedWindows
         /// What the watermark says; for simulated streams the time of the last tick.
         var watermarkMs: Int64?
         /// Samples before this are late.
@@ -44,7 +45,7 @@ final class StreamControl: Sendable {
 
     init(
         shared: StreamShared, shards: [Shard], roller: Roller, limits: AggregationLimits, credits: Credits,
-        counters: CoreCounters
+        counters: CoreCounters, startedMs: Int64
     ) {
         self.shared = shared
         self.shards = shards
@@ -55,7 +56,9 @@ final class StreamControl: Sendable {
         let spec = shared.spec
         var start = State(
             watermark: Watermark(
-                plan: spec.plan, sendersMax: limits.sendersMax, closedThroughMs: spec.closedThroughMs),
+                plan: spec.plan, sendersMax: limits.sendersMax, closedThroughMs: spec.closedThroughMs,
+                startedMs: startedMs),
+            admitted: AdmittedWindows(plan: spec.plan, limits: limits),
             jobs: JobTable(intervalsMax: limits.jobIntervalsMax),
             faults: FaultTable(intervalsMax: limits.jobIntervalsMax))
         start.watermarkMs = spec.closedThroughMs
@@ -100,7 +103,11 @@ final class StreamControl: Sendable {
     /// the way to the shards, the watermark and what was rejected before.
     func take(_ request: LoggedRequest, _ place: () -> LogPosition?) -> JournaledAdmission {
         let admission = state.withLock { state in
-            guard unclosedCount(state) <= limits.unclosedWindowsMax, credits.takeAll(request.batches) else {
+            guard admits(&state, request.oldestMs, request.newestMs, request.arrivalMs),
+                credits.takeAll(request.batches)
+            else {
+                // It waits for us: it is not silent, and its backlog is not to be closed without it.
+                state.watermark.refused(request.sender, arrivalMs: request.arrivalMs)
                 return JournaledAdmission.full
             }
             guard let position = place() else {
@@ -126,6 +133,25 @@ final class StreamControl: Sendable {
             counters.add(request.rejected)
         }
         return admission
+    }
+
+    /// Whether windows can be opened for samples of these times now.
+    func hasRoom(_ sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64) -> Bool {
+        state.withLock { state in
+            let hasRoom = admits(&state, oldestMs, newestMs, arrivalMs)
+            if !hasRoom { state.watermark.refused(sender, arrivalMs: arrivalMs) }
+            return hasRoom
+        }
+    }
+
+    private func admits(
+        _ state: inout State, _ oldestMs: Int64?, _ newestMs: Int64?, _ arrivalMs: Int64
+    ) -> Bool {
+        guard unclosedCount(state) <= limits.unclosedWindowsMax else { return false }
+        guard let newestMs else { return true }
+        return state.admitted.admit(
+            oldestMs: oldestMs ?? newestMs, newestMs: newestMs, arrivalMs: arrivalMs,
+            closedThroughMs: state.orderedThroughMs, always: state.isReplaying)
     }
 
     func beginReplay() { state.withLock { $0.isReplaying = true } }
@@ -251,6 +277,7 @@ final class StreamControl: Sendable {
         state.events = PendingEvents()
         state.isClosing = true
         state.orderedThroughMs = throughMs
+        state.admitted.close(throughMs: throughMs)
         roller.begin(step, index)
         let keepsCheckpoint = shared.spec.checkpointEveryMs.map { everyMs in
             floorMultiple(throughMs, everyMs) > floorMultiple(state.checkpointedMs ?? .min / 2, everyMs)

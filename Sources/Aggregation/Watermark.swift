@@ -48,6 +48,9 @@ struct Watermark: Sendable {
     /// When anybody was heard for the first time. Whoever comes within the time in which a sender counts as silent
     /// is taken to have been there before.
     private var firstArrivalMs: Int64?
+    /// After a start with a gap behind it, senders that kept what they could not deliver come with it, the slowest of them
+    /// last: nothing closes before, so that none of it is late.
+    private let waitsUntilMs: Int64
     /// `nil` until something was heard.
     private(set) var currentMs: Int64?
 
@@ -57,12 +60,16 @@ struct Watermark: Sendable {
         }
     }
 
-    init(plan: WindowPlan, sendersMax: Int, closedThroughMs: Int64?) {
+    /// - Parameter startedMs: wall clock when the stream was opened.
+    init(plan: WindowPlan, sendersMax: Int, closedThroughMs: Int64?, startedMs: Int64) {
         latenessMs = plan.latenessMs
         senderSilentMs = plan.senderSilentMs
         maxHoldMs = plan.maxHoldMs
         self.sendersMax = sendersMax
         currentMs = closedThroughMs
+        let gapMs = plan.latenessMs + 2 * plan.senderSilentMs
+        let isGap = closedThroughMs.map { $0 < startedMs - gapMs } ?? false
+        waitsUntilMs = isGap ? startedMs + senderSilentMs : startedMs
     }
 
     /// - Parameter oldestMs: the oldest event time of the request; a backlog begins far before its newest one.
@@ -93,12 +100,20 @@ struct Watermark: Sendable {
         senders[id] = sender
     }
 
+    /// It wanted to deliver, and was asked to wait: so it is not silent.
+    mutating func refused(_ id: SenderID, arrivalMs: Int64) {
+        guard var sender = senders[id] else { return }
+        sender.lastArrivalMs = max(sender.lastArrivalMs, arrivalMs)
+        senders[id] = sender
+    }
+
     /// Moves to the wall clock `nowMs`.
     ///
     /// - Returns: the watermark, `nil` while nothing was ever heard.
     mutating func advance(nowMs: Int64) -> Int64? {
         forgetOld(nowMs)
         guard !senders.isEmpty || currentMs != nil else { return nil }
+        if nowMs < waitsUntilMs { return currentMs }
         let leaderMs = leader(nowMs)
         var least: Int64?
         for (id, sender) in senders where isActive(sender, nowMs) {

@@ -72,6 +72,12 @@ extension IngestCore {
     /// A request that is too large for one offer goes in pieces. If it is given up in the middle, its sender sends
     /// it again, and what had been taken is dropped as `duplicate`.
     func deliver(_ delivery: inout Delivery) -> Bool {
+        if delivery.taken == 0, let newestMs = delivery.newestMs {
+            let hasRoom = sink.hasRoom(
+                stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
+                newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+            guard hasRoom else { return false }
+        }
         while delivery.taken < delivery.batches.count {
             let end = min(delivery.taken + limits.batchesPerOffer, delivery.batches.count)
             let isAll = end - delivery.taken == delivery.batches.count

@@ -102,6 +102,10 @@ public protocol BatchSink: Sendable {
     /// bounds the number of series.
     func register(_ series: [SeriesDescriptor], stream: StreamIndex, shard: Int)
 
+    /// Whether windows can be opened for samples of these times now; otherwise it is to be asked again later.
+    func hasRoom(stream: StreamIndex, sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64)
+        -> Bool
+
     /// Takes the batches of one request all together, or none of them.
     func offer(_ batches: [SampleBatch]) -> Admission
 
@@ -109,6 +113,12 @@ public protocol BatchSink: Sendable {
     /// oldest says since when the sender tells (coverage). Called after the offer was accepted.
     func observed(
         sender: SenderID, stream: StreamIndex, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64)
+}
+
+extension BatchSink {
+    public func hasRoom(
+        stream: StreamIndex, sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
+    ) -> Bool { true }
 }
 
 /// What one rack looks like at one tick of a simulated fleet.

@@ -165,11 +165,18 @@ final class CoreHarness: Sendable {
         _ samples: [TestSample], sender: UInt32 = 1, arrivalMs: Int64? = nil, source: Int = 0,
         spelling: Int = 0
     ) -> Admission {
+        let oldest = samples.map(\.timeMs).min()
+        let newest = samples.map(\.timeMs).max()
+        if let oldest, let newest {
+            let hasRoom = core.hasRoom(
+                stream: stream, sender: SenderID(rawValue: sender), oldestMs: oldest, newestMs: newest,
+                arrivalMs: arrivalMs ?? nowMs)
+            guard hasRoom else { return .full }
+        }
         let admission = core.offer(
             batches(samples, sender: sender, arrivalMs: arrivalMs, source: source, spelling: spelling))
-        if admission == .accepted, let newest = samples.map(\.timeMs).max() {
-            observe(
-                sender: sender, oldestMs: samples.map(\.timeMs).min(), newestMs: newest, arrivalMs: arrivalMs)
+        if admission == .accepted, let newest {
+            observe(sender: sender, oldestMs: oldest, newestMs: newest, arrivalMs: arrivalMs)
         }
         return admission
     }

@@ -38,7 +38,7 @@ import Testing
 
     @Test("who is heard within the first half minute was there before; who comes later is new")
     func presence() {
-        var mark = Watermark(plan: WindowPlan(), sendersMax: 10, closedThroughMs: nil)
+        var mark = Watermark(plan: WindowPlan(), sendersMax: 10, closedThroughMs: nil, startedMs: 0)
         mark.observed(SenderID(rawValue: 1), newestMs: 5_000, arrivalMs: 100_000)
         mark.observed(SenderID(rawValue: 2), newestMs: 4_000, arrivalMs: 129_999)
         mark.observed(SenderID(rawValue: 3), newestMs: 3_000, arrivalMs: 130_000)
@@ -49,7 +49,7 @@ import Testing
 
     @Test("a backlog in one request covers the windows that it reaches back to")
     func backlog() {
-        var mark = Watermark(plan: WindowPlan(), sendersMax: 10, closedThroughMs: nil)
+        var mark = Watermark(plan: WindowPlan(), sendersMax: 10, closedThroughMs: nil, startedMs: 0)
         mark.observed(
             SenderID(rawValue: 1), oldestMs: 400_000, newestMs: 990_000, arrivalMs: 1_000_000)
         #expect(mark.heard.map(\.firstMs) == [400_000])

@@ -11,8 +11,9 @@ import Testing
     private let a = SenderID(rawValue: 1)
     private let b = SenderID(rawValue: 2)
 
-    private func fresh(closedThroughMs: Int64? = nil) -> Watermark {
-        Watermark(plan: Self.plan, sendersMax: 3, closedThroughMs: closedThroughMs)
+    private func fresh(closedThroughMs: Int64? = nil, startedMs: Int64 = 0) -> Watermark {
+        Watermark(
+            plan: Self.plan, sendersMax: 3, closedThroughMs: closedThroughMs, startedMs: startedMs)
     }
 
     @Test("nothing heard, nothing known")
@@ -21,6 +22,37 @@ import Testing
         #expect(mark.advance(nowMs: Self.now) == nil)
         var restarted = fresh(closedThroughMs: Self.now - 600_000)
         #expect(restarted.advance(nowMs: Self.now) == Self.now - 45_000)
+    }
+
+    @Test("after a start with a gap behind it, nothing closes until slow senders have had their time")
+    func gapAtStart() {
+        var alone = fresh(closedThroughMs: Self.now - 600_000, startedMs: Self.now)
+        #expect(alone.advance(nowMs: Self.now) == Self.now - 600_000)
+        #expect(alone.advance(nowMs: Self.now + 29_999) == Self.now - 600_000)
+        #expect(alone.advance(nowMs: Self.now + 30_000) == Self.now - 15_000)
+
+        // A live sender is there first, and one with the backlog of the gap 20 s later.
+        var mark = fresh(closedThroughMs: Self.now - 600_000, startedMs: Self.now)
+        mark.observed(a, newestMs: Self.now, arrivalMs: Self.now)
+        #expect(mark.advance(nowMs: Self.now) == Self.now - 600_000)
+        mark.observed(b, newestMs: Self.now - 580_000, arrivalMs: Self.now + 20_000)
+        mark.observed(a, newestMs: Self.now + 25_000, arrivalMs: Self.now + 25_000)
+        #expect(mark.advance(nowMs: Self.now + 30_000) == Self.now - 595_000)
+
+        // A restart of some seconds costs no wait.
+        var quick = fresh(closedThroughMs: Self.now - 60_000, startedMs: Self.now)
+        quick.observed(a, newestMs: Self.now, arrivalMs: Self.now)
+        #expect(quick.advance(nowMs: Self.now) == Self.now - 15_000)
+    }
+
+    @Test("a sender that was asked to wait is not silent; one that is not known does not become known by it")
+    func refused() {
+        var mark = fresh()
+        mark.observed(a, newestMs: Self.now - 100_000, arrivalMs: Self.now)
+        mark.refused(a, arrivalMs: Self.now + 25_000)
+        mark.refused(b, arrivalMs: Self.now + 25_000)
+        #expect(mark.advance(nowMs: Self.now + 50_000) == Self.now - 115_000)
+        #expect(mark.senders.count == 1)
     }
 
     @Test("the slowest active sender holds it")
