@@ -121,7 +121,7 @@ var targets: [Target] = [
         "colossus-bench",
         [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
-            "NATSExchange", "QueueIsolation", "Settings", "Store", arguments, logging,
+            "NATSExchange", "QueueIsolation", "Settings", "Store", "TLS", "COpenSSL", arguments, logging,
         ] + nio
     ),
 

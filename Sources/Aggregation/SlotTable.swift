@@ -28,6 +28,8 @@ struct SlotTable: ~Copyable {
     private(set) var slots: [Slot] = []
     /// By slot; empty while no (GPU, field) has two sources.
     private(set) var links: [SlotLink] = []
+    /// Nothing: what is read ahead goes into it, so that it is read.
+    private var touched: Int32 = 0
 
     var count: Int { slots.count }
 
@@ -48,17 +50,27 @@ struct SlotTable: ~Copyable {
         _ records: [SampleRecord], _ rules: Rules, into accepted: inout [AcceptedSample],
         _ drops: inout DropCounts, _ edges: inout [XIDEdge]
     ) {
-        Self.judge(&slots, &links, records, rules, into: &accepted, &drops, &edges)
+        Self.judge(&slots, &links, records, rules, into: &accepted, &drops, &edges, &touched)
     }
 
     /// Apart, because only as arguments are two properties seen to be two.
     private static func judge(
         _ slotArray: inout [Slot], _ links: inout [SlotLink], _ records: [SampleRecord], _ rules: Rules,
-        into accepted: inout [AcceptedSample], _ drops: inout DropCounts, _ edges: inout [XIDEdge]
+        into accepted: inout [AcceptedSample], _ drops: inout DropCounts, _ edges: inout [XIDEdge],
+        _ touched: inout Int32
     ) {
         var slots = slotArray.mutableSpan
         let records = records.span
         for index in records.indices {
+            if index & 15 == 0 {
+                // Series that come in no order: the memory brings these slots all at once.
+                var seen: Int32 = 0
+                for next in index..<min(index &+ 16, records.count) {
+                    let place = Int(records[next].slot)
+                    if place < slots.count { seen ^= slots[place].node }
+                }
+                touched = seen
+            }
             var record = records[index]
             let place = Int(record.slot)
             guard place < slots.count, slots[place].node >= 0 else {

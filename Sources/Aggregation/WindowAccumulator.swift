@@ -68,6 +68,8 @@ struct WindowAccumulator: ~Copyable {
     var groups: [Group] = []
     var groupCells: [Cell] = []
     var sketches = SketchArena()
+    /// Nothing: what is read ahead goes into it, so that it is read.
+    private var touched: UInt32 = 0
     /// Bit sets over the positions of a rack's GPUs, by group: heard of; and of fleets also there, and broken.
     var reporting: [UInt64] = []
     var expected: [UInt64] = []
@@ -108,7 +110,7 @@ struct WindowAccumulator: ~Copyable {
         while index < range.upperBound {
             index = Self.addKnown(
                 samples, index..<range.upperBound, nodes, stride, keepsNodes, &nodeCells, &groupCells,
-                &reporting, groups, &sketches)
+                &reporting, groups, &sketches, &touched)
             guard index < range.upperBound else { return }
             addUnknown(samples[index], directory, jobs)
             index += 1
@@ -120,7 +122,7 @@ struct WindowAccumulator: ~Copyable {
         _ samples: [AcceptedSample], _ range: Range<Int>, _ nodes: [Node], _ stride: Int,
         _ keepsNodes: Bool, _ nodeCells: inout [Cell], _ groupCells: inout [Cell],
         _ reporting: inout [UInt64],
-        _ groups: [Group], _ sketches: inout SketchArena
+        _ groups: [Group], _ sketches: inout SketchArena, _ touched: inout UInt32
     ) -> Int {
         sketches.withCounters { runs, counters in
             var nodeCells = nodeCells.mutableSpan
@@ -130,7 +132,28 @@ struct WindowAccumulator: ~Copyable {
             let nodes = nodes.span
             let groups = groups.span
             var index = range.lowerBound
+            var blockStart = index
+            var blockEnd = index
+            var keys = InlineArray<16, SketchKey>(repeating: SketchKey(rawValue: 0))
             while index < range.upperBound {
+                if index == blockEnd {
+                    // What a sample adds to lies anywhere, its counter above all. The memory brings it for all of these at
+                    // once, instead of one after another.
+                    blockStart = index
+                    blockEnd = min(index &+ keys.count, range.upperBound)
+                    var seen: UInt32 = 0
+                    for next in blockStart..<blockEnd {
+                        let key = SketchKey(samples[next].value)
+                        keys[next &- blockStart] = key
+                        let node = nodes[Int(samples[next].node)]
+                        guard node.group >= 0 else { continue }
+                        let column = Int(samples[next].field)
+                        let cell = Int(node.group) &* stride &+ column
+                        seen ^= groupCells[cell].count ^ SketchArena.look(key, in: cell, runs, counters)
+                        if keepsNodes { seen ^= nodeCells[Int(node.row) &* stride &+ column].count }
+                    }
+                    touched = seen
+                }
                 let sample = samples[index]
                 let node = nodes[Int(sample.node)]
                 guard sample.timeMs >= node.fromMs, sample.timeMs < node.toMs else { return index }
@@ -139,7 +162,7 @@ struct WindowAccumulator: ~Copyable {
                 guard word < Int(group.wordCount) else { return index }
                 let column = Int(sample.field)
                 let cell = Int(node.group) &* stride &+ column
-                guard SketchArena.add(SketchKey(sample.value), to: cell, &runs, &counters) else {
+                guard SketchArena.add(keys[index &- blockStart], to: cell, &runs, &counters) else {
                     return index
                 }
                 groupCells[cell].add(sample.value)

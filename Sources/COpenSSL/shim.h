@@ -2,6 +2,7 @@
 #define COLOSSUS_COPENSSL_SHIM_H
 #include <time.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -89,4 +90,59 @@ static inline long long colossus_valid_until(const X509 *certificate) {
     struct tm until;
     return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &until) == 1 ? (long long)timegm(&until) : 0;
 }
+
+// When a list of revoked certificates was made, and until when it is good, in Unix seconds; 0 for a time that cannot be
+// read, and the end of time for a list without an end.
+static inline long long colossus_list_from(const X509_CRL *list) {
+    struct tm from;
+    return ASN1_TIME_to_tm(X509_CRL_get0_lastUpdate(list), &from) == 1 ? (long long)timegm(&from) : 0;
+}
+
+static inline long long colossus_list_until(const X509_CRL *list) {
+    struct tm until;
+    const ASN1_TIME *time = X509_CRL_get0_nextUpdate(list);
+    if (time == NULL) return 0x7FFFFFFFFFFFFFFF;
+    return ASN1_TIME_to_tm(time, &until) == 1 ? (long long)timegm(&until) : 0;
+}
+
+// The certificates of authorities that those of clients are held against, by their places, some of which are NULL. Only
+// while the context is set up.
+static inline int colossus_authority_places(const SSL_CTX *context) {
+    return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context)));
+}
+
+static inline X509 *colossus_authority(const SSL_CTX *context, int place) {
+    X509 *found = X509_OBJECT_get0_X509(
+        sk_X509_OBJECT_value(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context)), place));
+    return found != NULL && X509_check_ca(found) != 0 ? found : NULL;
+}
+
+// Whether what was read in PEM has come to its end, and not to something that is broken.
+static inline int colossus_is_end_of_pem(unsigned long code) {
+    return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+}
+
+// Holds the certificate of a client, who has sent others with it, against what the context holds, at a time in Unix
+// seconds, as a handshake does. Returns what came of it: X509_V_OK, or why not.
+static inline int colossus_verify_again(const SSL_CTX *context, X509 *certificate, STACK_OF(X509) *others,
+                                        long long now) {
+    int found = X509_V_ERR_OUT_OF_MEM;
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+    if (check != NULL && X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(context), certificate, others) == 1 &&
+        X509_STORE_CTX_set_default(check, "ssl_client") == 1) {
+        X509_STORE_CTX_set_depth(check, SSL_CTX_get_verify_depth(context));
+        X509_STORE_CTX_set_time(check, 0, (time_t)now);
+        int is_good = X509_verify_cert(check);
+        found = X509_STORE_CTX_get_error(check);
+        if (is_good == 1)
+            found = X509_V_OK;
+        else if (found == X509_V_OK)
+            found = X509_V_ERR_UNSPECIFIED;
+    }
+    X509_STORE_CTX_free(check);
+    ERR_clear_error();
+    return found;
+}
+
+static inline void colossus_free_chain(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
 #endif

@@ -65,7 +65,8 @@ struct ControlRouter: Sendable {
             guard request.path != "/healthz", request.path != "/readyz" else { return }
             if let sentence = refusal(request.headers["authorization"], request.certificate) {
                 throw ControlError(
-                    .unauthorized, sentence, hint: "web.tokens of the configuration says which are taken.")
+                    .unauthorized, sentence,
+                    hint: "web.tokens and web.tls of the configuration say who may read.")
             }
         }
         for route in Route.all where route.isOnWeb {

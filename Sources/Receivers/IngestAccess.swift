@@ -41,8 +41,8 @@ final class IngestAccess: Sendable {
                 )
             }
             return "certificate:" + name
-        case .refused(.stranger):
-            throw .refused(.forbidden, "identity", BearerCheck.Refusal.stranger.sentence)
+        case .refused(let refusal) where refusal == .stranger || refusal == .noCertificate:
+            throw .refused(.forbidden, "identity", refusal.sentence)
         case .refused(let refusal):
             throw .refused(
                 .unauthorized, "unauthorized", refusal.sentence,

@@ -73,13 +73,14 @@ struct SampleRouter: ~Copyable {
             guard next < request.runs.count, builder.batches.count <= context.limits.batchesPerRequest
             else { break }
             let run = request.runs[next]
+            let generation = cache.generation
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) {
                 try addReread(run, request, in: bytes, format)
                 next += 1
             } else {
-                try learn(request, from: next, in: bytes, format)
+                try learn(request, from: next, after: last, in: bytes, format)
             }
-            last = 0
+            if generation != cache.generation { last = 0 }
         }
         builder.finish()
         place = LearnedPlace(entry: last, generation: cache.generation)
@@ -123,15 +124,23 @@ struct SampleRouter: ~Copyable {
         let runs = request.runs.span
         let samples = request.samples.span
         var index = first
+        var ahead = Lookahead()
         while index < runs.count {
             let run = runs[index]
             let entries = cache.young.entries
             var entry = entries[Int(last)].next
             if !entries[Int(entry)].isOf(run.identity) || entry == 0 {
-                let generation = cache.generation
-                entry = cache.find(run.identity)
-                guard entry != 0 else { return index }
-                if generation == cache.generation { cache.young.entries[Int(last)].next = entry }
+                entry = ahead.place(of: index, runs, cache)
+                if entry == 0 {
+                    let generation = cache.generation
+                    entry = cache.find(run.identity)
+                    guard entry != 0 else { return index }
+                    if generation != cache.generation {
+                        ahead.forget()
+                        last = 0
+                    }
+                }
+                cache.young.entries[Int(last)].next = entry
             }
             let known = cache.young.entries + Int(entry)
             let route = known.pointee.route
@@ -172,16 +181,20 @@ struct SampleRouter: ~Copyable {
 
     /// Makes entries for the series from here on that have none, as many as are sure to be kept.
     private mutating func learn(
-        _ request: borrowing WriteRequest, from first: Int, in bytes: RawSpan, _ format: SeriesFormat
+        _ request: borrowing WriteRequest, from first: Int, after last: UInt32, in bytes: RawSpan,
+        _ format: SeriesFormat
     ) throws(WireError) {
         unknown.removeAll(keepingCapacity: true)
         identities.removeAll(keepingCapacity: true)
         scratch.removeAll(keepingCapacity: true)
         var index = first
+        var place = last
+        var ahead = Lookahead()
         while index < request.runs.count, unknown.count < cache.roundMax {
             let run = request.runs[index]
+            let entry = known(request.runs.span, index, after: &place, &ahead)
             index += 1
-            guard needsRoute(run.identity) else { continue }
+            guard entry == 0 || needsRoute(entry) else { continue }
             // A wrong guess is for later, when the loop comes to it.
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) { continue }
             identities.append(run.identity)
@@ -200,9 +213,34 @@ struct SampleRouter: ~Copyable {
         for (identity, route) in zip(identities, routes) { remember(identity, route) }
     }
 
-    private mutating func needsRoute(_ identity: SeriesIdentity) -> Bool {
-        let entry = cache.find(identity)
-        guard entry != 0 else { return true }
+    /// The run's entry, or 0.
+    ///
+    /// - Parameter place: where the learned order stands. A series that is not known is taken for one in another's place,
+    ///   as when a node gets a new label: so the order goes on behind it.
+    private mutating func known(
+        _ runs: Span<SeriesRun>, _ index: Int, after place: inout UInt32, _ ahead: inout Lookahead
+    ) -> UInt32 {
+        let identity = runs[index].identity
+        let expected = cache.young.entries[Int(place)].next
+        if expected != 0, cache.young.entries[Int(expected)].isOf(identity) {
+            place = expected
+            return expected
+        }
+        var entry = ahead.place(of: index, runs, cache)
+        if entry == 0 {
+            let generation = cache.generation
+            entry = cache.find(identity)
+            if generation != cache.generation {
+                ahead.forget()
+                place = entry
+                return entry
+            }
+        }
+        place = entry != 0 ? entry : expected
+        return entry
+    }
+
+    private func needsRoute(_ entry: UInt32) -> Bool {
         let route = cache.young.entries[Int(entry)].route
         if route.isBeyondLimit, route.stamp != stamp { return true }
         return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
@@ -256,7 +294,7 @@ struct SampleRouter: ~Copyable {
         more += series.samples.count - 1
         var last: UInt32 = 0
         if addKnown(series, from: 0, after: &last) == 0, !series.runs.isEmpty {
-            try learn(series, from: 0, in: bytes, format)
+            try learn(series, from: 0, after: 0, in: bytes, format)
             _ = addKnown(series, from: 0, after: &last)
         }
     }

@@ -50,6 +50,19 @@ struct SeriesCache: ~Copyable {
         return place == 0 ? 0 : insert(old.entries[Int(place)])
     }
 
+    /// Looks up the runs that follow a place, as many as `places` is to hold, all at once: each lookup waits for memory
+    /// twice, and so they wait together.
+    ///
+    /// - Parameter places: becomes the numbers of their entries, or 0 where `find` has to look more closely. They hold as
+    ///   long as `generation` stays.
+    func find(
+        _ runs: Span<SeriesRun>, from first: Int, count: Int, into places: inout Lookahead.Places
+    ) {
+        let count = min(count, runs.count &- first, Lookahead.most)
+        young.find(runs, first..<first &+ count, into: &places)
+        for index in count..<max(count, Lookahead.most) { places[index] = 0 }
+    }
+
     /// The identity must not be there yet.
     @discardableResult
     mutating func insert(_ entry: SeriesTable.Entry) -> UInt32 {
@@ -60,6 +73,38 @@ struct SeriesCache: ~Copyable {
         }
         return young.insert(entry)
     }
+}
+
+/// What was looked up ahead of the run at hand, when the learned order did not hold.
+struct Lookahead {
+    typealias Places = InlineArray<32, UInt32>
+    static let most = 32
+    private static let least = 4
+
+    private var places = Places(repeating: 0)
+    private var first = 0
+    private var end = 0
+    /// How many the next look takes in: the more, the longer the order has not held.
+    private var reach = Lookahead.least
+
+    /// The number of the run's entry, or 0: then the cache has to look more closely.
+    @inline(__always)
+    mutating func place(of index: Int, _ runs: Span<SeriesRun>, _ cache: borrowing SeriesCache) -> UInt32 {
+        if index >= end { look(from: index, runs, cache) }
+        return places[index &- first]
+    }
+
+    @inline(never)
+    private mutating func look(from index: Int, _ runs: Span<SeriesRun>, _ cache: borrowing SeriesCache) {
+        // The run right after the last look: the order does not hold for a while.
+        reach = index == end ? min(reach * 2, Self.most) : Self.least
+        first = index
+        end = index + reach
+        cache.find(runs, from: index, count: reach, into: &places)
+    }
+
+    /// Entries have got other numbers.
+    mutating func forget() { (first, end) = (0, 0) }
 }
 
 /// Entries in the order in which they came, and a hash table over them.
@@ -115,6 +160,36 @@ struct SeriesTable: ~Copyable {
             let number = UInt32(truncatingIfNeeded: word)
             if word >> 32 == tag, entries[Int(number)].isOf(identity) { return number }
             place = (place &+ 1) & mask
+        }
+    }
+
+    /// The numbers of the entries of some runs, or 0 where there is none.
+    ///
+    /// In three steps, so that what a step waits for does not depend on what it waited for before: the memory answers all
+    /// of a step's questions at once.
+    @inline(__always)
+    func find(_ runs: Span<SeriesRun>, _ range: Range<Int>, into numbers: inout Lookahead.Places) {
+        let first = range.lowerBound
+        var words = InlineArray<32, UInt64>(repeating: 0)
+        for index in range {
+            words[index &- first] = places[Int(truncatingIfNeeded: runs[index].identity.low) & mask]
+        }
+        for index in range {
+            let low = runs[index].identity.low
+            var word = words[index &- first]
+            var place = Int(truncatingIfNeeded: low) & mask
+            while word != 0, word >> 32 != low >> 32 {
+                place = (place &+ 1) & mask
+                word = places[place]
+            }
+            numbers[index &- first] = UInt32(truncatingIfNeeded: word)
+        }
+        for index in range {
+            // Entry 0 is nobody's, and answers for those that are not there.
+            let number = numbers[index &- first]
+            let (entry, identity) = (entries + Int(number), runs[index].identity)
+            let difference = (entry.pointee.high ^ identity.high) | (entry.pointee.low ^ identity.low)
+            numbers[index &- first] = difference == 0 ? number : 0
         }
     }
 

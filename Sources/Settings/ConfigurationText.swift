@@ -38,6 +38,7 @@ ingest:
   #   # send samples; where tokens name certificates, only those are taken. Events need `events: true` at a token.
   #   client_ca: /etc/colossusd/clients.pem
   #   client_certificate: required # or optional; only with client_ca
+  #   client_crl: /etc/colossusd/clients.crl # lists of revoked certificates, one of each authority in client_ca; else nobody looks
   #   min_version: "1.2" # or "1.3"
   # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
   # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.
@@ -55,7 +56,7 @@ ingest:
 # Read only: /metrics, /healthz, /readyz, /api/v1/.
 web:
   listen: 127.0.0.1:9481
-  # Who may read, as above; /healthz and /readyz are for everybody who gets through tls.
+  # Who may read, as above; /healthz and /readyz are for everybody who gets through tls, and want no token.
   tokens: []
   # tokens:
   #   - name: prometheus
@@ -68,6 +69,8 @@ web:
   #   key: credential:web-key
   #   client_ca: /etc/colossusd/clients.pem
   #   client_certificate: required
+  #   client_crl: /etc/colossusd/clients.crl
+  #   health_without_certificate: false # true: /healthz and /readyz are for probes, too, which have no certificate
   #   min_version: "1.2"
 
 # Names that requests may give as Host, besides localhost, 127.0.0.1 and [::1].

@@ -52,12 +52,16 @@ public struct DaemonSettings: Sendable, Equatable {
         /// The authorities of clients' certificates; `nil`: clients are not asked for one.
         public var clientCA: String?
         public var clientCertificate = ClientCertificate.required
+        /// The lists of what those authorities have revoked; `nil`: nobody looks.
+        public var clientCRL: String?
+        /// Of the web listener: health and readiness are told without the certificate that all else requires.
+        public var healthWithoutCertificate = false
         /// TLS 1.3 and not 1.2.
         public var isTLS13 = false
 
         public init() {}
 
-        /// Nobody is let in without a certificate.
+        /// Nobody is answered without a certificate.
         public var wantsCertificate: Bool { clientCA != nil && clientCertificate == .required }
     }
 

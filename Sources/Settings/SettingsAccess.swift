@@ -48,15 +48,24 @@ struct SettingsAccess {
     }
 
     private var certificates: [SettingsError] {
-        guard tls?.clientCA == nil else { return [] }
-        let kind = places["\(name).tls.client_certificate"].map { place in
-            place.error("nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
+        guard tls?.clientCA == nil else { return health }
+        let without = ["client_certificate", "client_crl"].compactMap { places["\(name).tls.\($0)"] }.map {
+            $0.error("nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
         }
-        return (kind.map { [$0] } ?? [])
+        return health + without
             + tokens.filter { $0.certificate != nil }.map { token in
                 place("\(name).tokens.\(token.name).certificate").error(
                     "nobody is asked for a certificate", expected: "\(name).tls.client_ca, too")
             }
+    }
+
+    private var health: [SettingsError] {
+        guard let tls, tls.healthWithoutCertificate, !tls.wantsCertificate else { return [] }
+        return [
+            place("\(name).tls.health_without_certificate").error(
+                "no certificate is required for anything",
+                expected: "\(name).tls.client_ca, and a client_certificate that is required")
+        ]
     }
 
     private var files: [SettingsError] {
@@ -68,7 +77,10 @@ struct SettingsAccess {
         ] where file.isEmpty {
             errors.append(place("\(name).tls").error("`\(key)` is missing", expected: what))
         }
-        let files = [("certificate", tls.certificate), ("key", tls.key), ("client_ca", tls.clientCA ?? "")]
+        let files = [
+            ("certificate", tls.certificate), ("key", tls.key), ("client_ca", tls.clientCA ?? ""),
+            ("client_crl", tls.clientCRL ?? ""),
+        ]
         for (key, file) in files where !file.isEmpty {
             guard let problem = Self.problem(file) else { continue }
             errors.append(

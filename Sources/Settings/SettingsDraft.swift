@@ -114,12 +114,20 @@ final class SettingsDraft {
             if let file = tls.optional("certificate", .text()) { read.certificate = path(file) }
             if let file = tls.optional("key", .text()) { read.key = path(file) }
             if let file = tls.optional("client_ca", .text()) { read.clientCA = path(file) }
+            if let file = tls.optional("client_crl", .text()) { read.clientCRL = path(file) }
+            if listener == "web" {
+                read.healthWithoutCertificate = tls.optional(
+                    "health_without_certificate", .bool, default: read.healthWithoutCertificate)
+            }
             read.clientCertificate = tls.optional(
                 "client_certificate", .oneOf(DaemonSettings.ListenerTLS.ClientCertificate.self),
                 default: read.clientCertificate)
             let versions: [(String, Bool)] = [("1.2", false), ("1.3", true)]
             read.isTLS13 = tls.optional("min_version", .oneOf(versions), default: read.isTLS13)
-            for key in ["certificate", "key", "client_ca", "client_certificate"] {
+            for key in [
+                "certificate", "key", "client_ca", "client_certificate", "client_crl",
+                "health_without_certificate",
+            ] {
                 note("\(listener).tls.\(key)", tls, key)
             }
             new = read

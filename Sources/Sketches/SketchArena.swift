@@ -90,6 +90,17 @@ public struct SketchArena: ~Copyable, Sendable {
         return body(&runSpan, &counterSpan)
     }
 
+    /// The counter of a key, or 0: read ahead, so that it is at hand when it is added to.
+    @inlinable @inline(__always)
+    public static func look(
+        _ key: SketchKey, in sketch: Int, _ runs: borrowing MutableSpan<Run>,
+        _ counters: borrowing MutableSpan<UInt32>
+    ) -> UInt32 {
+        let run = runs[sketch]
+        let place = UInt32(bitPattern: key.rawValue &- run.base)
+        return place < run.width ? counters[Int(run.offset &+ place)] : 0
+    }
+
     /// Adds to a counter that is there already.
     ///
     /// - Returns: false when the run has to grow first: nothing was added, call `add(_:to:count:)` on the arena.

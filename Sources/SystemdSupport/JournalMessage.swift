@@ -48,6 +48,9 @@ public enum JournalMessage: String, CaseIterable, Sendable {
     case certificateExpiring = "certificate_expiring"
     case certificateRenewed = "certificate_renewed"
     case certificateKept = "certificate_kept"
+    case crlExpired = "crl_expired"
+    case crlExpiring = "crl_expiring"
+    case crlRenewed = "crl_renewed"
     case tokensInClear = "tokens_in_clear"
 
     /// The metadata key that names a message.
@@ -99,6 +102,9 @@ public enum JournalMessage: String, CaseIterable, Sendable {
         case .certificateExpiring: "5e0c1d5a7be94b0f8d3b6a4f2c9e7d18"
         case .certificateRenewed: "f10689066e85465d9da17dd9420f4e77"
         case .certificateKept: "ca7890d57dcb4a0abc4991940d3da9c2"
+        case .crlExpired: "5f87e0e508d84e63a234530dd7647087"
+        case .crlExpiring: "11e85e103d7a467988c94e0c7963755b"
+        case .crlRenewed: "9c0d1dd3bef44b42ac0c3ef288aad5d3"
         case .tokensInClear: "ed740c4aa95844acb8f8eeafc8b70fda"
         }
     }

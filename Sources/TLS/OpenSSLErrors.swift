@@ -40,7 +40,7 @@ extension TLSFailure {
         case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: reason = .plainHTTP
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: reason = .noCertificate
         case SSL_R_CERTIFICATE_VERIFY_FAILED:
-            reason = .badCertificate
+            reason = Reason(verification: verification)
             words += ": " + String(cString: X509_verify_cert_error_string(verification))
         case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_UNKNOWN_PROTOCOL: reason = .version
         case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_NO_SUITABLE_KEY_SHARE,
@@ -50,6 +50,20 @@ extension TLSFailure {
         // Numbers of alerts that the peer has sent are beyond this (ssl.h: SSL_AD_REASON_OFFSET).
         case 1_000...1_255: reason = .alert
         default: break
+        }
+    }
+}
+
+extension TLSFailure.Reason {
+    /// - Parameter verification: why a peer's certificate is not good.
+    init(verification: Int) {
+        switch Int32(truncatingIfNeeded: verification) {
+        case X509_V_ERR_CERT_REVOKED: self = .revoked
+        case X509_V_ERR_CRL_HAS_EXPIRED: self = .crlExpired
+        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
+            X509_V_ERR_DIFFERENT_CRL_SCOPE:
+            self = .noCRL
+        default: self = .badCertificate
         }
     }
 }

@@ -3,7 +3,8 @@ public import Telemetry
 
 /// What a listener speaks TLS with: makes the handler of each connection from the certificate that is in force.
 ///
-/// Files that change are read again by `refresh`; connections that are open go on with what they began with.
+/// Files that change are read again by `refresh`; connections that are open go on with what they began with, but for their
+/// clients' certificates, which are held against newer authorities and lists of revoked ones (`TLSTrust`).
 public final class TLSAcceptor: Sendable {
     private struct State {
         /// `nil`: connections are plain.
@@ -14,8 +15,8 @@ public final class TLSAcceptor: Sendable {
         var unsettled: [FileStamp]?
         /// Files that could not be opened, which was told, and when they are tried again.
         var unopened: (stamps: [FileStamp], retryMs: Int64)?
-        /// What was said of the end of the certificate.
-        var told = TLSCounts.End.far
+        /// What was said of the ends of the certificate and of the lists of revoked ones.
+        var told: [TLSCounts.Ending: TLSCounts.End] = [:]
 
         /// Whether files that look so are to be read.
         mutating func isDue(_ now: [FileStamp], nowMs: Int64) -> Bool {
@@ -35,8 +36,8 @@ public final class TLSAcceptor: Sendable {
     private static let retryAfterMs: Int64 = 60_000
 
     private let state = Locked(State())
-    /// Advanced under the lock of `state`, with the context.
-    private let epoch = TLSEpoch()
+    /// Changed under the lock of `state`, with the context.
+    private let inForce = TLSInForce()
     let counts: TLSCounts
     private let limits: TLSLimits
 
@@ -51,21 +52,27 @@ public final class TLSAcceptor: Sendable {
     /// For connections from now on; `nil`: they are plain.
     public func replace(_ context: TLSContext?) {
         state.withLock { state in
-            if state.context?.authorities != context?.authorities { epoch.advance() }
+            inForce.replace(context)
+            // What is as it was is not told again.
+            let (old, new) = (state.context.map { counts.terms($0) }, context.map { counts.terms($0) })
+            let told = state.told.filter { old?[$0.key] == new?[$0.key] }
             state = State(context: context, judged: context?.stamps ?? [])
+            state.told = told
         }
         counts.loaded(context)
-        lookAtEnd()
+        lookAtEnds()
     }
 
-    /// Says once that the certificate ends soon, and once that it has ended.
-    private func lookAtEnd() {
-        let (context, end, isNews) = state.withLock { state in
-            let end = state.context.map { counts.end($0) } ?? .far
-            defer { state.told = max(state.told, end) }
-            return (state.context, end, end > state.told)
+    /// Says once that the certificate, or a list of revoked ones, ends soon, and once that it has ended.
+    private func lookAtEnds() {
+        let (context, news) = state.withLock { state in
+            let ends = state.context.map { counts.ends($0) } ?? [:]
+            let news = ends.filter { $0.value > state.told[$0.key] ?? .far }
+            state.told.merge(news) { $1 }
+            return (state.context, news)
         }
-        if isNews, let context { counts.tell(end, context.files) }
+        guard let context else { return }
+        for (ending, end) in news.sorted(by: { $0.key < $1.key }) { counts.tell(ending, end, context.files) }
     }
 
     /// Whether connections from now on speak TLS.
@@ -73,15 +80,19 @@ public final class TLSAcceptor: Sendable {
 
     /// Reads the files again if they have changed, and then have not from one call to the next: whoever renews a
     /// certificate writes two files. What cannot be used changes nothing, and is told once; what cannot be opened is tried
-    /// again each minute. Also looks whether the certificate has ended. Call it every few seconds.
+    /// again each minute. Also looks whether the certificate, or a list of revoked ones, has ended. Call it every few
+    /// seconds.
     public func refresh() {
-        guard let files = state.withLock({ $0.context?.files }) else { return }
-        lookAtEnd()
+        guard let old = state.withLock({ $0.context }) else { return }
+        let files = old.files
+        lookAtEnds()
         let (now, nowMs) = (FileStamp.of(files), counts.clock.nowMs())
         guard state.withLock({ $0.isDue(now, nowMs: nowMs) }) else { return }
         do throws(TLSFileError) {
-            replace(try TLSContext(files))
-            counts.renewed(files)
+            let new = try TLSContext(files)
+            try Self.checkLists(old, new, nowSeconds: nowMs / 1_000)
+            replace(new)
+            counts.renewed(files, isListAlone: new.lists != nil && old.stamps.dropLast() == now.dropLast())
         } catch {
             let isNews = state.withLock { state in
                 state.unsettled = nil
@@ -97,11 +108,21 @@ public final class TLSAcceptor: Sendable {
         }
     }
 
+    /// A list that has run out refuses everybody: it does not come in by itself in the place of a good one.
+    private static func checkLists(
+        _ old: TLSContext, _ new: TLSContext, nowSeconds: Int64
+    ) throws(TLSFileError) {
+        guard let before = old.lists, let after = new.lists, before != after,
+            after.validUntilSeconds < nowSeconds, before.validUntilSeconds >= nowSeconds
+        else { return }
+        throw TLSFileError(file: after.path, reason: "holds a list of revoked certificates that has run out")
+    }
+
     /// The handler that stands first in the pipeline of a new connection; `nil` where connections are plain.
     ///
     /// - Throws: when there is no memory for it: the connection must be closed.
     public func makeHandler() throws -> TLSHandler? {
-        let (found, trust) = state.withLock { ($0.context, TLSTrust(epoch, clock: counts.clock)) }
+        let (found, trust) = state.withLock { ($0.context, TLSTrust(inForce, $0.context, counts: counts)) }
         guard let context = found else { return nil }
         guard let session = TLSSession(context, pieceBytes: limits.pieceBytes) else { throw OutOfMemory() }
         return TLSHandler(session, trust: trust, limits: limits, counts: counts)

@@ -15,6 +15,8 @@ public final class TLSContext: @unchecked Sendable {
     let validFromSeconds: Int64
     /// What clients' certificates are held against; `nil`: nobody is asked for one.
     let authorities: Authorities?
+    /// What those have revoked; `nil`: nothing is known of that.
+    let lists: RevocationLists?
 
     struct Authorities: Equatable {
         var path: String
@@ -40,6 +42,7 @@ public final class TLSContext: @unchecked Sendable {
             colossus_set_up(pointer, files.isTLS13 ? 1 : 0)
             try Self.useOwn(files, pointer)
             try Self.useClients(files, pointer)
+            lists = try Self.readLists(files, pointer)
         } catch {
             SSL_CTX_free(pointer)
             throw error
@@ -81,6 +84,17 @@ public final class TLSContext: @unchecked Sendable {
         SSL_CTX_set_verify(pointer, mode, nil)
         SSL_CTX_set_verify_depth(pointer, 8)
         colossus_never_resume(pointer)
+    }
+
+    private static func readLists(
+        _ files: TLSFiles, _ pointer: OpaquePointer
+    ) throws(TLSFileError) -> RevocationLists? {
+        guard let path = files.clientCRL else { return nil }
+        guard let authorities = files.clientCA else {
+            throw TLSFileError(file: path, reason: "is for nothing without authorities of clients")
+        }
+        return try RevocationLists(
+            path, try look(path, isTaken: true), authorities: authorities, into: pointer)
     }
 
     private static func failure(_ file: String, _ what: String) -> TLSFileError {

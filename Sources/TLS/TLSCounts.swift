@@ -35,27 +35,71 @@ struct TLSCounts: Sendable {
         let gauge = metrics.gauge(
             name, "When the listener's certificate ends, in Unix seconds; 0 without one.",
             ["listener": listener])
-        guard let context else { return gauge.set(0) }
-        gauge.set(Double(context.validUntilSeconds))
+        gauge.set(Double(context?.validUntilSeconds ?? 0))
+        let end = context?.lists?.validUntilSeconds ?? .max
+        metrics.gauge(
+            "colossus_tls_crl_expiry_timestamp_seconds",
+            "When the first of the lists of revoked client certificates ends, in Unix seconds; 0 without one.",
+            ["listener": listener]
+        ).set(end == .max ? 0 : Double(end))
     }
 
-    /// How far the end of a certificate is.
+    /// What comes to an end.
+    enum Ending: Int, Comparable {
+        case certificate, lists
+        static func < (left: Ending, right: Ending) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    /// From when until when it is good, in Unix seconds, and how long before the end that is told.
+    struct Term: Equatable {
+        var from: Int64
+        var until: Int64
+        var soonSeconds: Int64
+    }
+
+    func terms(_ context: TLSContext) -> [Ending: Term] {
+        // Certificates of a day are renewed in time by whoever makes them so short.
+        let (from, until) = (context.validFromSeconds, context.validUntilSeconds)
+        var terms = [
+            Ending.certificate: Term(
+                from: from, until: until, soonSeconds: min(7 * Self.day, (until - from) / 4))
+        ]
+        if let lists = context.lists {
+            // Authorities make the next list shortly before the end of the last one.
+            let (from, until) = (lists.validFromSeconds, lists.validUntilSeconds)
+            let soonSeconds = until == .max ? 0 : min(Self.day, (until - from) / 20)
+            terms[.lists] = Term(from: from, until: until, soonSeconds: soonSeconds)
+        }
+        return terms
+    }
+
+    /// How far an end is.
     enum End: Int, Comparable {
         case far, soon, past
         static func < (left: End, right: End) -> Bool { left.rawValue < right.rawValue }
     }
 
-    func end(_ context: TLSContext) -> End {
-        let leftSeconds = context.validUntilSeconds - clock.nowMs() / 1_000
-        // Certificates of a day are renewed in time by whoever makes them so short.
-        let soonSeconds = min(Self.soonSecondsMax, (context.validUntilSeconds - context.validFromSeconds) / 4)
-        return leftSeconds < 0 ? .past : leftSeconds < soonSeconds ? .soon : .far
+    func ends(_ context: TLSContext) -> [Ending: End] {
+        let now = clock.nowMs() / 1_000
+        return terms(context).mapValues { term in
+            term.until < now ? .past : term.until - term.soonSeconds < now ? .soon : .far
+        }
     }
 
-    private static let soonSecondsMax: Int64 = 7 * 86_400
+    private static let day: Int64 = 86_400
 
-    func tell(_ end: End, _ files: TLSFiles) {
+    func tell(_ ending: Ending, _ end: End, _ files: TLSFiles) {
         guard end != .far else { return }
+        guard ending == .certificate else {
+            return logger.warning(
+                end == .past
+                    ? "a list of revoked client certificates has expired: clients of its authority are refused"
+                    : "a list of revoked client certificates expires soon",
+                metadata: [
+                    "event": end == .past ? "crl_expired" : "crl_expiring", "listener": "\(listener)",
+                    "file": "\(files.clientCRL ?? "")",
+                ])
+        }
         logger.warning(
             end == .past
                 ? "the certificate of a listener has expired: peers will refuse it"
@@ -66,8 +110,16 @@ struct TLSCounts: Sendable {
             ])
     }
 
-    func renewed(_ files: TLSFiles) {
+    /// - Parameter isListAlone: nothing but the lists of revoked certificates has changed.
+    func renewed(_ files: TLSFiles, isListAlone: Bool) {
         read("ok")
+        guard !isListAlone else {
+            return logger.notice(
+                "the lists of revoked client certificates of a listener were read again",
+                metadata: [
+                    "event": "crl_renewed", "listener": "\(listener)", "file": "\(files.clientCRL ?? "")",
+                ])
+        }
         logger.notice(
             "the certificate of a listener was read again",
             metadata: [
@@ -80,7 +132,7 @@ struct TLSCounts: Sendable {
         read("failed")
         guard isNews else { return }
         logger.warning(
-            "a changed certificate cannot be used; the old one stays in force",
+            "a changed file of a listener's TLS cannot be used; what was in force stays so",
             metadata: [
                 "event": "certificate_kept", "listener": "\(listener)", "file": "\(error.file)",
                 "error": "\(error.reason)",
@@ -89,7 +141,8 @@ struct TLSCounts: Sendable {
 
     private func read(_ result: String) {
         metrics.counter(
-            "colossus_tls_certificate_reads_total", "Certificates that changed and were read again.",
+            "colossus_tls_certificate_reads_total",
+            "Certificates, keys and lists that changed and were read again.",
             ["listener": listener, "result": result]
         ).add()
     }

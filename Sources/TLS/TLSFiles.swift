@@ -14,6 +14,8 @@ public struct TLSFiles: Sendable, Hashable {
     /// PEM: the authorities whose certificates of clients are taken; `nil` asks nobody for one.
     public var clientCA: String?
     public var clientCertificate = ClientCertificate.required
+    /// PEM: the lists of revoked certificates of those authorities, one of each at least; `nil`: none is revoked.
+    public var clientCRL: String?
     /// TLS 1.3, and not 1.2.
     public var isTLS13 = false
 
@@ -22,7 +24,8 @@ public struct TLSFiles: Sendable, Hashable {
         self.key = key
     }
 
-    var paths: [String] { [certificate, key] + (clientCA.map { [$0] } ?? []) }
+    /// That of the lists is the last one.
+    var paths: [String] { [certificate, key] + [clientCA, clientCRL].compactMap(\.self) }
 }
 
 /// Why files cannot be used, in words for whoever wrote the configuration.
@@ -59,6 +62,12 @@ struct TLSFailure: Error, Sendable, Equatable {
         case noCertificate = "no_certificate"
         /// Expired, of another authority, for another purpose …
         case badCertificate = "bad_certificate"
+        /// A list of its authority names it, or an authority between it and the first one.
+        case revoked
+        /// The list of its authority has run out: nobody knows what was revoked since.
+        case crlExpired = "crl_expired"
+        /// There is no list of its authority, or none that is for such certificates.
+        case noCRL = "no_crl"
         case version
         case cipher
         /// The peer wants to speak something else than HTTP/1.1.

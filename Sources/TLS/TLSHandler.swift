@@ -120,9 +120,9 @@ public final class TLSHandler: ChannelDuplexHandler {
             // A peer that has gone is noticed by sending, at once: from here on each step looks whether it is the last.
             sendOutput(context)
             guard state == .open else { return }
-            let peer = session.peer
-            var news = TLSEstablished(version: session.version, peerNames: peer?.names)
-            if let peer { news.lapse = trust.lapse(validUntilSeconds: peer.validUntilSeconds) }
+            let shown = session.shown
+            var news = TLSEstablished(version: session.version, peerNames: shown?.names)
+            if let shown { news.lapse = trust.lapse(shown, peer: Self.peer(context)) }
             context.fireUserInboundEventTriggered(news)
             encrypt(context)
             if state == .open { decrypt(&bytes, context) }

@@ -106,14 +106,8 @@ final class TLSSession {
     /// `TLSv1.3`.
     var version: String { SSL_get_version(session).map { String(cString: $0) } ?? "unknown" }
 
-    /// The names in the peer's certificate, which was found good, and its end in Unix seconds; `nil` where it has shown
-    /// none.
-    var peer: (names: [String], validUntilSeconds: Int64)? {
-        guard let certificate = SSL_get0_peer_certificate(session),
-            SSL_get_verify_result(session) == Int(X509_V_OK)
-        else { return nil }
-        return (PeerNames.of(certificate), colossus_valid_until(certificate))
-    }
+    /// The peer's certificate, which was found good; `nil` where it has shown none.
+    var shown: ShownCertificate? { ShownCertificate(session) }
 
     private func feed(_ bytes: inout ByteBuffer) {
         guard bytes.readableBytes > 0 else { return }

@@ -39,6 +39,8 @@ public struct BearerCheck: Sendable, Equatable {
         case unknown
         /// The certificate has none of the names that are listed here, or no name at all.
         case stranger
+        /// No certificate was shown, and a token alone is not enough.
+        case noCertificate
 
         /// A sentence for whoever sent the request.
         public var sentence: String {
@@ -46,6 +48,7 @@ public struct BearerCheck: Sendable, Equatable {
             case .missing: "A bearer token is wanted: `Authorization: Bearer TOKEN`."
             case .unknown: "The token in the Authorization header is not known here."
             case .stranger: "The client certificate has none of the names that are known here."
+            case .noCertificate: "A client certificate is wanted here, and none was shown."
             }
         }
     }
@@ -57,7 +60,7 @@ public struct BearerCheck: Sendable, Equatable {
     public static let secretBytesMax = 4_096
 
     private let identities: [Identity]
-    /// Whoever has no token has to show a certificate.
+    /// Whoever comes has to show a certificate, even with a token.
     private let wantsCertificate: Bool
     private let hasSecrets: Bool
     /// Then no others are taken.
@@ -77,6 +80,8 @@ public struct BearerCheck: Sendable, Equatable {
     ///   - authorization: the values of all `Authorization` headers of a request.
     ///   - names: those in the certificate that was shown and found good, the foremost first; `nil` without one.
     public func judge(_ authorization: [String], certificate names: [String]? = nil) -> Verdict {
+        // At most, a connection from before the handshake required one has none, and one that was let in for its health.
+        if wantsCertificate, names == nil { return .refused(.noCertificate) }
         if hasSecrets, !authorization.isEmpty { return judge(token: authorization) }
         if let names { return judge(certificate: names) }
         return isOpen ? .open : .refused(.missing)

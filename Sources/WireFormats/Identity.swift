@@ -67,6 +67,16 @@ public struct IdentityHasher: Sendable {
                 fourth.take(Self.word(bytes, offset &+ 48), Self.word(bytes, offset &+ 56))
                 offset &+= 64
             } while count &- offset >= 64
+            // The rest of the words go into lanes of their own, too: none waits for the one before.
+            let left = count &- offset
+            if left >= 16 { second.take(Self.word(bytes, offset), Self.word(bytes, offset &+ 8)) }
+            if left >= 32 { third.take(Self.word(bytes, offset &+ 16), Self.word(bytes, offset &+ 24)) }
+            if left >= 48 { fourth.take(Self.word(bytes, offset &+ 32), Self.word(bytes, offset &+ 40)) }
+            if left & 15 != 0 {
+                // These 16 bytes begin in what was seen already, which does no harm: the length goes in as well.
+                first.take(Self.word(bytes, count &- 16), Self.word(bytes, count &- 8))
+            }
+            offset = count
             first.x ^= second.x ^ third.x ^ fourth.x
             first.y ^= second.y ^ third.y ^ fourth.y
         }

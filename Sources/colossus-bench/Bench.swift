@@ -15,6 +15,7 @@ struct Bench: ParsableCommand {
               colossus-bench ingest --rounds 5 --series 4000000 --order shards
               colossus-bench ingest --version 2 --per-request 0
               colossus-bench ingest --churn 0.01 --reorder 0.05 --durability process
+              colossus-bench ingest --tls
               colossus-bench ingest --paced --series 4000000 --seconds 30
               colossus-bench ingest --to 8428 --pid 4711      a server of another process
               colossus-bench exchange --nats nats://127.0.0.1:4222
@@ -53,7 +54,9 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        if let serve { return try IngestHost.serve(port: serve, durability: ingest.durability) }
+        if let serve {
+            return try IngestHost.serve(port: serve, durability: ingest.durability, tls: ingest.tls)
+        }
         var results: [String: Series] = [:]
         var order: [String] = []
         for round in 1...rounds {

@@ -13,7 +13,7 @@ struct IngestHost {
     let port: Int
     let log: BenchLog?
 
-    init(port: Int = 0, threads: Int = 2, durability: BenchDurability = .none) throws {
+    init(port: Int = 0, threads: Int = 2, durability: BenchDurability = .none, tls: Bool = false) throws {
         bench = BenchCore()
         log = try BenchLog(durability, bench.metrics)
         var spec = StreamSpec(id: .measured, site: "bench")
@@ -28,7 +28,8 @@ struct IngestHost {
         }
         let server = IngestServer(
             configuration: configuration, sink: core, events: core, streams: bench.streams, stream: stream,
-            logging: logging, account: { core.account($0, stream: $1) }, clock: .bench,
+            tls: tls ? try BenchTLS.acceptor(bench.metrics) : nil, logging: logging,
+            account: { core.account($0, stream: $1) }, clock: .bench,
             metrics: bench.metrics, logger: .bench)
         self.server = server
         self.port = try Blocking.run { try await server.start().port }
@@ -44,13 +45,13 @@ struct IngestHost {
     }
 
     /// Receives until SIGTERM or SIGINT, and tells what came in.
-    static func serve(port: Int, durability: BenchDurability) throws {
+    static func serve(port: Int, durability: BenchDurability, tls: Bool) throws {
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGTERM)
         sigaddset(&signals, SIGINT)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
-        let host = try IngestHost(port: port, durability: durability)
+        let host = try IngestHost(port: port, durability: durability, tls: tls)
         var tick = timespec(tv_sec: 1, tv_nsec: 0)
         while sigtimedwait(&signals, nil, &tick) < 0 { host.bench.core.tick() }
         host.stop()

@@ -45,6 +45,9 @@ struct IngestOptions: ParsableArguments {
     @Option(help: "ingest: the ingest log: none, process or disk.")
     var durability = BenchDurability.none
 
+    @Flag(help: "ingest: over TLS, with a certificate made for it; with --to, one that is not looked at.")
+    var tls = false
+
     @Option(
         help: ArgumentHelp(
             "ingest: sends to that port of 127.0.0.1 (a colossusd, a VictoriaMetrics) instead of a receiver in this process."
@@ -82,6 +85,7 @@ struct IngestOptions: ParsableArguments {
         if churn > 0 { parts.append("churn \(churn)") }
         if reorder > 0 { parts.append("reordered \(reorder)") }
         if to == nil { parts.append("log \(durability.rawValue)") }
+        if tls { parts.append("over TLS") }
         if paced { parts.append("once a second") }
         return parts.joined(separator: ", ")
     }

@@ -10,7 +10,7 @@ enum IngestTarget {
         if let port = options.to {
             self = .other(port: port, pid: options.pid)
         } else {
-            self = .own(try IngestHost(durability: options.durability))
+            self = .own(try IngestHost(durability: options.durability, tls: options.tls))
         }
     }
 

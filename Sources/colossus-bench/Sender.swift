@@ -2,7 +2,7 @@ import Dispatch
 import Glibc
 import Synchronization
 
-/// A plain HTTP client on one keep-alive connection that owns some of the requests: sends one, reads the answer, and so
+/// An HTTP client on one keep-alive connection that owns some of the requests: sends one, reads the answer, and so
 /// on, with new times and values in each pass.
 ///
 /// Unchecked, because it is used by one queue at a time: the caller waits for each pass.
@@ -12,6 +12,8 @@ final class Sender: @unchecked Sendable {
     private(set) var cpuNs: Int64 = 0
 
     private let socket: Int32
+    /// `nil`: the connection is plain.
+    private let session: BenchSession?
     private let queue = DispatchQueue(label: "sender")
     private var payloads: [Payload]
     /// The same series in another order, for some; sent in every second pass.
@@ -32,7 +34,8 @@ final class Sender: @unchecked Sendable {
             "POST /api/v1/write HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n"
             + "Content-Type: application/x-protobuf\(proto)\r\nContent-Encoding: snappy\r\n"
             + "X-Prometheus-Remote-Write-Version: \(isVersion2 ? "2.0.0" : "0.1.0")\r\nContent-Length: "
-        socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        self.socket = socket
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = UInt16(port).bigEndian
@@ -44,6 +47,7 @@ final class Sender: @unchecked Sendable {
         guard status == 0 else { throw BenchError("cannot connect to port \(port)") }
         var on: Int32 = 1
         setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        session = options.tls ? try BenchSession(socket) : nil
     }
 
     deinit { close(socket) }
@@ -94,7 +98,10 @@ final class Sender: @unchecked Sendable {
     private func post(_ body: [UInt8]) throws {
         try write(Array("\(head)\(body.count)\r\n\r\n".utf8))
         try write(body)
-        let count = recv(socket, &answer, answer.count, 0)
+        let (session, socket) = (session, socket)
+        let count = answer.withUnsafeMutableBytes { space in
+            session?.read(space) ?? recv(socket, space.baseAddress, space.count, 0)
+        }
         guard count > 12, answer[..<count].suffix(4).elementsEqual("\r\n\r\n".utf8),
             answer[9..<12].elementsEqual("204".utf8)
         else {
@@ -107,8 +114,10 @@ final class Sender: @unchecked Sendable {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { buffer in
-                Glibc.send(
-                    socket, buffer.baseAddress?.advanced(by: sent), bytes.count - sent, Int32(MSG_NOSIGNAL))
+                session?.write(UnsafeRawBufferPointer(rebasing: buffer[sent...]))
+                    ?? Glibc.send(
+                        socket, buffer.baseAddress?.advanced(by: sent), bytes.count - sent,
+                        Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { throw BenchError("the server closed the connection") }
             sent += count

@@ -19,7 +19,10 @@ enum ListenerTLS {
         if let authorities = tls.clientCA {
             files.clientCA = try Credentials.path(authorities, of: owner)
         }
-        files.clientCertificate = tls.clientCertificate == .required ? .required : .optional
+        if let lists = tls.clientCRL { files.clientCRL = try Credentials.path(lists, of: owner) }
+        // Who has to show one and has not is told so at his request: AccessTokens.
+        let isRequired = tls.clientCertificate == .required && !tls.healthWithoutCertificate
+        files.clientCertificate = isRequired ? .required : .optional
         files.isTLS13 = tls.isTLS13
         do throws(TLSFileError) {
             return try TLSContext(files)
@@ -33,7 +36,7 @@ enum ListenerTLS {
     /// What is wrong with the files of a configuration. Credentials of systemd are not there outside of the service.
     static func problems(in settings: DaemonSettings) -> [String] {
         [("ingest", settings.ingest.tls), ("web", settings.web.tls)].compactMap { listener, tls in
-            let files = [tls?.certificate, tls?.key, tls?.clientCA].compactMap(\.self)
+            let files = [tls?.certificate, tls?.key, tls?.clientCA, tls?.clientCRL].compactMap(\.self)
             if Credentials.folder == nil, files.contains(where: { Credentials.isOne($0) }) { return nil }
             do throws(StartError) {
                 _ = try load(listener, tls)

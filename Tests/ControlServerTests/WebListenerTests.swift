@@ -3,6 +3,7 @@ import ControlServer
 import Glibc
 import Logging
 import TLS
+import Telemetry
 import TestSupport
 import Testing
 
@@ -60,6 +61,54 @@ import Testing
             #expect(try await get("/metrics", own) == "# TYPE up gauge\nup 1\n200")
             #expect(try await get("/metrics", []).hasSuffix("401"))
             #expect(try await get("/healthz", []) == "ok\n200")
+        }
+    }
+
+    @Test("who has to show a certificate and has none gets health and readiness alone, even with a token")
+    func healthWithoutCertificate() async throws {
+        let certificates = try TestCertificates()
+        try certificates.make("prom")
+        var files = TLSFiles(
+            certificate: certificates.certificate("server"), key: certificates.key("server"))
+        files.clientCA = certificates.certificate("ca")
+        // As the daemon has it where a certificate is required for all else.
+        files.clientCertificate = .optional
+        let secret = "prometheus-a-0123"
+        let check = BearerCheck([.init(name: "prom", secrets: [Array(secret.utf8)])], wantsCertificate: true)
+        try await ServerUnderTest.run(
+            tls: try TLSContext(files),
+            refusal: { authorization, names in
+                guard case .refused(let refusal) = check.judge(authorization, certificate: names) else {
+                    return nil
+                }
+                return refusal.sentence
+            }
+        ) { (server) async throws in
+            func get(_ path: String, _ more: [String] = []) async throws -> String {
+                try await TestCertificates.runAside(
+                    "curl",
+                    [
+                        "--silent", "--path-as-is", "--max-time", "90", "--cacert",
+                        certificates.certificate("ca"), "-w", " %{http_code}",
+                    ] + more + ["https://localhost:\(server.port)\(path)"]
+                ).output
+            }
+            #expect(try await get("/healthz") == "ok\n 200")
+            #expect(try await get("/readyz") == "ready\n 200")
+            let token = ["-H", "Authorization: Bearer \(secret)"]
+            for path in [
+                "/metrics", "/api/v1/status", "/", "/healthz/", "//healthz", "/healthz/../metrics",
+                "/healthz%2f..%2fmetrics", "/metrics?/healthz",
+            ] {
+                for more in [[], token] {
+                    let reply = try await get(path, more)
+                    #expect(reply.hasSuffix(" 401") && reply.contains("certificate is wanted"), "\(path)")
+                }
+            }
+            #expect(server.plane.asked.allSatisfy { $0 == "ready" }, "\(server.plane.asked)")
+            let own = ["--cert", certificates.certificate("prom"), "--key", certificates.key("prom")]
+            #expect(try await get("/metrics", own) == "# TYPE up gauge\nup 1\n 200")
+            #expect(try await get("/healthz", own) == "ok\n 200")
         }
     }
 

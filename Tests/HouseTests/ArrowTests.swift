@@ -41,7 +41,7 @@ struct ArrowTests {
         "colossus-bench": [
             "Telemetry", "Sketches", "WireFormats", "Simulation", "Receivers", "Aggregation", "Exchange",
             "NATSExchange",
-            "QueueIsolation", "Settings", "Store",
+            "QueueIsolation", "Settings", "Store", "TLS", "COpenSSL",
         ],
     ]
 

@@ -65,6 +65,41 @@ import WireFormats
         #expect(wrong == 0)
         #expect(MemoryLayout<SeriesTable.Entry>.stride == 32)
     }
+
+    @Test("many looked up at once are those looked up one by one", arguments: [UInt64(71), 72])
+    func lookahead(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var cache = SeriesCache(limit: 4_000)
+        // Few different low bits: collisions, in the table and of the tags.
+        func identity() -> SeriesIdentity {
+            SeriesIdentity(high: random.next() % 8, low: random.next() % 300 << 32 | random.next() % 5)
+        }
+        for slot in 0..<3_000 {
+            let one = identity()
+            if cache.find(one) == 0 { cache.insert(entry(one, slot)) }
+        }
+        for _ in 0..<200 {
+            let runs = (0..<Int.random(in: 1...90, using: &random)).map { index in
+                SeriesRun(identity: identity(), labels: 0..<1, samples: index..<index + 1)
+            }
+            var ahead = Lookahead()
+            var index = 0
+            while index < runs.count {
+                let generation = cache.generation
+                let place = ahead.place(of: index, runs.span, cache)
+                let one = cache.find(runs[index].identity)
+                if generation != cache.generation {
+                    ahead.forget()
+                } else {
+                    // What is only in the old generation, or moved from there since, is for `find`.
+                    #expect(place == one || place == 0, "seed \(seed)")
+                    if cache.generation == 0 { #expect(place == one, "seed \(seed)") }
+                }
+                // Some are served by the learned order, and not asked for.
+                index += Int.random(in: 1...3, using: &random)
+            }
+        }
+    }
 }
 
 @Suite struct IdentityMapTests {

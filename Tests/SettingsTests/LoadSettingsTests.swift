@@ -165,8 +165,8 @@ struct LoadSettingsTests {
             "c.yaml":
                 "ingest: {tls: {certificate: a.pem, key: a.key, client_ca: ca.pem}, tokens: [{name: a, certificate: 'spiffe://x', events: true}]}",
             "conf.d/1.yaml":
-                "ingest: {tls: {key: 'credential:key', client_certificate: optional, min_version: \"1.3\"}}",
-            "a.pem": "", "a.key": "", "ca.pem": "",
+                "ingest: {tls: {key: 'credential:key', client_certificate: optional, min_version: \"1.3\", client_crl: lists.pem}}\nweb: {tls: {certificate: 'credential:c', key: 'credential:k', client_ca: 'credential:ca', client_crl: 'credential:crl', health_without_certificate: true}}",
+            "a.pem": "", "a.key": "", "ca.pem": "", "conf.d/lists.pem": "",
         ])
         let settings = try folder.load()
         var expected = DaemonSettings.ListenerTLS()
@@ -174,9 +174,12 @@ struct LoadSettingsTests {
         expected.clientCA = folder.path + "/ca.pem"
         expected.clientCertificate = .optional
         expected.isTLS13 = true
+        expected.clientCRL = folder.path + "/conf.d/lists.pem"
         #expect(settings.ingest.tls == expected)
         #expect(settings.ingest.tokens == [.init(name: "a", certificate: "spiffe://x", mayTellEvents: true)])
-        #expect(settings.web.tls == nil)
+        #expect(settings.web.tls?.clientCRL == "credential:crl")
+        #expect(
+            settings.web.tls?.healthWithoutCertificate == true && settings.web.tls?.wantsCertificate == true)
     }
 
     @Test("tokens with files alone, beside certificates that need none, are warned of")
@@ -252,6 +255,26 @@ struct LoadSettingsTests {
             (
                 "web:\n  tokens:\n  - {name: a, certificate: \(String(repeating: "x", count: 201))}",
                 "c.yaml:3:28: "
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', client_crl: 'credential:l'}}",
+                "c.yaml:1:75: nobody is asked for a certificate, expected web.tls.client_ca, too"
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', client_ca: 'credential:a', client_crl: none.pem}}",
+                "c.yaml:1:102: none.pem cannot be read: No such file or directory, expected a file in PEM"
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', client_ca: 'credential:a', client_certificate: optional, health_without_certificate: true}}",
+                "c.yaml:1:148: no certificate is required for anything, expected web.tls.client_ca, and a client_certificate that is required"
+            ),
+            (
+                "web: {tls: {certificate: 'credential:c', key: 'credential:k', health_without_certificate: true}}",
+                "c.yaml:1:91: no certificate is required for anything"
+            ),
+            (
+                "ingest: {tls: {certificate: 'credential:c', key: 'credential:k', health_without_certificate: true}}",
+                "c.yaml:1:66: unknown key `health_without_certificate`"
             ),
             ("web: {tls: {client_certificate: maybe}}", "c.yaml:1:33: `maybe` is not allowed here"),
             (

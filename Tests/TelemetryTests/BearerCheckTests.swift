@@ -38,12 +38,23 @@ import Testing
         let wanting = BearerCheck(wantsCertificate: true)
         #expect(!wanting.isOpen)
         #expect(wanting.judge([], certificate: ["x", "y"]) == .vouched(name: "x", mayTellEvents: false))
-        #expect(wanting.judge([]) == .refused(.missing))
+        #expect(wanting.judge([]) == .refused(.noCertificate))
         #expect(wanting.judge([], certificate: []) == .refused(.stranger))
         // Nobody is asked here: whoever says who he is has no less than others.
         #expect(BearerCheck().judge([], certificate: ["x"]) == .vouched(name: "x", mayTellEvents: true))
         #expect(BearerCheck().judge([], certificate: []) == .open)
         #expect(Self.check.judge([], certificate: ["x"]) == .vouched(name: "x", mayTellEvents: false))
+    }
+
+    @Test("where a certificate is wanted, a token alone is not enough, and one beside it says who it is")
+    func both() {
+        let check = BearerCheck(
+            [.init(name: "prom", secrets: [Array("prometheus-a-0123".utf8)])], wantsCertificate: true)
+        let token = ["Bearer prometheus-a-0123"]
+        #expect(check.judge(token) == .refused(.noCertificate))
+        #expect(check.judge(["Bearer nothing-at-all-01"]) == .refused(.noCertificate))
+        #expect(check.judge(token, certificate: ["x"]) == .known(name: "prom", mayTellEvents: false))
+        #expect(check.judge([], certificate: ["x"]) == .vouched(name: "x", mayTellEvents: false))
     }
 
     @Test("without tokens nobody is asked")

@@ -49,6 +49,37 @@ public final class TestCertificates: Sendable {
         ])
     }
 
+    public func list(_ name: String) -> String { folder + "/\(name).crl" }
+
+    /// Makes a list of revoked certificates.
+    ///
+    /// - Parameters:
+    ///   - name: of the file.
+    ///   - revoked: names of certificates.
+    ///   - terms: from when until when it is good, as `YYYYMMDDHHMMSSZ`; two days from now if it is not given.
+    public func revoke(
+        _ revoked: [String], in name: String, by authority: String = "ca",
+        terms: (from: String, until: String)? = nil, more: String = ""
+    ) throws {
+        let lines = try revoked.map { one in
+            let serial = try openssl(["x509", "-noout", "-serial", "-in", certificate(one)])
+                .trimmingCharacters(in: .whitespacesAndNewlines).dropFirst("serial=".count)
+            return "R\t491231235959Z\t260101000000Z\t\(serial)\tunknown\t/CN=\(one)\n"
+        }
+        let base = folder + "/\(UUID().uuidString)"
+        try Data(lines.joined().utf8).write(to: URL(filePath: base + ".index"))
+        try Data(
+            "[ca]\ndefault_ca=own\n[own]\ndatabase=\(base).index\ndefault_md=sha256\n\(more)\n".utf8
+        ).write(to: URL(filePath: base + ".conf"))
+        let time =
+            terms.map { ["-crl_lastupdate", $0.from, "-crl_nextupdate", $0.until] } ?? ["-crldays", "2"]
+        try openssl(
+            [
+                "ca", "-gencrl", "-config", base + ".conf", "-cert", certificate(authority), "-keyfile",
+                key(authority), "-out", list(name),
+            ] + time)
+    }
+
     @discardableResult
     public func openssl(_ arguments: [String]) throws -> String {
         let (status, output) = try Self.run("openssl", arguments)
