@@ -12,6 +12,15 @@ enum AttemptOutcome: Sendable, Equatable {
         if case .response(let status, _, _, _) = self { status } else { 0 }
     }
 
+    /// What is in the part may be why it failed: not while the receiver was not reached, or asked for time.
+    var mayBeThePart: Bool {
+        switch self {
+        case .response(let status, let retryAfterMs, _, _): status != 429 && retryAfterMs == nil
+        case .failed(let failure, _): failure == .timeout || failure == .transfer
+        case .written: false
+        }
+    }
+
     /// The beginning of the response's body.
     var responseBody: [UInt8] {
         if case .response(_, _, _, let details) = self { details.body } else { [] }

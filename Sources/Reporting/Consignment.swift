@@ -22,6 +22,17 @@ enum Consignment: Sendable {
         }
     }
 
+    /// Of the first that is in it.
+    var firstSequence: Int64 {
+        if case .windows(let windows) = self { windows.first?.sequence ?? 0 } else { sequence }
+    }
+
+    /// Of the last window of its first half; `nil` where there is one only.
+    var middleSequence: Int64? {
+        guard case .windows(let windows) = self, windows.count > 1 else { return nil }
+        return windows[windows.count / 2 - 1].sequence
+    }
+
     /// Windows in it.
     var windowCount: Int { if case .windows(let windows) = self { windows.count } else { 1 } }
 

@@ -19,6 +19,8 @@ struct EndpointAccount: Sendable, Equatable {
     /// Final answers, whichever.
     var answers = 0
     var isAnswered: Bool { answers > 0 }
+    /// Parts that were set aside since its last answer: nobody knew whether they were to blame.
+    var blindAsides = 0
     /// It was said that the endpoint fails.
     var isToldFailing = false
     /// It takes nothing of what was cut for long: cutting more is of no use.
@@ -58,6 +60,7 @@ struct EndpointAccount: Sendable, Equatable {
     /// - Returns: how many attempts had failed before, where that was told.
     mutating func answered() -> Int? {
         answers += 1
+        blindAsides = 0
         let attempts = isToldFailing ? failuresInARow : nil
         isToldFailing = false
         failuresInARow = 0

@@ -87,6 +87,8 @@ extension EndpointStateMachine {
         case disabled(String)
         case dropped(samples: Int, DropReason)
         case storeFailing
+        /// A part makes room for others, and is tried on beside them.
+        case setAside(id: String, attempts: Int, reason: String)
         case simplified(from: WireForm, to: WireForm, because: String)
     }
 
@@ -120,6 +122,10 @@ extension EndpointStateMachine {
         static let liveMs: Int64 = 1_000
         /// Windows of a gap that one lane takes.
         static let gapWindows: Int64 = 64
+        /// Failed attempts of a part before it makes room for others.
+        static let attempts = 3
+        /// Gaps up to which parts make room: what is left of `DeliveryGap.countMax` is for outages.
+        static let gapsAside = 48
         /// Windows of remote write may end this much after now.
         static let futureMs: Int64 = 600_000
     }

@@ -10,7 +10,8 @@ import Telemetry
 /// are worked off beside it, oldest first, in pieces, as many at once as `InFlightLimit` gives. New windows go first, and a
 /// request is theirs to have as soon as there may be two. While the endpoint fails one lane tries it, the others wait.
 /// A lane that fails on where others get on, because of what is in its part, is stuck: it tries again at its own times,
-/// and neither it nor the backlog waits for the other.
+/// and neither it nor the backlog waits for the other. After some attempts its part makes room for what is behind it: it
+/// becomes a gap of its own (`SetAside`).
 ///
 /// Each lane is an `EndpointStateMachine`, strict in itself; nothing is in two lanes. So what was sent in a lane and not
 /// recorded when the process died is one part a lane, and goes out again under the same id.
@@ -41,7 +42,12 @@ struct EndpointLanes: Sendable {
     private var held: Set<Int> = []
     /// Where the lane of new windows leaps from.
     private var leaping: DeliveryPosition?
-    private var splitting: (through: Int64, at: Int64)?
+    /// Gaps that the store makes two of: its own wish is that of the lane of new windows, others are of lanes that make room.
+    private var splitting: [Int: (through: Int64, at: Int64)] = [:]
+    /// Parts that nobody holds until their time has come, by the last window of their gap.
+    private(set) var aside: [Int64: SetAside] = [:]
+    /// Until this timer none of them is taken up, unless the endpoint works.
+    private var asideToken: Int?
     /// In strict order the cursor is not gone on from before all gaps are closed.
     private var openingAt: DeliveryPosition?
     private var isOpen = false
@@ -98,12 +104,16 @@ struct EndpointLanes: Sendable {
         var actions: [LaneAction] = []
         switch event {
         case .opened(let cursor): opened(cursor, nowMs, &actions)
-        case .split(let done): split(done)
+        case .split(let done):
+            split(done, lane)
+            if lane != Self.live { feed(event, lane, nowMs, &actions) }
         case .pause, .resume, .drain: all(event, nowMs, &actions)
         case .attempted(let outcome): attempted(outcome, lane, nowMs, &actions)
         case .timer(let token) where lane == Self.gate:
             if token == quietToken { quietToken = nil }
             if token == paceToken { paceToken = nil }
+            if token == asideToken { asideToken = nil }
+            for (through, one) in aside where one.token == token { aside[through]?.token = nil }
         default: feed(event, lane, nowMs, &actions)
         }
         plan(nowMs, &actions)
@@ -127,17 +137,22 @@ extension EndpointLanes {
         machine.account = account
         machine.mayLeap =
             configuration.takesAnyOrder && lane == Self.live && gaps.count < DeliveryGap.countMax - 1
+        machine.hasRoomForGap =
+            gaps.count + splitting.count < EndpointStateMachine.Limits.gapsAside
         machine.doOthersWork = inFlight.contains { $0 != lane && lanes[$0]?.failures == 0 }
         let likelyBefore = machine.gatherer.likely
         let asked = machine.handle(event, nowMs: nowMs)
         account = machine.account
         if machine.gatherer.likely != likelyBefore { likely = machine.gatherer.likely }
+        let made = machine.setAside
+        machine.setAside = nil
         lanes[lane] = machine
         if case .leaped(true) = event, let position = machine.position, let from = leaping {
             gaps.append(DeliveryGap(after: from, through: position.sequence))
             leaping = nil
         }
         if lane != Self.live { moved(lane) }
+        if let made { setAside(made, nowMs, &actions) }
         for action in asked { take(action, of: lane, &actions) }
     }
 
@@ -150,6 +165,9 @@ extension EndpointLanes {
         case .stopped: if lane != Self.live { ended(lane) }
         case .leap(let from, _):
             leaping = from
+            actions.append(LaneAction(lane: lane, action: action))
+        case .split(let through, let sequence):
+            splitting[lane] = (through, sequence)
             actions.append(LaneAction(lane: lane, action: action))
         case .report(.simplified(_, let simpler, _)):
             form = simpler
@@ -173,7 +191,10 @@ extension EndpointLanes {
     private mutating func all(
         _ event: EndpointStateMachine.Event, _ nowMs: Int64, _ actions: inout [LaneAction]
     ) {
-        if case .resume = event { quietToken = nil }
+        if case .resume = event {
+            (quietToken, asideToken) = (nil, nil)
+            for through in aside.keys { aside[through]?.token = nil }
+        }
         if case .drain(let scope) = event { draining = scope }
         for lane in lanes.keys.sorted() { feed(event, lane, nowMs, &actions) }
         // What waits for its turn is not on its way.
@@ -189,10 +210,12 @@ extension EndpointLanes {
         _ outcome: AttemptOutcome, _ lane: Int, _ nowMs: Int64, _ actions: inout [LaneAction]
     ) {
         inFlight.remove(lane)
+        let wasStuck = lanes[lane]?.isStuck(account) ?? false
         let (retries, failures) = (account.retries, account.failuresInARow)
         feed(.attempted(outcome), lane, nowMs, &actions)
         guard account.retries == retries else {
-            limit.failed()
+            // What fails on where others get on says nothing of the endpoint.
+            if !wasStuck || !outcome.mayBeThePart { limit.failed() }
             if configuration.takesAnyOrder, case .response(_, let after?, _, _) = outcome {
                 beQuiet(min(after, configuration.backoff.retryAfterMaxMs), &actions)
             }
@@ -228,44 +251,57 @@ extension EndpointLanes {
         inFlight.remove(lane)
     }
 
-    private mutating func split(_ done: Bool) {
-        defer { splitting = nil }
-        guard let splitting, let index = gaps.firstIndex(where: { $0.through == splitting.through }) else {
-            return
-        }
+    private mutating func split(_ done: Bool, _ lane: Int) {
+        guard let wish = splitting.removeValue(forKey: lane),
+            let index = gaps.firstIndex(where: { $0.through == wish.through })
+        else { return }
         // One lane then takes all of it.
-        unsplitThrough = done ? nil : splitting.through
+        if lane == Self.live { unsplitThrough = done ? nil : wish.through }
         guard done else { return }
-        let first = DeliveryGap(after: gaps[index].after, through: splitting.at)
-        gaps[index].after = DeliveryPosition(sequence: splitting.at, parts: 0)
+        // What was set aside is at its head.
+        if let made = aside.removeValue(forKey: wish.through) { aside[wish.at] = made }
+        let first = DeliveryGap(after: gaps[index].after, through: wish.at)
+        gaps[index].after = DeliveryPosition(sequence: wish.at, parts: 0)
         gaps.insert(first, at: index)
+    }
+
+    /// Nobody holds it until its time has come.
+    private mutating func setAside(_ made: SetAside, _ nowMs: Int64, _ actions: inout [LaneAction]) {
+        var made = made
+        made.token = nextToken()
+        if account.failuresInARow > 0 { asideToken = made.token }
+        for through in made.throughs { aside[through] = made }
+        actions.append(
+            LaneAction(
+                lane: Self.gate, action: .wake(afterMs: max(0, made.untilMs - nowMs), token: lastToken)))
     }
 
     /// Opens lanes for gaps, as many as are useful, and at last the one of new windows.
     private mutating func plan(_ nowMs: Int64, _ actions: inout [LaneAction]) {
-        guard isOpen, draining != .inFlight, !hasGivenUp else { return }
+        guard isOpen, draining != .inFlight, !hasGivenUp, !hasStopped else { return }
         if let position = openingAt, configuration.takesAnyOrder || gaps.isEmpty {
             openingAt = nil
             feed(.cursor(position), Self.live, nowMs, &actions)
         }
         guard !isPaused, !isDisabled else { return }
         let taken = Set(lanes.values.compactMap(\.through))
-        var free = gaps.filter { !taken.contains($0.through) }
+        var free = gaps.filter { !taken.contains($0.through) && aside[$0.through] == nil }
+        if asideToken == nil || account.failuresInARow == 0 {
+            let rung = gaps.filter { aside[$0.through].map { $0.token == nil } ?? false }
+            free += rung.sorted { (aside[$0.through]?.untilMs ?? 0) < (aside[$1.through]?.untilMs ?? 0) }
+        }
         var wanted = 1 - taken.count
         if configuration.takesAnyOrder {
             // Who is stuck takes nobody's place, up to a number.
             let stuck = lanes.values.filter { $0.through != nil && $0.isStuck(account) }.count
             wanted = min(limit.now + stuck, 2 * limit.max) - taken.count
         }
-        while wanted > 0, splitting == nil, let gap = free.first {
+        while wanted > 0, splitting[Self.live] == nil, let gap = free.first {
             let end = gap.after.sequence + EndpointStateMachine.Limits.gapWindows
             if end < gap.through, gap.through != unsplitThrough,
                 gaps.count < DeliveryGap.countMax / 2
             {
-                splitting = (gap.through, end)
-                actions.append(
-                    LaneAction(lane: Self.live, action: .split(gapThrough: gap.through, at: end)))
-                return
+                return take(.split(gapThrough: gap.through, at: end), of: Self.live, &actions)
             }
             begin(gap, nowMs, &actions)
             free.removeFirst()
@@ -278,6 +314,7 @@ extension EndpointLanes {
         let own = seed &+ UInt64(lastLane) &* 0x9E37_79B9_7F4A_7C15
         lanes[lastLane] = EndpointStateMachine(
             configuration, seed: own, remembered: form, through: gap.through, likely: likely)
+        if let made = aside.removeValue(forKey: gap.through) { lanes[lastLane]?.takeUp(made) }
         feed(.start, lastLane, nowMs, &actions)
         if let draining { feed(.drain(draining), lastLane, nowMs, &actions) }
         feed(.cursor(gap.after), lastLane, nowMs, &actions)
@@ -285,7 +322,8 @@ extension EndpointLanes {
 
     private mutating func stopIfDone(_ actions: inout [LaneAction]) {
         guard !hasStopped, let draining, lanes.values.allSatisfy({ $0.state == .stopped }),
-            gaps.isEmpty || draining == .inFlight || hasGivenUp || !isOpen || isPaused || isDisabled
+            gaps.allSatisfy({ aside[$0.through] != nil }) || draining == .inFlight || hasGivenUp || !isOpen
+                || isPaused || isDisabled
         else { return }
         hasStopped = true
         actions.append(LaneAction(lane: Self.live, action: .stopped))
@@ -304,7 +342,7 @@ extension EndpointLanes {
 
     /// Lets out what waits, new windows first.
     private mutating func release(_ nowMs: Int64, _ actions: inout [LaneAction]) {
-        for lane in held.sorted() where mayGo(lane) {
+        for lane in turns where mayGo(lane) {
             // In strict order there is nothing to choose from: the part waits on its way.
             if configuration.takesAnyOrder, nowMs < mayAskMs {
                 if paceToken == nil {
@@ -329,6 +367,15 @@ extension EndpointLanes {
         }
     }
 
+    /// Those that wait: new windows first, but while the endpoint fails whoever has not failed yet.
+    private var turns: [Int] {
+        let turns = held.sorted()
+        guard account.failuresInARow > 0 else { return turns }
+        return turns.filter { !hasFailed($0) } + turns.filter(hasFailed)
+    }
+
+    private func hasFailed(_ lane: Int) -> Bool { (lanes[lane]?.failures ?? 0) > 0 }
+
     /// The last that the receiver said counts, for all lanes.
     private mutating func beQuiet(_ pauseMs: Int64, _ actions: inout [LaneAction]) {
         quietToken = nextToken()
@@ -351,8 +398,9 @@ extension EndpointLanes {
     }
 
     /// While the endpoint fails one lane tries: the first of those that would, and one that is stuck only when there is
-    /// no other.
+    /// no other. When its time has come it lets one go first that has not failed yet.
     private func mayTry(_ lane: Int) -> Bool {
+        if !hasFailed(lane), held.contains(where: hasFailed) { return true }
         let isStuck = lanes[lane]?.isStuck(account) ?? false
         return !lanes.contains { other, machine in
             guard other != lane, !machine.isStuck(account) else { return false }

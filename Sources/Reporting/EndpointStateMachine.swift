@@ -14,13 +14,15 @@ import Telemetry
 ///
 /// Of an endpoint that takes windows in any order there are several, each strict in itself: see `EndpointLanes`.
 struct EndpointStateMachine: Sendable {
+    // Internal is what other files of this folder go on with.
+
     let configuration: EndpointConfiguration
     /// The last window of the gap that is worked off; then it stops. `nil`: all that comes.
     let through: Int64?
     private let encoding: any EndpointEncoding
     /// How bodies are written: becomes simpler when the endpoint does not understand it, and stays so.
     var form: WireForm
-    private(set) var state: State = .created
+    var state: State = .created
     /// Lanes of one endpoint share it.
     var account = EndpointAccount()
     /// The cursor as it is in the store.
@@ -29,37 +31,49 @@ struct EndpointStateMachine: Sendable {
     private var commits: CommitTimes
     /// Windows that are waiting for long may be left behind in a gap.
     var mayLeap = false
-    private var leap: (from: DeliveryPosition, through: Int64)?
+    var leap: (from: DeliveryPosition, through: Int64)?
+    /// There is room for a gap of a part that fails again and again: see `SetAside`.
+    var hasRoomForGap = false
+    /// Its part was set aside before.
+    var isTakenUp = false
+    /// On its way to the store.
+    var settingAside: SetAside?
+    /// What it has let go of, for whoever takes it up again.
+    var setAside: SetAside?
 
     /// Everything up to here is done or not wanted, whether the store knows it or not.
-    private var reached = DeliveryPosition.start
+    private(set) var reached = DeliveryPosition.start
     var reachedSequence: Int64 { reached.sequence }
     /// Windows that were fetched, oldest last.
-    private var fetched: [Consignment] = []
+    var fetched: [Consignment] = []
     private var scannedThrough: Int64 = 0
     private var newestAtFetch: Int64 = 0
-    private var progress: WindowProgress?
-    private var delivery: Delivery?
-    private var advance: Advance?
+    var progress: WindowProgress?
+    var delivery: Delivery?
+    var advance: Advance?
     private var movedMs: Int64 = 0
 
-    private var sendBackoff: Backoff
+    var sendBackoff: Backoff
     private var storeBackoff: Backoff
-    private var token = 0
+    var token = 0
     /// The timer at whose ring windows have waited long enough for others.
-    private var gathering: Int?
+    var gathering: Int?
     private(set) var gatherer: WindowGatherer
     /// Attempts that failed since its own last answer, and the endpoint's answers when the first of them did.
-    private(set) var failures = 0
-    private(set) var answersAtFailure = 0
+    var failures = 0
+    var answersAtFailure = 0
+    /// Those of them that what is in the part may be to blame for.
+    var suspicions = 0
+    /// It was said that its part is set aside.
+    var isAsideTold = false
     /// Other lanes have requests on their way, and have not failed.
     var doOthersWork = false
     /// How often secrets had been read again when the part went out.
     var refreshesAtSend = 0
     /// Said once, and again only after it has been otherwise.
     private var isStoreFailing = false
-    private var draining: DrainScope?
-    private(set) var isPaused = false
+    var draining: DrainScope?
+    var isPaused = false
 
     /// - Parameter remembered: what the endpoint was found to understand earlier, instead of what is tried first.
     init(
@@ -98,6 +112,7 @@ struct EndpointStateMachine: Sendable {
         case (.advanced(let done), .advancing): moved(done, nowMs, &actions)
         case (.attempted(let outcome), .sending): attempted(outcome, nowMs, &actions)
         case (.leaped(let done), .leaping): leaped(done, nowMs, &actions)
+        case (.split(let done), .leaping): wasSplit(done, nowMs, &actions)
         case (.withdrawn, .sending): draining != nil ? stopNow(&actions) : (state = .paused)
         case (.known(let newest), _): known(newest, .min)
         case (.committed(let newest), _):
@@ -121,7 +136,7 @@ struct EndpointStateMachine: Sendable {
 // MARK: The store's side
 
 extension EndpointStateMachine {
-    private mutating func open() -> [Action] {
+    mutating func open() -> [Action] {
         state = .opening
         return [.openCursor(fromBeginning: configuration.fromBeginning)]
     }
@@ -135,7 +150,7 @@ extension EndpointStateMachine {
         fetch(nowMs, &actions)
     }
 
-    private mutating func fetch(_ nowMs: Int64, _ actions: inout [Action]) {
+    mutating func fetch(_ nowMs: Int64, _ actions: inout [Action]) {
         if draining != nil, draining != .pending { return stop(nowMs, &actions) }
         if isPaused, draining == nil {
             state = .paused
@@ -180,15 +195,17 @@ extension EndpointStateMachine {
         proceed(nowMs, &actions)
     }
 
-    private mutating func storeFailed(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
+    mutating func storeFailed(
+        _ step: Step, _ nowMs: Int64, _ actions: inout [Action], delayMs: Int64 = 0
+    ) {
         account.failed("the store does not answer", nowMs)
         if !isStoreFailing { actions.append(.report(.storeFailing)) }
         isStoreFailing = true
         if draining != nil { return stopNow(&actions) }
-        wait(step, storeBackoff.nextMs(), nowMs, &actions)
+        wait(step, max(storeBackoff.nextMs(), delayMs), nowMs, &actions)
     }
 
-    private mutating func storeAnswered() {
+    mutating func storeAnswered() {
         storeBackoff.reset()
         isStoreFailing = false
     }
@@ -205,15 +222,31 @@ extension EndpointStateMachine {
     }
 
     private mutating func leaped(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
+        if settingAside != nil { return madeRoom(done, nowMs, &actions) }
         // What is left of a window is looked up again, here or in the gap.
         progress = nil
         fetched = []
         guard done, let leap else { return storeFailed(.fetch, nowMs, &actions) }
         storeAnswered()
-        reached = DeliveryPosition(sequence: leap.through, parts: 0)
+        land(leap.through, nowMs)
+        fetch(nowMs, &actions)
+    }
+
+    mutating func land(_ sequence: Int64, _ nowMs: Int64) {
+        reached = DeliveryPosition(sequence: sequence, parts: 0)
         position = reached
         movedMs = nowMs
-        fetch(nowMs, &actions)
+    }
+
+    func leapTarget(_ nowMs: Int64) -> Int64? {
+        commits.leapTarget(from: reached.sequence, to: newestSequence, beforeMs: liveSince(nowMs))
+    }
+
+    /// The last of the windows that are not new any more.
+    func waitedFor(_ nowMs: Int64) -> Int64? { commits.newest(beforeMs: liveSince(nowMs)) }
+
+    private func liveSince(_ nowMs: Int64) -> Int64 {
+        nowMs - Limits.liveMs - configuration.batch.waitMs
     }
 
     /// Windows up to here need nothing more; only in memory until there is a reason to tell the store.
@@ -226,18 +259,14 @@ extension EndpointStateMachine {
 
 extension EndpointStateMachine {
     /// Nothing is on its way: take the next part, or look for more.
-    private mutating func proceed(_ nowMs: Int64, _ actions: inout [Action]) {
+    mutating func proceed(_ nowMs: Int64, _ actions: inout [Action]) {
         if draining == .inFlight { return stop(nowMs, &actions) }
         if isPaused, draining == nil {
             state = .paused
             return
         }
         gathering = nil
-        if mayLeap, draining == nil,
-            let target = commits.leapTarget(
-                from: reached.sequence, to: newestSequence,
-                beforeMs: nowMs - Limits.liveMs - configuration.batch.waitMs)
-        {
+        if mayLeap, draining == nil, let target = leapTarget(nowMs) {
             leap = (reached, target)
             state = .leaping
             return actions.append(.leap(from: reached, through: target))
@@ -303,7 +332,7 @@ extension EndpointStateMachine {
         state = .idle
     }
 
-    private mutating func move(_ advance: Advance, _ actions: inout [Action]) {
+    mutating func move(_ advance: Advance, _ actions: inout [Action]) {
         var advance = advance
         advance.through = through
         self.advance = advance
@@ -315,7 +344,7 @@ extension EndpointStateMachine {
 // MARK: The endpoint's side
 
 extension EndpointStateMachine {
-    private mutating func send(_ actions: inout [Action]) {
+    mutating func send(_ actions: inout [Action]) {
         guard let piece = delivery?.pieces.last else { return }
         state = .sending
         refreshesAtSend = account.refreshes
@@ -376,19 +405,22 @@ extension EndpointStateMachine {
         if isNews { actions.append(.report(.failing(outcome.text))) }
         if failures == 0 { answersAtFailure = account.answers }
         failures += 1
+        if outcome.mayBeThePart { suspicions += 1 }
         // What is pending is safe in the store; whoever is down now gets it after the next start.
         if draining != nil { return stopNow(&actions) }
         var delay = sendBackoff.nextMs()
         if case .response(_, let after?, _, _) = outcome {
             delay = max(delay, min(after, configuration.backoff.retryAfterMaxMs))
         }
+        if makeRoom(outcome, delay, nowMs, &actions) { return }
         wait(.send, delay, nowMs, &actions)
     }
 
     /// The endpoint gave a final answer, whichever: it is up.
     private mutating func settled(_ nowMs: Int64, _ actions: inout [Action]) {
         sendBackoff.reset()
-        failures = 0
+        (failures, suspicions, isAsideTold) = (0, 0, false)
+        isTakenUp = false
         if let attempts = account.answered() { actions.append(.report(.recovered(afterAttempts: attempts))) }
     }
 
@@ -427,72 +459,5 @@ extension EndpointStateMachine {
                 dead: delivery.dead
             ), &actions
         )
-    }
-}
-
-// MARK: Waiting and stopping
-
-extension EndpointStateMachine {
-    private mutating func wait(_ step: Step, _ delayMs: Int64, _ nowMs: Int64, _ actions: inout [Action]) {
-        token += 1
-        state = .waiting(step, token: token, untilMs: nowMs + delayMs)
-        actions.append(.wake(afterMs: delayMs, token: token))
-    }
-
-    /// An operator says so: at once, whatever it waited for.
-    private mutating func goOn(_ nowMs: Int64, _ actions: inout [Action]) {
-        isPaused = false
-        switch state {
-        case .paused where delivery == nil: proceed(nowMs, &actions)
-        case .paused, .disabled: sendAgain(nowMs, &actions)
-        case .waiting(let step, _, _): resume(step, nowMs, &actions)
-        case .idle where gathering != nil: proceed(nowMs, &actions)
-        default: break
-        }
-    }
-
-    private mutating func resume(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
-        switch step {
-        case .open: actions += open()
-        case .fetch: fetch(nowMs, &actions)
-        case .send where isPaused: state = .paused
-        case .send: sendAgain(nowMs, &actions)
-        case .advance: if let advance { move(advance, &actions) }
-        }
-    }
-
-    /// What failed goes out once more. Alerts are said as they are by now, and not as they were.
-    private mutating func sendAgain(_ nowMs: Int64, _ actions: inout [Action]) {
-        guard configuration.feed == .alerts else { return send(&actions) }
-        delivery = nil
-        progress = nil
-        fetch(nowMs, &actions)
-    }
-
-    private mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {
-        draining = scope
-        switch state {
-        case .sending, .advancing, .leaping: break
-        case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
-        case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
-        case .created, .waiting, .disabled, .paused: stopNow(&actions)
-        case .stopped: break
-        }
-    }
-
-    /// Stops, after the cursor has been moved past what was not selected.
-    private mutating func stop(_ nowMs: Int64, _ actions: inout [Action]) {
-        if let position, reached > position, delivery == nil, advance == nil {
-            draining = .inFlight
-            return move(Advance(to: reached), &actions)
-        }
-        stopNow(&actions)
-    }
-
-    private mutating func stopNow(_ actions: inout [Action]) {
-        state = .stopped
-        fetched = []
-        progress = nil
-        actions.append(.stopped)
     }
 }

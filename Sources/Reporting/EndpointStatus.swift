@@ -103,7 +103,7 @@ extension EndpointLanes {
             dropped: Dictionary(uniqueKeysWithValues: account.dropped.map { ($0.rawValue, $1) }),
             failuresInARow: account.failuresInARow, isRefusingAll: account.isRefusedAll,
             isAnswered: account.isAnswered, lastError: account.lastError,
-            lastErrorMs: account.lastErrorMs, nextRetryMs: lanes.values.compactMap(\.nextRetryMs).min(),
+            lastErrorMs: account.lastErrorMs, nextRetryMs: nextRetryMs,
             lastDeliveredMs: account.lastDeliveredMs, isSending: !inFlight.isEmpty, lastSeconds: nil,
             form: configuration.kind.isRequesting ? form(of: Self.live).description : "",
             fallbacks: account.fallbacks, takesAnyOrder: configuration.takesAnyOrder,
@@ -118,9 +118,14 @@ extension EndpointLanes {
 
     var isCircuitOpen: Bool { circuit != .closed }
 
+    private var nextRetryMs: Int64? {
+        (lanes.values.compactMap(\.nextRetryMs) + aside.values.map(\.untilMs)).min()
+    }
+
     /// What is to be said first.
     private var visibleState: EndpointStatus.State {
-        let states = Set(lanes.values.map(\.visibleState))
+        var states = Set(lanes.values.map(\.visibleState))
+        if !aside.isEmpty { states.insert(.retrying) }
         // The cursor may wait for gaps to be closed.
         if isPaused, states == [.starting] { return .paused }
         let order: [EndpointStatus.State] = [.disabled, .paused, .retrying, .sending, .idle, .starting]

@@ -30,6 +30,10 @@ extension Reporter {
                 metadata: said(["samples": "\(samples)", "reason": "\(reason.rawValue)"]))
         case .storeFailing:
             logger.warning("the store does not answer; the endpoint waits", metadata: endpoint)
+        case .setAside(let id, let attempts, let reason):
+            logger.warning(
+                "what an endpoint does not take makes room for other windows; it is tried on beside them",
+                metadata: said(["part": "\(id)", "attempts": "\(attempts)", "reason": "\(reason)"]))
         case .simplified(let from, let to, let because):
             logger.notice(
                 "endpoint does not understand the form; a simpler one is taken from now on",

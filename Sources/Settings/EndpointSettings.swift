@@ -11,6 +11,8 @@ extension DaemonSettings {
         public var levels: [Level] = []
         /// Window lengths in milliseconds; empty means all.
         public var resolutionsMs: [Int64] = []
+        /// Longer windows than those in place of what had to go before it was delivered.
+        public var takesCoarser = true
         /// Empty means all.
         public var fields: [FieldIndex] = []
         /// Of fields; empty means all.

@@ -70,6 +70,8 @@ extension SettingsDraft {
         new.resolutionsMs = m.optional(
             "resolutions", .list(of: .duration(in: 1_000...(366 * UTC.dayMs)), max: 16),
             default: new.resolutionsMs)
+        let answers: [(String, Bool)] = [("refused", false), ("accepted", true)]
+        new.takesCoarser = m.optional("coarser", .oneOf(answers), default: new.takesCoarser)
         new.fields = m.optional("fields", .list(of: .field), default: new.fields)
         new.statistics = m.optional(
             "statistics", .list(of: .oneOf(FieldStatistic.self)), default: new.statistics)

@@ -92,6 +92,9 @@ public struct DeliverySelection: Sendable, Hashable {
     public var sketches: Bool
     /// Only windows that start then, Unix milliseconds; `nil` is always.
     public var startsMs: Range<Int64>?
+    /// Of windows that this endpoint has not got and that had to go, longer ones are given in their place, although
+    /// `resolutions` leaves them out; `nil`: they are lost.
+    public var standInsOf: String?
 
     public init(
         streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],

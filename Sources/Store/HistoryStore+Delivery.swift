@@ -93,10 +93,7 @@ extension HistoryStore {
         let streams = try selectedStreams(selection, reader.db)
         // The plus signs keep SQLite on the order of the sequence.
         var condition = "sequence > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
-        if !selection.resolutions.isEmpty {
-            let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
-            condition += " AND +resolution_ms IN (\(resolutions))"
-        }
+        condition += StandIns.condition(selection)
         if let through { condition += " AND sequence <= \(through)" }
         if let range = selection.startsMs {
             condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
@@ -176,6 +173,7 @@ extension HistoryStore {
         try await write(.cursor) { db in
             try db.execute(sql: "DELETE FROM endpoints WHERE name = ?", arguments: [endpoint])
             try GapRows(db: db, endpoint: endpoint).removeAll()
+            try StandIns.removeAll(of: endpoint, db)
         }
     }
 }

@@ -216,9 +216,7 @@ extension HistoryStore {
         let streams = try selectedStreams(selection ?? DeliverySelection(streams: .all), db)
         var condition =
             "sequence > ? AND sequence <= ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
-        if let resolutions = selection?.resolutions, !resolutions.isEmpty {
-            condition += " AND +resolution_ms IN (\(resolutions.map(String.init).joined(separator: ",")))"
-        }
+        if let selection { condition += StandIns.condition(selection) }
         func lacking(after: Int64, through: Int64) throws -> (count: Int64, oldestMs: Int64?) {
             let row = try Row.fetchOne(
                 db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,

@@ -90,21 +90,28 @@ struct Retention {
                 """
                 windows.stream = ? AND resolution_ms = ? AND start_ms <= ? ORDER BY start_ms, revision
                 """, [stream, resolution, closedThroughMs - keepMs - resolution])
-            let free = candidates.filter { window in !endpoints.contains { holds($0, window) } }
+            let free = try candidates.filter { window in try !endpoints.contains { try holds($0, window) } }
             if try delete(free) { return true }
         }
         return false
     }
 
-    private func holds(_ endpoint: Endpoint, _ window: Window) -> Bool {
-        wants(endpoint, window) && nowMs - window.createdMs <= endpoint.keepMs
+    private func holds(_ endpoint: Endpoint, _ window: Window) throws -> Bool {
+        try wants(endpoint, window) && nowMs - window.createdMs <= endpoint.keepMs
     }
 
-    private func wants(_ endpoint: Endpoint, _ window: Window) -> Bool {
+    private func wants(_ endpoint: Endpoint, _ window: Window) throws -> Bool {
         guard endpoint.lacks(window.sequence), let stream = window.streamID else { return false }
         guard let selection = endpoint.selection else { return true }
-        return selection.streams.contains(stream)
-            && (selection.resolutions.isEmpty || selection.resolutions.contains(window.resolutionMs))
+        guard selection.streams.contains(stream) else { return false }
+        return try gets(endpoint, window.resolutionMs, window.sequence)
+    }
+
+    /// By its resolution, or because it stands in for shorter ones.
+    private func gets(_ endpoint: Endpoint, _ resolutionMs: Int64, _ window: Int64) throws -> Bool {
+        guard let wanted = endpoint.selection?.resolutions, !wanted.isEmpty, !wanted.contains(resolutionMs)
+        else { return true }
+        return try StandIns.contains(window, of: endpoint.name, db)
     }
 
     // MARK: Size
@@ -171,7 +178,7 @@ struct Retention {
     private func delete(_ windows: [Window]) throws -> Bool {
         for window in windows {
             try charge(window)
-            for table in ["field_columns", "level_summaries", "sketches", "rollup_state"] {
+            for table in ["field_columns", "level_summaries", "sketches", "rollup_state", "stand_ins"] {
                 try db.cachedStatement(sql: "DELETE FROM \(table) WHERE window = ?")
                     .execute(arguments: [window.sequence])
             }
@@ -189,27 +196,38 @@ struct Retention {
         return !windows.isEmpty
     }
 
-    /// Counts a window that goes before an endpoint got it: `coarsened` when a coarser one that the endpoint takes
-    /// covers it and still waits, else `dropped`.
+    /// Counts a window that goes before an endpoint got it: `coarsened` when a coarser one that the endpoint gets covers it
+    /// and still waits, else `dropped`.
     private func charge(_ window: Window) throws {
-        for endpoint in endpoints where wants(endpoint, window) {
-            let wanted = endpoint.selection?.resolutions ?? []
-            let only =
-                wanted.isEmpty
-                ? "" : "AND resolution_ms IN (\(wanted.map(String.init).joined(separator: ",")))"
-            let covering = try Int64.fetchAll(
+        for endpoint in endpoints where try wants(endpoint, window) {
+            let covering = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT sequence FROM windows WHERE stream = ? AND resolution_ms > ? AND start_ms <= ?
-                    AND start_ms + resolution_ms >= ? \(only)
+                    SELECT sequence, resolution_ms FROM windows WHERE stream = ? AND resolution_ms > ? AND start_ms <= ?
+                    AND start_ms + resolution_ms >= ? ORDER BY resolution_ms, sequence
                     """,
                 arguments: [
                     window.stream, window.resolutionMs, window.startMs, window.startMs + window.resolutionMs,
-                ])
-            let account = covering.contains { endpoint.lacks($0) } ? "coarsened" : "dropped"
+                ]
+            ).map { (sequence: $0[0] as Int64, resolutionMs: $0[1] as Int64) }.filter {
+                endpoint.lacks($0.sequence)
+            }
+            let isCovered = try covering.contains { try gets(endpoint, $0.resolutionMs, $0.sequence) }
+            let account = try isCovered || standIn(covering, endpoint) ? "coarsened" : "dropped"
             try db.execute(
                 sql: "UPDATE endpoints SET \(account) = \(account) + 1 WHERE name = ?",
                 arguments: [endpoint.name])
         }
+    }
+
+    /// Lets the finest of some windows, in all its revisions, stand in for a shorter one, where the endpoint wants that.
+    private func standIn(
+        _ covering: [(sequence: Int64, resolutionMs: Int64)], _ endpoint: Endpoint
+    ) throws -> Bool {
+        guard endpoint.selection?.standInsOf != nil, let finest = covering.first else { return false }
+        for one in covering where one.resolutionMs == finest.resolutionMs {
+            try StandIns.insert(one.sequence, of: endpoint.name, db)
+        }
+        return true
     }
 }

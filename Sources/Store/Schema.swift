@@ -77,6 +77,15 @@ enum Schema {
                         parts INTEGER NOT NULL, PRIMARY KEY (endpoint, through))
                     """)
         }
+        migrator.registerMigration("stand-ins") { db in
+            // Windows that an endpoint gets although it has not selected their resolution: shorter ones within them had to go
+            // before it got them. A row goes with its window.
+            try db.execute(
+                sql: """
+                    CREATE TABLE stand_ins (
+                        window INTEGER NOT NULL, endpoint TEXT NOT NULL, PRIMARY KEY (window, endpoint)) WITHOUT ROWID
+                    """)
+        }
         return migrator
     }
 

@@ -114,7 +114,9 @@ struct Sweep: Sendable {
                 arguments: [nowMs - limits.cursorsKeepMs]) where !opened.contains(name)
             {
                 try db.execute(sql: "DELETE FROM \(table) WHERE name = ?", arguments: [name])
-                if table == "endpoints" { try GapRows(db: db, endpoint: name).removeAll() }
+                guard table == "endpoints" else { continue }
+                try GapRows(db: db, endpoint: name).removeAll()
+                try StandIns.removeAll(of: name, db)
             }
         }
     }

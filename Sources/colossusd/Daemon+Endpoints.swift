@@ -161,7 +161,9 @@ extension ControlAPI.EndpointStatus {
         delivered = account?.deliveredParts ?? Int64(status.deliveredParts)
         samples = account?.deliveredSamples ?? Int64(status.deliveredSamples)
         dead = account?.dead ?? Int64(status.deadLetters)
-        lastError = status.failuresInARow > 0 || state == .disabled ? status.lastError : nil
+        // Also of a part that fails beside others.
+        lastError =
+            status.failuresInARow > 0 || state == .disabled || state == .retrying ? status.lastError : nil
         retryAt = status.nextRetryMs.map { UTCTime(ms: $0) }
         lastDelivered = status.lastDeliveredMs.map { UTCTime(ms: $0) }
         retried = Int64(status.retries)

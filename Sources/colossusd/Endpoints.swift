@@ -38,6 +38,7 @@ extension EndpointConfiguration {
         selection = DeliverySelection(
             streams: DeliverySelection.Streams(endpoint.streams), levels: Set(endpoint.levels),
             resolutions: Set(endpoint.resolutionsMs), fields: Set(endpoint.fields), sketches: hasHistograms)
+        selection.standInsOf = endpoint.takesCoarser ? name : nil
         statistics = Set(endpoint.statistics)
         hasGPUCounts = endpoint.gpuCounts
         labels = LabelChanges(added: endpoint.labelsAdded, renamed: endpoint.labelsRenamed)

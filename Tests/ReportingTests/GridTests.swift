@@ -99,6 +99,15 @@ import Testing
         }
     }
 
+    @Test("remote write: what stands in for shorter windows is in series of its own")
+    func standIn() throws {
+        let series = try remoteWrite(everyLevel()) {
+            $0.selection.levels = [.site]
+            $0.selection.resolutions = [10_000]
+        }
+        #expect(!series.isEmpty && series.allSatisfy { $0.label("resolution") == "1m" })
+    }
+
     @Test("remote write: only simulated streams say which they are")
     func simulated() throws {
         let stream = try #require(StreamID.simulated(run: "build"))

@@ -33,7 +33,8 @@ import Testing
         func answer(_ request: ScriptedServer.Request) -> ScriptedServer.Answer {
             let words = (request.headers["ce-id"] ?? "").split(separator: "/")
             guard words.count > 2, let startMs = Int64(words[2]), state.withLock({ $0.isUp }) else {
-                return .status(500)
+                // Too many requests: no part is to blame for that.
+                return .status(429)
             }
             let window = Int((startMs - Windows.startMs) / 10_000)
             if window > 0, window < Self.firstNew {
@@ -142,5 +143,45 @@ import Testing
         }
         await reporter.drain(within: .seconds(90))
         await store.close()
+    }
+
+    @Test(
+        "a window that is always answered with 500 holds no others, also after a restart, and arrives in the end"
+    )
+    func poison() async throws {
+        let folder = try folder()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let taken = Locked<[Int]>([])
+        let isHealed = Locked(false)
+        let server = try ScriptedServer { request in
+            let words = (request.headers["ce-id"] ?? "").split(separator: "/")
+            guard words.count > 2, let startMs = Int64(words[2]) else { return .status(400) }
+            let window = Int((startMs - Windows.startMs) / 10_000)
+            if window == 1, !isHealed.withLock({ $0 }) { return .status(500) }
+            taken.withLock { $0.append(window) }
+            return .status(204)
+        }
+        defer { server.stop() }
+        let clock = WallClock { Int64(Date().timeIntervalSince1970 * 1_000) }
+        for life in 0..<3 {
+            let store = try HistoryStore(
+                directory: folder, clock: clock, metrics: Metrics(), logger: logger)
+            let reporter = Reporter(
+                store: store, clock: clock, metrics: Metrics(), logger: logger, seed: UInt64(life))
+            try await reporter.apply([endpoint(server)])
+            if life == 2 { isHealed.withLock { $0 = true } }
+            await commit((life * 3)..<(life * 3 + 3), store)
+            let missing: Int64 = life == 2 ? 0 : 1
+            try await eventually(within: .seconds(90), "all others arrive") {
+                let status = await reporter.status()[0]
+                return status.pendingWindows == missing && status.gaps == Int(missing)
+                    && taken.withLock { $0.count } == life * 3 + 3 - Int(missing)
+            }
+            let record = try #require(try await store.endpointRecords().first)
+            #expect(record.pending == missing && record.backlog == missing)
+            await reporter.drain(within: .seconds(10))
+            await store.close()
+        }
+        #expect(taken.withLock { $0.sorted() } == Array(0..<9))
     }
 }

@@ -108,6 +108,69 @@ import Testing
         await store.close()
     }
 
+    @Test(
+        "an endpoint of short windows gets long ones in place of those that went, each once, and only if it wants to"
+    )
+    func standIns() async throws {
+        let sandbox = try Sandbox()
+        var limits = limits()
+        limits.ages = [
+            .init(resolutionMs: 10_000, keepMs: 60_000), .init(resolutionMs: 60_000, keepMs: 240_000),
+            .init(resolutionMs: 120_000, keepMs: 3_600_000),
+        ]
+        limits.ladder = [10_000, 60_000, 120_000]
+        var store = try sandbox.open(limits: limits)
+        var selections: [String: DeliverySelection] = [:]
+        for name in ["it's down", "strict", "up"] {
+            _ = await store.openCursor(name, fromBeginning: true)
+            var selection = DeliverySelection(resolutions: [10_000])
+            if name != "strict" { selection.standInsOf = name }
+            selections[name] = selection
+            store.describe(endpoint: name, limit: EndpointLimit(selection: selection, keepMs: -1))
+        }
+        var maker = CloseMaker(seed: 1)
+        func fill(minutes: ClosedRange<Int64>) async {
+            for step in (minutes.lowerBound * 6 - 5)...(minutes.upperBound * 6) {
+                let end = start + step * 10_000
+                let closing = [10_000, 60_000, 120_000].filter { ((step * 10_000) % $0) == 0 }
+                await store.commit(maker.close(at: end, resolutions: closing))
+            }
+            await store.settle()
+        }
+        func sent(_ name: String) async throws -> [String] {
+            let found = await store.windows(after: 0, try #require(selections[name]), limit: 1_000)
+            return try #require(found).windows.map {
+                "\($0.summary.resolutionMs / 1_000)s at \(($0.summary.startMs - start) / 1_000)"
+            }
+        }
+        await fill(minutes: 1...1)
+        #expect(await store.advance("up", to: 7))
+        await fill(minutes: 2...4)
+        let fine = (18..<24).map { "10s at \($0 * 10)" }
+        // In the order of committing, which is that of their ends.
+        #expect(try await sent("it's down") == ["60s at 0", "60s at 60", "60s at 120"] + fine)
+        #expect(try await sent("strict") == fine)
+        #expect(try await sent("up").suffix(8) == ["60s at 60", "60s at 120"] + fine)
+        let records = try await store.endpointRecords()
+        #expect(records.map(\.endpoint) == ["it's down", "strict", "up"])
+        #expect(records.map(\.coarsened) == [18, 0, 12] && records.map(\.dropped) == [0, 18, 0])
+        #expect(records.map(\.pending) == [9, 6, 8])
+        // What stands in may have to go in its turn; also after a restart.
+        await store.close()
+        store = try sandbox.open(limits: limits)
+        for (name, selection) in selections {
+            store.describe(endpoint: name, limit: EndpointLimit(selection: selection, keepMs: -1))
+        }
+        await fill(minutes: 5...6)
+        #expect(
+            try await sent("it's down").prefix(4) == ["120s at 0", "60s at 120", "60s at 180", "60s at 240"])
+        // Those that nobody opens any more leave nothing behind.
+        try await store.removeCursor(endpoint: "it's down")
+        try await store.removeCursor(endpoint: "up")
+        #expect(try await store.read { try Int.fetchOne($0.db, sql: "SELECT count(*) FROM stand_ins") } == 0)
+        await store.close()
+    }
+
     @Test("what went before it was delivered is said at once, then once a minute, and never twice")
     func losses() {
         func count(_ coarsened: Int64, _ dropped: Int64) -> RetentionLosses.Count {

@@ -6,8 +6,8 @@ import WireFormats
 ///
 /// Names: `rack:DCGM_FI_DEV_POWER_USAGE:avg` (min, max, count, sum; p50, p90, p99 from the rack upwards) and
 /// `rack:colossus_gpus:expected` (reporting, silent, in_job, faulted). Labels: the place of the entity (`node`, `rack`,
-/// `array`, `hall`, `site`; or `job`, `site`), `colossus_stream` for simulated streams, `resolution` when the
-/// endpoint selects more than one. In version 2.0 there are units and help texts, and on request native histograms
+/// `array`, `hall`, `site`; or `job`, `site`), `colossus_stream` for simulated streams, `resolution` unless it
+/// is the only one that the endpoint selects. In version 2.0 there are units and help texts, and on request native histograms
 /// `rack:DCGM_FI_DEV_POWER_USAGE:distribution`, where sketches are kept.
 ///
 /// What is not understood is made simpler, and stays so: another compression than snappy first, then 2.0 (after 415;

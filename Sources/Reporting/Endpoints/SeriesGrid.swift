@@ -93,7 +93,8 @@ struct SeriesGrid: WindowGrid {
         if summary.stream.isSimulated {
             labels.append(Label(changes.name("colossus_stream"), summary.stream.name))
         }
-        if configuration.selection.resolutions.count != 1 {
+        // One that stands in for shorter windows is no sample of their series.
+        if configuration.selection.resolutions != [summary.resolutionMs] {
             labels.append(Label(changes.name("resolution"), Resolution.text(summary.resolutionMs)))
         }
         return labels

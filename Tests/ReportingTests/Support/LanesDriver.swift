@@ -50,13 +50,14 @@ struct LanesDriver {
     private(set) var done: Set<String> = []
 
     /// Every part that the receiver took, in its order, with when.
-    private(set) var taken: [(id: String, sequence: Int64, atMs: Int64, life: Int)] = []
+    private(set) var taken: [(id: String, sequence: Int64, atMs: Int64, life: Int, windows: Int)] = []
     private(set) var committedAtMs: [Int64: Int64] = [:]
     private(set) var dead: [EndpointStateMachine.Refusal] = []
     private(set) var problems: [String] = []
     private(set) var notices: [EndpointStateMachine.Notice] = []
     private(set) var inFlightMax = 0
     private(set) var gapsMax = 0
+    private(set) var lanesMax = 0
     private(set) var crashes = 0
     private(set) var isStopped = false
     /// How long a request may take.
@@ -116,7 +117,7 @@ struct LanesDriver {
             schedule(.tell(reply, lane: lane), afterMs: 0, life: life)
         case .receive(let part, let lane):
             let answer = receiver(part, nowMs, &random)
-            if answer.takes { taken.append((part.id, part.sequence, nowMs, life)) }
+            if answer.takes { taken.append((part.id, part.sequence, nowMs, life, part.windows)) }
             schedule(
                 .tell(.attempted(answer.outcome), lane: lane),
                 afterMs: Int64.random(in: latencyMs, using: &random) / 2, life: life)
@@ -153,6 +154,7 @@ struct LanesDriver {
         }
         inFlightMax = max(inFlightMax, lanes.inFlight.count)
         gapsMax = max(gapsMax, lanes.gaps.count)
+        lanesMax = max(lanesMax, lanes.lanes.count)
     }
 
     // MARK: The store
@@ -200,6 +202,7 @@ struct LanesDriver {
             problems.append("a leap from \(from) to \(through) at \(String(describing: cursor))")
             return false
         }
+        if gaps.count >= DeliveryGap.countMax { problems.append("a leap with \(gaps.count) gaps") }
         gaps.append(DeliveryGap(after: from, through: through))
         self.cursor = DeliveryPosition(sequence: through, parts: 0)
         return true
@@ -212,6 +215,7 @@ struct LanesDriver {
             problems.append("no gap through \(through) holds \(sequence)")
             return false
         }
+        if gaps.count >= DeliveryGap.countMax { problems.append("a split with \(gaps.count) gaps") }
         gaps.insert(DeliveryGap(after: gaps[index].after, through: sequence), at: index)
         gaps[index + 1].after = DeliveryPosition(sequence: sequence, parts: 0)
         return true
@@ -228,6 +232,8 @@ struct LanesDriver {
             if at.parts == partsEach { at = DeliveryPosition(sequence: at.sequence + 1, parts: 0) }
         }
     }
+
+    var windowCount: Int { windows.count }
 
     /// Ids of all parts of all windows.
     var all: [String] {

@@ -1,0 +1,66 @@
+// Waiting, resting and stopping.
+
+extension EndpointStateMachine {
+    mutating func wait(_ step: Step, _ delayMs: Int64, _ nowMs: Int64, _ actions: inout [Action]) {
+        token += 1
+        state = .waiting(step, token: token, untilMs: nowMs + delayMs)
+        actions.append(.wake(afterMs: delayMs, token: token))
+    }
+
+    /// An operator says so: at once, whatever it waited for.
+    mutating func goOn(_ nowMs: Int64, _ actions: inout [Action]) {
+        isPaused = false
+        switch state {
+        case .paused where delivery == nil: proceed(nowMs, &actions)
+        case .paused, .disabled: sendAgain(nowMs, &actions)
+        case .waiting(let step, _, _): resume(step, nowMs, &actions)
+        case .idle where gathering != nil: proceed(nowMs, &actions)
+        default: break
+        }
+    }
+
+    mutating func resume(_ step: Step, _ nowMs: Int64, _ actions: inout [Action]) {
+        switch step {
+        case .open: actions += open()
+        case .fetch: fetch(nowMs, &actions)
+        case .send where isPaused: state = .paused
+        case .send: sendAgain(nowMs, &actions)
+        case .advance: if let advance { move(advance, &actions) }
+        }
+    }
+
+    /// What failed goes out once more. Alerts are said as they are by now, and not as they were.
+    private mutating func sendAgain(_ nowMs: Int64, _ actions: inout [Action]) {
+        guard configuration.feed == .alerts else { return send(&actions) }
+        delivery = nil
+        progress = nil
+        fetch(nowMs, &actions)
+    }
+
+    mutating func drain(_ scope: DrainScope, _ nowMs: Int64, _ actions: inout [Action]) {
+        draining = scope
+        switch state {
+        case .sending, .advancing, .leaping: break
+        case .opening, .fetching: if scope == .inFlight { stop(nowMs, &actions) }
+        case .idle: scope == .inFlight ? stop(nowMs, &actions) : proceed(nowMs, &actions)
+        case .created, .waiting, .disabled, .paused: stopNow(&actions)
+        case .stopped: break
+        }
+    }
+
+    /// Stops, after the cursor has been moved past what was not selected.
+    mutating func stop(_ nowMs: Int64, _ actions: inout [Action]) {
+        if let position, reached > position, delivery == nil, advance == nil {
+            draining = .inFlight
+            return move(Advance(to: reached), &actions)
+        }
+        stopNow(&actions)
+    }
+
+    mutating func stopNow(_ actions: inout [Action]) {
+        state = .stopped
+        fetched = []
+        progress = nil
+        actions.append(.stopped)
+    }
+}
