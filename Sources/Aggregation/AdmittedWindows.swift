@@ -12,8 +12,11 @@ struct AdmittedWindows: Sendable {
     let heldMax: Int
     /// Admitted at once; beyond, whoever would open another has to wait.
     let limit: Int
-    /// What a single request may open beyond that: it cannot come in parts.
+    /// What a single request may open beyond that: it cannot come in parts. Of a request with samples in more windows,
+    /// the shards drop (and count) those for which there is no room any more.
     static let requestMax = 1_024
+    /// However long slow senders are waited for.
+    private static let heldMost = 2_048
 
     init(plan: WindowPlan, limits: AggregationLimits) {
         lengthMs = plan.finestMs
@@ -22,21 +25,28 @@ struct AdmittedWindows: Sendable {
         limit = Self.limit(plan, limits)
     }
 
+    /// What shards have to have room for.
+    static func most(_ plan: WindowPlan, _ limits: AggregationLimits) -> Int {
+        limit(plan, limits) + requestMax
+    }
+
     /// At least twice of what waits for a slow sender, or one that is slow would stop all.
-    static func limit(_ plan: WindowPlan, _ limits: AggregationLimits) -> Int {
+    private static func limit(_ plan: WindowPlan, _ limits: AggregationLimits) -> Int {
         max(limits.openWindowsMax, 2 * held(plan, limits))
     }
 
     private static func held(_ plan: WindowPlan, _ limits: AggregationLimits) -> Int {
-        Int((plan.maxHoldMs + plan.latenessMs + limits.futureMaxMs) / plan.finestMs) + 2
+        let heldMs = plan.maxHoldMs + plan.latenessMs + limits.futureMaxMs
+        return min(Int(heldMs / plan.finestMs) + 2, heldMost)
     }
 
     var count: Int { starts.count }
 
     /// Admits samples of these times if there is room for their windows.
     ///
-    /// A request with more windows than there ever are is taken as soon as nothing but what waits for slow senders is
-    /// open: to refuse it for ever would lose it.
+    /// Two kinds of request are taken beyond the limit, or nothing would ever close again: one with more windows than
+    /// there ever are, as soon as nothing but what waits for slow senders is open; and one at the near end, because it
+    /// is what the watermark waits for.
     ///
     /// - Parameters:
     ///   - arrivalMs: samples too far ahead of it are dropped, and open nothing.
@@ -47,15 +57,21 @@ struct AdmittedWindows: Sendable {
     ) -> Bool {
         let last = floorMultiple(max(0, min(newestMs, arrivalMs + futureMaxMs)), lengthMs)
         // Times come from outside: no more windows than a request may open are looked at, the newest ones.
-        let earliest = max(last - Int64(Self.requestMax - 1) * lengthMs, closedThroughMs ?? .min)
+        let mostMs = Int64(Self.requestMax - 1) * lengthMs
+        let earliest = max(last - mostMs, floorMultiple(closedThroughMs ?? .min / 2, lengthMs))
         let first = max(floorMultiple(max(0, min(oldestMs, newestMs)), lengthMs), earliest)
         guard first <= last, first < last || !starts.contains(first) else { return true }
         let new = stride(from: first, through: last, by: Int(lengthMs)).filter { !starts.contains($0) }
-        guard always || new.isEmpty || starts.count + new.count <= limit || starts.count <= heldMax else {
-            return false
-        }
+        let hasRoom = new.isEmpty || starts.count + new.count <= limit || starts.count <= heldMax
+        guard always || hasRoom || isNear(last, count: new.count, closedThroughMs) else { return false }
         starts.formUnion(new)
         return true
+    }
+
+    /// No further from what is closed than what waits for slow senders.
+    private func isNear(_ last: Int64, count: Int, _ closedThroughMs: Int64?) -> Bool {
+        guard let nearMs = closedThroughMs ?? starts.min() else { return true }
+        return last < nearMs + Int64(heldMax) * lengthMs && starts.count + count <= limit + Self.requestMax
     }
 
     /// Closing was ordered up to there.

@@ -48,7 +48,7 @@ struct ShardStream: ~Copyable {
         self.shard = shard
         self.shardCount = shardCount
         self.limits = limits
-        windowsMax = AdmittedWindows.limit(shared.spec.plan, limits) + AdmittedWindows.requestMax
+        windowsMax = AdmittedWindows.most(shared.spec.plan, limits)
         sealedThroughMs = shared.spec.closedThroughMs ?? .min
         restored = RestoredSeries(shared.spec.checkpoints, shared.topology.snapshot()) {
             Int($0) % shardCount == shard

@@ -103,12 +103,10 @@ final class StreamControl: Sendable {
     /// the way to the shards, the watermark and what was rejected before.
     func take(_ request: LoggedRequest, _ place: () -> LogPosition?) -> JournaledAdmission {
         let admission = state.withLock { state in
-            guard admits(&state, request.oldestMs, request.newestMs, request.arrivalMs),
-                credits.takeAll(request.batches)
-            else {
-                // It waits for us: it is not silent, and its backlog is not to be closed without it.
-                state.watermark.refused(request.sender, arrivalMs: request.arrivalMs)
-                return JournaledAdmission.full
+            let room = admits(&state, request.oldestMs, request.newestMs, request.arrivalMs)
+            guard room == .accepted, credits.takeAll(request.batches) else {
+                waits(&state, request.sender, request.oldestMs ?? request.newestMs, request.arrivalMs)
+                return room == .accepted ? .full : room
             }
             guard let position = place() else {
                 for batch in request.batches {
@@ -138,20 +136,30 @@ final class StreamControl: Sendable {
     /// Whether windows can be opened for samples of these times now.
     func hasRoom(_ sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64) -> Bool {
         state.withLock { state in
-            let hasRoom = admits(&state, oldestMs, newestMs, arrivalMs)
-            if !hasRoom { state.watermark.refused(sender, arrivalMs: arrivalMs) }
+            // While the log is read again, what comes meanwhile goes behind it, and closes nothing before.
+            let hasRoom = state.admitted.admit(
+                oldestMs: oldestMs, newestMs: newestMs, arrivalMs: arrivalMs,
+                closedThroughMs: state.orderedThroughMs, always: false)
+            if !hasRoom { waits(&state, sender, oldestMs, arrivalMs) }
             return hasRoom
         }
     }
 
     private func admits(
         _ state: inout State, _ oldestMs: Int64?, _ newestMs: Int64?, _ arrivalMs: Int64
-    ) -> Bool {
-        guard unclosedCount(state) <= limits.unclosedWindowsMax else { return false }
-        guard let newestMs else { return true }
-        return state.admitted.admit(
+    ) -> JournaledAdmission {
+        guard unclosedCount(state) <= limits.unclosedWindowsMax else { return .full }
+        guard let newestMs else { return .accepted }
+        let isAdmitted = state.admitted.admit(
             oldestMs: oldestMs ?? newestMs, newestMs: newestMs, arrivalMs: arrivalMs,
             closedThroughMs: state.orderedThroughMs, always: state.isReplaying)
+        return isAdmitted ? .accepted : .noRoom
+    }
+
+    /// A sender waits for us: it is not silent, and its backlog is not to be closed without it.
+    private func waits(_ state: inout State, _ sender: SenderID, _ oldestMs: Int64?, _ arrivalMs: Int64) {
+        guard let oldestMs, !state.isReplaying else { return }
+        state.watermark.refused(sender, oldestMs: oldestMs, arrivalMs: arrivalMs)
     }
 
     func beginReplay() { state.withLock { $0.isReplaying = true } }

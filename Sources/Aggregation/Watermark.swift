@@ -51,6 +51,7 @@ struct Watermark: Sendable {
     /// After a start with a gap behind it, senders that kept what they could not deliver come with it, the slowest of them
     /// last: nothing closes before, so that none of it is late.
     private let waitsUntilMs: Int64
+    private let startedMs: Int64
     /// `nil` until something was heard.
     private(set) var currentMs: Int64?
 
@@ -70,6 +71,7 @@ struct Watermark: Sendable {
         let gapMs = plan.latenessMs + 2 * plan.senderSilentMs
         let isGap = closedThroughMs.map { $0 < startedMs - gapMs } ?? false
         waitsUntilMs = isGap ? startedMs + senderSilentMs : startedMs
+        self.startedMs = startedMs
     }
 
     /// - Parameter oldestMs: the oldest event time of the request; a backlog begins far before its newest one.
@@ -100,9 +102,13 @@ struct Watermark: Sendable {
         senders[id] = sender
     }
 
-    /// It wanted to deliver, and was asked to wait: so it is not silent.
-    mutating func refused(_ id: SenderID, arrivalMs: Int64) {
-        guard var sender = senders[id] else { return }
+    /// It wanted to deliver, and was asked to wait: so it is there, and as far as the oldest that it has still to bring.
+    mutating func refused(_ id: SenderID, oldestMs: Int64, arrivalMs: Int64) {
+        guard var sender = senders[id] else {
+            observed(id, newestMs: oldestMs, arrivalMs: arrivalMs)
+            return
+        }
+        if arrivalMs - sender.lastArrivalMs >= senderSilentMs { sender.behindSinceMs = nil }
         sender.lastArrivalMs = max(sender.lastArrivalMs, arrivalMs)
         senders[id] = sender
     }
@@ -113,7 +119,8 @@ struct Watermark: Sendable {
     mutating func advance(nowMs: Int64) -> Int64? {
         forgetOld(nowMs)
         guard !senders.isEmpty || currentMs != nil else { return nil }
-        if nowMs < waitsUntilMs { return currentMs }
+        // Not when the clock was set back: it would be a wait without end.
+        if nowMs >= startedMs, nowMs < waitsUntilMs { return currentMs }
         let leaderMs = leader(nowMs)
         var least: Int64?
         for (id, sender) in senders where isActive(sender, nowMs) {

@@ -140,7 +140,9 @@ struct WindowAccumulator: ~Copyable {
                     // What a sample adds to lies anywhere, its counter above all. The memory brings it for all of these at
                     // once, instead of one after another.
                     blockStart = index
-                    blockEnd = min(index &+ keys.count, range.upperBound)
+                    // Few at first: at the start of a window each sample may need something that is not there yet.
+                    let count = index == range.lowerBound ? 2 : keys.count
+                    blockEnd = min(index &+ count, range.upperBound)
                     var seen: UInt32 = 0
                     for next in blockStart..<blockEnd {
                         let key = SketchKey(samples[next].value)

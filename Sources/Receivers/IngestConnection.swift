@@ -191,18 +191,18 @@ final class IngestConnection: ChannelInboundHandler {
         _ delivery: Delivery, until end: NIODeadline, _ context: ChannelHandlerContext
     ) {
         var delivery = delivery
+        let late: Answer
         switch core.deliver(&delivery, body: whole ?? body, written: { answerWhenSafe(context) }) {
         case .done: return finish(delivery.answer, context)
         case .logging:
             state = .logging(delivery.answer)
             return
         case .refused: return finish(Self.logIsFull, context)
-        case .full: break
+        case .full: late = Self.isBusy
+        case .noRoom: late = Self.isBehind
         }
         if NIODeadline.now() >= end {
-            let busy = "The service is busy and has taken nothing of this for good; send it again."
-            finish(
-                .refused(.tooManyRequests, "no_credit", busy, headers: [("Retry-After", "1")]), context)
+            finish(late, context)
         } else {
             state = .waiting(delivery, until: end)
             context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in
@@ -225,6 +225,15 @@ final class IngestConnection: ChannelInboundHandler {
         }
     }
 
+    private static let isBusy = Answer.refused(
+        .tooManyRequests, "no_credit",
+        "The service is busy and has taken nothing of this for good; send it again.",
+        headers: [("Retry-After", "1")])
+    /// 503, because it may take minutes, and senders that give up after a 429 go on after this.
+    private static let isBehind = Answer.refused(
+        .serviceUnavailable, "windows",
+        "So many windows are open that some must close before this can open others; send it again.",
+        headers: [("Retry-After", "5")])
     private static let logIsFull = Answer.refused(
         .serviceUnavailable, "ingest_log",
         "The ingest log cannot take more at the moment; send it again.", headers: [("Retry-After", "5")])

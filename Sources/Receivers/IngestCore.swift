@@ -72,12 +72,6 @@ extension IngestCore {
     /// A request that is too large for one offer goes in pieces. If it is given up in the middle, its sender sends
     /// it again, and what had been taken is dropped as `duplicate`.
     func deliver(_ delivery: inout Delivery) -> Bool {
-        if delivery.taken == 0, let newestMs = delivery.newestMs {
-            let hasRoom = sink.hasRoom(
-                stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
-                newestMs: newestMs, arrivalMs: delivery.arrivalMs)
-            guard hasRoom else { return false }
-        }
         while delivery.taken < delivery.batches.count {
             let end = min(delivery.taken + limits.batchesPerOffer, delivery.batches.count)
             let isAll = end - delivery.taken == delivery.batches.count
@@ -96,9 +90,19 @@ extension IngestCore {
         return true
     }
 
+    private func hasRoom(_ delivery: Delivery) -> Bool {
+        guard delivery.taken == 0, let newestMs = delivery.newestMs else { return true }
+        return sink.hasRoom(
+            stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
+            newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+    }
+
     enum Delivered {
         case done
+        /// Out of credit.
         case full
+        /// Too many windows are open that have to close first.
+        case noRoom
         /// In the core; the answer waits for the log.
         case logging
         case refused
@@ -108,11 +112,15 @@ extension IngestCore {
     func deliver(
         _ delivery: inout Delivery, body: ByteBuffer, written: () -> @Sendable (Bool) -> Void
     ) -> Delivered {
-        guard let logged else { return deliver(&delivery) ? .done : .full }
+        guard let logged else {
+            guard hasRoom(delivery) else { return .noRoom }
+            return deliver(&delivery) ? .done : .full
+        }
         let sender = senders.name(delivery.sender) ?? ""
         let outcome = logged.deliver(delivery, stream, sender: sender, body: body, written: written())
         switch outcome {
         case .full: return .full
+        case .noRoom: return .noRoom
         case .refused: return .refused
         case .logging, .done:
             // While the log is repeated, the repetition tells of them.

@@ -64,6 +64,7 @@ final class LoggedPath: Sendable {
         case done
         case logging
         case full
+        case noRoom
         case refused
     }
 
@@ -84,6 +85,12 @@ final class LoggedPath: Sendable {
         let head = JournalHead(
             format: delivery.format, timeMs: delivery.arrivalMs, newestMs: newestMs, sender: sender)
         if isReplaying.load(ordering: .acquiring) {
+            if let newestMs = delivery.newestMs {
+                let hasRoom = logging.sink.hasRoom(
+                    stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
+                    newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+                guard hasRoom else { return .noRoom }
+            }
             let outcome = gate.withLock { _ -> Outcome? in
                 guard isReplaying.load(ordering: .relaxed) else { return nil }
                 let place = logging.journal.append(head, body: body.readableBytesSpan, written: written)
@@ -101,6 +108,7 @@ final class LoggedPath: Sendable {
         switch admission {
         case .accepted: return logging.keepsNew ? .logging : .done
         case .full: return .full
+        case .noRoom: return .noRoom
         case .refused: return .refused
         }
     }

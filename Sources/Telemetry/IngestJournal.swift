@@ -167,6 +167,8 @@ public enum JournaledAdmission: Sendable, Equatable {
     case accepted
     /// Out of credit: try again later.
     case full
+    /// Too many windows are open that have to close first: try again later.
+    case noRoom
     /// `place` refused it.
     case refused
 }

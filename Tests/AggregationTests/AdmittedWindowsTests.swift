@@ -122,4 +122,58 @@ import Testing
         #expect(finest.filter { $0.level(.site)?.gpus.reporting == [1] }.count == Int(live))
         #expect(finest.map(\.startMs) == finest.map(\.startMs).sorted())
     }
+
+    /// Delivers windows of a node one by one; each that is refused comes again after a tick.
+    private static func deliver(
+        _ windows: Range<Int64>, node: Int, sender: UInt32, to harness: CoreHarness, _ nowMs: inout Int64
+    ) async -> Int {
+        var refused = 0
+        for window in windows {
+            while harness.deliver(samples(window, node: node), sender: sender) == .full, refused < 2_000 {
+                refused += 1
+                nowMs += 1_000
+                await harness.advance(toMs: nowMs)
+            }
+        }
+        return refused
+    }
+
+    @Test(
+        "one that opened far more than all others and went away stops nobody",
+        arguments: [nil, 0] as [Int64?])
+    func farAhead(closed: Int64?) async {
+        let closedMs = closed.map { Self.start + $0 }
+        let harness = CoreHarness(
+            spec: StreamSpec(id: .measured, site: "test", plan: Self.plan, closedThroughMs: closedMs),
+            limits: Self.limits)
+        var nowMs = Self.start + 2_000_000
+        harness.setNow(nowMs)
+        #expect(harness.deliver(Self.samples(0, node: 0), sender: 1) == .accepted)
+        #expect(
+            harness.deliver(Self.samples(60, node: 2) + Self.samples(199, node: 2), sender: 2) == .accepted)
+        let refused = await Self.deliver(1..<200, node: 0, sender: 1, to: harness, &nowMs)
+        #expect((1..<2_000).contains(refused))
+        await harness.advance(toMs: nowMs + 200_000)
+        let ledger = harness.core.status(harness.stream)?.ledger
+        #expect(ledger?.dropped == 0)
+        #expect(ledger?.aggregated == 1_010)
+    }
+
+    @Test("one that is refused with its first request finds its windows open when there is room")
+    func unknownRefused() async {
+        let harness = CoreHarness(
+            spec: StreamSpec(id: .measured, site: "test", plan: Self.plan, closedThroughMs: Self.start),
+            limits: Self.limits)
+        var nowMs = Self.start + 2_000_000
+        harness.setNow(nowMs)
+        #expect(
+            harness.deliver(Self.samples(100, node: 2) + Self.samples(199, node: 2), sender: 2) == .accepted)
+        #expect(harness.deliver(Self.samples(20, node: 0), sender: 1) == .full)
+        // What is held for it is bounded by the time that anybody is waited for: it is quick enough here.
+        _ = await Self.deliver(20..<24, node: 0, sender: 1, to: harness, &nowMs)
+        await harness.advance(toMs: nowMs + 200_000)
+        let ledger = harness.core.status(harness.stream)?.ledger
+        #expect(ledger?.dropped == 0)
+        #expect(ledger?.aggregated == 30)
+    }
 }

@@ -45,14 +45,37 @@ import Testing
         #expect(quick.advance(nowMs: Self.now) == Self.now - 15_000)
     }
 
-    @Test("a sender that was asked to wait is not silent; one that is not known does not become known by it")
+    @Test("a sender that was asked to wait is not silent, and holds what it has still to bring")
     func refused() {
         var mark = fresh()
         mark.observed(a, newestMs: Self.now - 100_000, arrivalMs: Self.now)
-        mark.refused(a, arrivalMs: Self.now + 25_000)
-        mark.refused(b, arrivalMs: Self.now + 25_000)
+        mark.refused(a, oldestMs: Self.now - 90_000, arrivalMs: Self.now + 25_000)
         #expect(mark.advance(nowMs: Self.now + 50_000) == Self.now - 115_000)
-        #expect(mark.senders.count == 1)
+        // One that nobody had heard before.
+        var other = fresh()
+        other.observed(a, newestMs: Self.now, arrivalMs: Self.now)
+        other.refused(b, oldestMs: Self.now - 500_000, arrivalMs: Self.now)
+        #expect(other.advance(nowMs: Self.now) == Self.now - 515_000)
+        #expect(other.senders.count == 2)
+    }
+
+    @Test("one that comes back and is asked to wait has all of its time again")
+    func refusedAfterSilence() {
+        var mark = fresh()
+        mark.observed(a, newestMs: Self.now, arrivalMs: Self.now)
+        mark.observed(b, newestMs: Self.now - 2_000_000, arrivalMs: Self.now)
+        #expect(mark.advance(nowMs: Self.now) == Self.now - 2_015_000)
+        let laterMs = Self.now + 2_000_000
+        mark.observed(a, newestMs: laterMs, arrivalMs: laterMs)
+        mark.refused(b, oldestMs: Self.now - 1_990_000, arrivalMs: laterMs)
+        #expect(mark.advance(nowMs: laterMs) == Self.now - 2_015_000)
+    }
+
+    @Test("a clock that is set back makes nobody wait for its old time")
+    func clockSetBack() {
+        var mark = fresh(closedThroughMs: Self.now - 8_000_000, startedMs: Self.now + 7_200_000)
+        mark.observed(a, newestMs: Self.now, arrivalMs: Self.now)
+        #expect(mark.advance(nowMs: Self.now) == Self.now - 15_000)
     }
 
     @Test("the slowest active sender holds it")
