@@ -42,6 +42,12 @@ static inline void colossus_never_resume(SSL_CTX *context) {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }
 
+// Sends what is in the certificate's file, and looks for no more of its chain in the store of the clients' authorities:
+// that would be held against the lists of revoked ones in each handshake.
+static inline void colossus_send_own_chain_alone(SSL_CTX *context) {
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+}
+
 // Both ends of a session lie in memory. Returns 0 when there is none left.
 static inline int colossus_use_memory(SSL *session, BIO **incoming, BIO **outgoing) {
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
@@ -105,6 +111,12 @@ static inline long long colossus_list_until(const X509_CRL *list) {
     return ASN1_TIME_to_tm(time, &until) == 1 ? (long long)timegm(&until) : 0;
 }
 
+// Which certificates a list is about (its issuing distribution point), as it is encoded; NULL for all of its authority.
+static inline const ASN1_OCTET_STRING *colossus_list_scope(const X509_CRL *list) {
+    int place = X509_CRL_get_ext_by_NID(list, NID_issuing_distribution_point, -1);
+    return place < 0 ? NULL : X509_EXTENSION_get_data(X509_CRL_get_ext(list, place));
+}
+
 // The certificates of authorities that those of clients are held against, by their places, some of which are NULL. Only
 // while the context is set up.
 static inline int colossus_authority_places(const SSL_CTX *context) {
@@ -122,6 +134,33 @@ static inline int colossus_is_end_of_pem(unsigned long code) {
     return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }
 
+// Whether lists of the context can be used where a chain ends in this certificate of an authority, at whatever time.
+// Returns X509_V_OK, or why not, which is X509_V_OK also where that is not about the lists.
+static inline int colossus_verify_lists(const SSL_CTX *context, X509 *authority) {
+    int found = X509_V_ERR_OUT_OF_MEM;
+    X509_STORE_CTX *check = X509_STORE_CTX_new();
+    if (check != NULL && X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(context), authority, NULL) == 1) {
+        // Without the time: a list that has ended is no reason, and must not hide another one.
+        X509_STORE_CTX_set_flags(check, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL | X509_V_FLAG_NO_CHECK_TIME);
+        found = X509_verify_cert(check) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(check);
+    }
+    X509_STORE_CTX_free(check);
+    ERR_clear_error();
+    switch (found) {
+        case X509_V_ERR_OUT_OF_MEM:
+        case X509_V_ERR_UNABLE_TO_GET_CRL:
+        case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
+        case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+        case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+        case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
+        case X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION:
+        case X509_V_ERR_INVALID_EXTENSION:
+        case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+        case X509_V_ERR_CRL_PATH_VALIDATION_ERROR: return found;
+        default: return X509_V_OK;
+    }
+}
+
 // Holds the certificate of a client, who has sent others with it, against what the context holds, at a time in Unix
 // seconds, as a handshake does. Returns what came of it: X509_V_OK, or why not.
 static inline int colossus_verify_again(const SSL_CTX *context, X509 *certificate, STACK_OF(X509) *others,
@@ -130,6 +169,7 @@ static inline int colossus_verify_again(const SSL_CTX *context, X509 *certificat
     X509_STORE_CTX *check = X509_STORE_CTX_new();
     if (check != NULL && X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(context), certificate, others) == 1 &&
         X509_STORE_CTX_set_default(check, "ssl_client") == 1) {
+        X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(check), SSL_CTX_get_security_level(context));
         X509_STORE_CTX_set_depth(check, SSL_CTX_get_verify_depth(context));
         X509_STORE_CTX_set_time(check, 0, (time_t)now);
         int is_good = X509_verify_cert(check);

@@ -31,6 +31,8 @@ final class ControlConnection: ChannelInboundHandler {
 
     /// In which the head of a request has to come, counted from the end of the last one.
     private static let headTimeout = TimeAmount.seconds(60)
+    /// The same for the one request of a stranger.
+    private static let strangerTimeout = TimeAmount.seconds(10)
     /// In which a request has to come in whole, once its head is there.
     private static let requestTimeout = TimeAmount.seconds(30)
     /// In which an answer has to be taken.
@@ -106,8 +108,16 @@ final class ControlConnection: ChannelInboundHandler {
         state = .answering(head, task)
     }
 
+    /// Has shown no certificate where one is wanted: such connections do not stay.
+    private var isStranger: Bool {
+        guard let established else { return false }
+        return established.peerNames == nil && router.wantsCertificate()
+    }
+
     private func finish(_ answer: ControlAnswer, _ context: ChannelHandlerContext) {
         guard case .answering(let head, _) = state else { return }
+        var answer = answer
+        if isStranger { answer.closes = true }
         state = .writing
         setDeadline(Self.writeTimeout, context)
         let promise = context.eventLoop.makePromise(of: Void.self)
@@ -162,7 +172,10 @@ final class ControlConnection: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if let news = event as? TLSEstablished { established = news }
+        if let news = event as? TLSEstablished {
+            established = news
+            if isStranger { setDeadline(Self.strangerTimeout, context) }
+        }
         context.fireUserInboundEventTriggered(event)
     }
 

@@ -25,6 +25,8 @@ struct ControlRouter: Sendable {
     private var entries: [Entry] = []
     /// Judges every request first, whatever its path.
     private var guarding: @Sendable (ControlRequest) throws -> Void = { _ in }
+    /// Whether connections without a certificate are answered once each.
+    private(set) var wantsCertificate: @Sendable () -> Bool = { false }
     private let logger: Logger
 
     private init(logger: Logger) { self.logger = logger }
@@ -54,10 +56,12 @@ struct ControlRouter: Sendable {
     static func web(
         plane: any ControlPlane, hosts: Set<String>,
         refusal: @escaping @Sendable (_ authorization: [String], _ certificate: [String]?) -> String?,
+        wantsCertificate: @escaping @Sendable () -> Bool = { false },
         metricsText: @escaping @Sendable () -> String,
         logger: Logger
     ) -> ControlRouter {
         var router = ControlRouter(logger: logger)
+        router.wantsCertificate = wantsCertificate
         let own = WebGuard(hosts: hosts)
         router.guarding = { request in
             if let refusal = own.refusal(of: request) { throw refusal }

@@ -23,6 +23,9 @@ public actor ControlServer {
         public var webRefusal: @Sendable (_ authorization: [String], _ certificate: [String]?) -> String? = {
             _, _ in nil
         }
+        /// Whether nobody is told more than his health without a certificate. Then a connection that has shown none ends with
+        /// its first answer: whoever may not come in does not stay in the place of those who may.
+        public var webWantsCertificate: @Sendable () -> Bool = { false }
         /// More names by which the web listener may be addressed, beside its own and the loopback's.
         public var webHosts: [String] = []
         public var connectionsMax = 128
@@ -121,7 +124,7 @@ public actor ControlServer {
         let hosts = [own, "localhost", "127.0.0.1", "[::1]"] + configuration.webHosts
         let router = ControlRouter.web(
             plane: plane, hosts: Set(hosts.map(WebGuard.host)), refusal: configuration.webRefusal,
-            metricsText: metricsText, logger: logger)
+            wantsCertificate: configuration.webWantsCertificate, metricsText: metricsText, logger: logger)
         do {
             let address: ListenAddress =
                 configuration.passedWeb.map { .passed($0) } ?? .host(web.host, port: web.port)

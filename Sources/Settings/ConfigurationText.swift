@@ -38,7 +38,7 @@ ingest:
   #   # send samples; where tokens name certificates, only those are taken. Events need `events: true` at a token.
   #   client_ca: /etc/colossusd/clients.pem
   #   client_certificate: required # or optional; only with client_ca
-  #   client_crl: /etc/colossusd/clients.crl # lists of revoked certificates, one of each authority in client_ca; else nobody looks
+  #   client_crl: /etc/colossusd/clients.crl # lists of revoked certificates, 1 MiB at most, one of each authority in client_ca; else nobody looks
   #   min_version: "1.2" # or "1.3"
   # What is taken is written to a log in the state directory before it is acknowledged, and read again after a restart:
   # process survives the end of colossusd in any way, disk a power cut too (slower), none keeps nothing.

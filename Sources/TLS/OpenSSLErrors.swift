@@ -60,6 +60,7 @@ extension TLSFailure.Reason {
         switch Int32(truncatingIfNeeded: verification) {
         case X509_V_ERR_CERT_REVOKED: self = .revoked
         case X509_V_ERR_CRL_HAS_EXPIRED: self = .crlExpired
+        case X509_V_ERR_CRL_NOT_YET_VALID: self = .crlNotYetValid
         case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER,
             X509_V_ERR_DIFFERENT_CRL_SCOPE:
             self = .noCRL

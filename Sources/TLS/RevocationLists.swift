@@ -7,22 +7,88 @@ import COpenSSL
 struct RevocationLists: Sendable, Equatable {
     let path: String
     private let digest: [UInt8]
-    /// When the newest list of each authority was made and until when it is good, in Unix seconds, the first end first.
-    private let terms: [Term]
+    /// The newest list of each authority, and of each part of its certificates if it has lists for parts.
+    private let terms: [Source: Term]
 
-    private struct Term: Sendable, Equatable {
+    /// When a list was made and until when it is good, in Unix seconds; the end of time for always.
+    struct Term: Sendable, Hashable {
         var from: Int64
         var until: Int64
+    }
+
+    /// What a list is about; a newer one of the same takes its place.
+    private struct Source: Sendable, Hashable {
+        var authority: Authority
+        var scope: [UInt8]
+    }
+
+    /// A list, while it is being read, and the certificate of its authority.
+    private struct Read {
+        var list: OpaquePointer
+        var term: Term
+        var signer: OpaquePointer
+
+        func isNewer(than other: Read) -> Bool {
+            (term.from, term.until) > (other.term.from, other.term.until)
+        }
+    }
+
+    /// An authority: it may have several certificates for a key.
+    private struct Authority: Sendable, Hashable {
+        var name: String
+        var key: [UInt8]
+
+        init(_ certificate: OpaquePointer) {
+            name = RevocationLists.name(X509_get_subject_name(certificate))
+            var (key, count) = ([UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE)), UInt32(0))
+            _ = X509_pubkey_digest(certificate, EVP_sha256(), &key, &count)
+            self.key = Array(key.prefix(Int(count)))
+        }
     }
 
     static let listsMax = 1_000
 
     /// When the first of the lists ends, and clients of its authority are refused; the end of time for never.
-    var validUntilSeconds: Int64 { terms.first?.until ?? .max }
-    var validFromSeconds: Int64 { terms.first?.from ?? 0 }
+    var validUntilSeconds: Int64 { terms.values.map(\.until).min() ?? .max }
 
     /// The next end of a list.
-    func nextEnd(afterSeconds now: Int64) -> Int64 { terms.first { $0.until > now }?.until ?? .max }
+    func nextEnd(afterSeconds now: Int64) -> Int64 {
+        terms.values.lazy.map(\.until).filter { $0 > now }.min() ?? .max
+    }
+
+    /// The list that has ended last, and the one that ends next.
+    func nearest(toSeconds now: Int64) -> [Term] {
+        func isBefore(_ left: Term, _ right: Term) -> Bool {
+            (left.until, left.from) < (right.until, right.from)
+        }
+        return [
+            terms.values.filter { $0.until < now }.max(by: isBefore),
+            terms.values.filter { $0.until >= now && $0.until != .max }.min(by: isBefore),
+        ].compactMap(\.self)
+    }
+
+    /// Why these may not come in while the service runs: they would refuse clients whom those in force do not refuse, or
+    /// take revocations back.
+    ///
+    /// - Parameter old: those in force.
+    func check(over old: RevocationLists?, nowSeconds now: Int64) throws(TLSFileError) {
+        guard old != self else { return }
+        func failure(_ what: String, _ source: Source, isPassing: Bool = false) -> TLSFileError {
+            TLSFileError(
+                file: path, reason: "holds a list of \(source.authority.name) that \(what)",
+                isPassing: isPassing)
+        }
+        // Whichever comes first: files with several faults are complained of in the same words.
+        let sorted = terms.sorted { $0.key.authority.name < $1.key.authority.name }
+        for (source, term) in sorted {
+            guard term.from <= now else { throw failure("is not valid yet", source, isPassing: true) }
+            guard let before = old?.terms[source] else { continue }
+            guard term.until >= now || before.until < now else { throw failure("has run out", source) }
+            guard term.from >= before.from else {
+                throw failure("is older than the one in force, and would take revocations back", source)
+            }
+        }
+    }
 
     /// - Parameters:
     ///   - authorities: the file of the authorities that the context holds already.
@@ -35,37 +101,56 @@ struct RevocationLists: Sendable, Equatable {
         let lists = try Self.parse(path, bytes)
         defer { for list in lists { X509_CRL_free(list) } }
         let signers = (0..<colossus_authority_places(context)).compactMap { colossus_authority(context, $0) }
-        let store = SSL_CTX_get_cert_store(context)
-        var found = [Term?](repeating: nil, count: signers.count)
+        let known = signers.map { Authority($0) }
+        var newest: [Source: Read] = [:]
         for list in lists {
-            let own = try Self.signers(of: list, among: signers, path, authorities)
-            guard X509_STORE_add_crl(store, list) == 1 else {
-                throw TLSFileError(
-                    file: path, reason: "cannot be used: \(OpenSSLErrors.words(OpenSSLErrors.take()))")
-            }
+            let own = try Self.signer(of: list, among: signers, path, authorities)
+            let source = Source(authority: known[own], scope: Self.scope(of: list))
             let term = Term(from: colossus_list_from(list), until: colossus_list_until(list))
-            for place in own where (found[place]?.until ?? .min) < term.until { found[place] = term }
-            // The first search sorts the list: here, and not in a handshake.
-            if let place = own.first {
-                _ = X509_CRL_get0_by_serial(list, nil, X509_get_serialNumber(signers[place]))
-            }
+            let new = Read(list: list, term: term, signer: signers[own])
+            newest[source] = newest[source].map { $0.isNewer(than: new) ? $0 : new } ?? new
         }
-        if let place = found.firstIndex(where: { $0 == nil }) {
-            let name = Self.name(X509_get_subject_name(signers[place]))
+        let holders = Set(newest.keys.map(\.authority))
+        if let missing = known.first(where: { !holders.contains($0) }) {
             throw TLSFileError(
                 file: path,
                 reason:
-                    "holds no list of \(name), an authority in \(authorities), all of whose clients would be refused"
+                    "holds no list of \(missing.name), an authority in \(authorities), all of whose clients would be refused"
             )
         }
-        terms = found.compactMap(\.self).sorted { $0.until < $1.until }
+        terms = newest.mapValues(\.term)
+        let store = SSL_CTX_get_cert_store(context)
+        for one in newest.values {
+            guard X509_STORE_add_crl(store, one.list) == 1 else {
+                throw TLSFileError(
+                    file: path, reason: "cannot be used: \(OpenSSLErrors.words(OpenSSLErrors.take()))")
+            }
+            // The first search sorts the list: here, and not in a handshake.
+            _ = X509_CRL_get0_by_serial(one.list, nil, X509_get_serialNumber(one.signer))
+        }
         X509_STORE_set_flags(store, UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL))
+        colossus_send_own_chain_alone(context)
+        for (signer, authority) in zip(signers, known) {
+            let result = colossus_verify_lists(context, signer)
+            guard result != X509_V_OK else { continue }
+            throw TLSFileError(
+                file: path,
+                reason:
+                    "holds lists by which all clients of \(authority.name) would be refused: \(String(cString: X509_verify_cert_error_string(Int(result))))"
+            )
+        }
     }
 
-    /// Which of the authorities have signed the list, by their places: those that have a certificate more than one.
-    private static func signers(
+    private static func scope(of list: OpaquePointer) -> [UInt8] {
+        guard let scope = colossus_list_scope(list) else { return [] }
+        return Array(
+            UnsafeBufferPointer(start: ASN1_STRING_get0_data(scope), count: Int(ASN1_STRING_length(scope))))
+    }
+
+    /// Which of the authorities has signed the list, by its place: the first one with the key.
+    private static func signer(
         of list: OpaquePointer, among signers: [OpaquePointer], _ path: String, _ authorities: String
-    ) throws(TLSFileError) -> [Int] {
+    ) throws(TLSFileError) -> Int {
         let issuer = X509_CRL_get_issuer(list)
         func failure(_ what: String) -> TLSFileError {
             TLSFileError(file: path, reason: "holds a list of \(name(issuer)) \(what)")
@@ -75,7 +160,7 @@ struct RevocationLists: Sendable, Equatable {
                 && X509_CRL_verify(list, X509_get0_pubkey(signers[place])) == 1
         }
         ERR_clear_error()
-        guard !own.isEmpty else {
+        guard let first = own.first else {
             throw failure("that none of the authorities in \(authorities) has signed")
         }
         guard own.contains(where: { X509_get_key_usage(signers[$0]) & UInt32(KU_CRL_SIGN) != 0 }) else {
@@ -84,7 +169,7 @@ struct RevocationLists: Sendable, Equatable {
         guard X509_CRL_get_ext_by_NID(list, NID_delta_crl, -1) < 0 else {
             throw failure("that tells only what is new: put the whole one there")
         }
-        return own
+        return first
     }
 
     /// The caller frees what is returned.

@@ -72,7 +72,9 @@ public final class TLSAcceptor: Sendable {
             return (state.context, news)
         }
         guard let context else { return }
-        for (ending, end) in news.sorted(by: { $0.key < $1.key }) { counts.tell(ending, end, context.files) }
+        for (ending, end) in news.sorted(by: { TLSCounts.Ending.isBefore($0.key, $1.key) }) {
+            counts.tell(ending, end, context.files)
+        }
     }
 
     /// Whether connections from now on speak TLS.
@@ -90,7 +92,7 @@ public final class TLSAcceptor: Sendable {
         guard state.withLock({ $0.isDue(now, nowMs: nowMs) }) else { return }
         do throws(TLSFileError) {
             let new = try TLSContext(files)
-            try Self.checkLists(old, new, nowSeconds: nowMs / 1_000)
+            try check(new)
             replace(new)
             counts.renewed(files, isListAlone: new.lists != nil && old.stamps.dropLast() == now.dropLast())
         } catch {
@@ -108,14 +110,14 @@ public final class TLSAcceptor: Sendable {
         }
     }
 
-    /// A list that has run out refuses everybody: it does not come in by itself in the place of a good one.
-    private static func checkLists(
-        _ old: TLSContext, _ new: TLSContext, nowSeconds: Int64
-    ) throws(TLSFileError) {
-        guard let before = old.lists, let after = new.lists, before != after,
-            after.validUntilSeconds < nowSeconds, before.validUntilSeconds >= nowSeconds
-        else { return }
-        throw TLSFileError(file: after.path, reason: "holds a list of revoked certificates that has run out")
+    /// Whether files that can be used may take the place of those in force: lists of revoked certificates that have run
+    /// out, are not valid yet or are older do not replace good ones. Call it before `replace`, while nothing has changed.
+    ///
+    /// - Throws: which file may not, and why.
+    public func check(_ new: TLSContext?) throws(TLSFileError) {
+        guard let lists = new?.lists else { return }
+        let old = state.withLock { $0.context?.lists }
+        try lists.check(over: old, nowSeconds: counts.clock.nowMs() / 1_000)
     }
 
     /// The handler that stands first in the pipeline of a new connection; `nil` where connections are plain.

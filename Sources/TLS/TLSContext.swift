@@ -94,7 +94,8 @@ public final class TLSContext: @unchecked Sendable {
             throw TLSFileError(file: path, reason: "is for nothing without authorities of clients")
         }
         return try RevocationLists(
-            path, try look(path, isTaken: true), authorities: authorities, into: pointer)
+            path, try look(path, isTaken: true, bytesMax: listsBytesMax), authorities: authorities,
+            into: pointer)
     }
 
     private static func failure(_ file: String, _ what: String) -> TLSFileError {
@@ -107,7 +108,9 @@ public final class TLSContext: @unchecked Sendable {
     /// OpenSSL's words for a file that is not there are about its own calls; and it would wait for a pipe.
     ///
     /// - Parameter isTaken: whether its bytes are wanted: those of a key are OpenSSL's alone.
-    private static func look(_ path: String, isTaken: Bool) throws(TLSFileError) -> [UInt8] {
+    private static func look(
+        _ path: String, isTaken: Bool, bytesMax: Int = fileBytesMax
+    ) throws(TLSFileError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw unreadable(path)
@@ -117,12 +120,12 @@ public final class TLSContext: @unchecked Sendable {
         guard fstat(descriptor, &about) == 0, about.st_mode & S_IFMT == S_IFREG else {
             throw TLSFileError(file: path, reason: "is not a file")
         }
-        guard about.st_size <= fileBytesMax else {
-            throw TLSFileError(file: path, reason: "is larger than \(fileBytesMax >> 20) MiB")
-        }
+        let tooLarge = TLSFileError(file: path, reason: "is larger than \(bytesMax >> 20) MiB")
+        guard about.st_size <= bytesMax else { throw tooLarge }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        while isTaken, bytes.count <= fileBytesMax {
+        while isTaken {
+            guard bytes.count <= bytesMax else { throw tooLarge }
             let got = read(descriptor, &chunk, chunk.count)
             guard got >= 0 else { throw unreadable(path) }
             if got == 0 { break }
@@ -137,6 +140,9 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     private static let fileBytesMax = 8 << 20
+    /// OpenSSL looks at the signature of a list anew wherever it uses it, twice and more a handshake, and before the
+    /// client has proved anything: strangers could have that done for them all day.
+    private static let listsBytesMax = 1 << 20
 }
 
 /// By which a file that was written anew is noticed.

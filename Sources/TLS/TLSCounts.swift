@@ -45,9 +45,18 @@ struct TLSCounts: Sendable {
     }
 
     /// What comes to an end.
-    enum Ending: Int, Comparable {
-        case certificate, lists
-        static func < (left: Ending, right: Ending) -> Bool { left.rawValue < right.rawValue }
+    enum Ending: Hashable {
+        case certificate
+        case list(RevocationLists.Term)
+
+        /// The certificate is told of first.
+        static func isBefore(_ left: Ending, _ right: Ending) -> Bool {
+            switch (left, right) {
+            case (.certificate, .list): true
+            case (.list(let left), .list(let right)): left.until < right.until
+            default: false
+            }
+        }
     }
 
     /// From when until when it is good, in Unix seconds, and how long before the end that is told.
@@ -64,11 +73,12 @@ struct TLSCounts: Sendable {
             Ending.certificate: Term(
                 from: from, until: until, soonSeconds: min(7 * Self.day, (until - from) / 4))
         ]
-        if let lists = context.lists {
+        // One end after the other, and not the first one alone: each is that of another authority.
+        for list in context.lists?.nearest(toSeconds: clock.nowMs() / 1_000) ?? [] {
             // Authorities make the next list shortly before the end of the last one.
-            let (from, until) = (lists.validFromSeconds, lists.validUntilSeconds)
-            let soonSeconds = until == .max ? 0 : min(Self.day, (until - from) / 20)
-            terms[.lists] = Term(from: from, until: until, soonSeconds: soonSeconds)
+            terms[.list(list)] = Term(
+                from: list.from, until: list.until,
+                soonSeconds: min(Self.day, max(0, list.until - list.from) / 20))
         }
         return terms
     }

@@ -14,7 +14,7 @@ public struct TLSFiles: Sendable, Hashable {
     /// PEM: the authorities whose certificates of clients are taken; `nil` asks nobody for one.
     public var clientCA: String?
     public var clientCertificate = ClientCertificate.required
-    /// PEM: the lists of revoked certificates of those authorities, one of each at least; `nil`: none is revoked.
+    /// PEM: the lists of revoked certificates of those authorities, one of each at least, of which the newest counts; `nil`: none is revoked.
     public var clientCRL: String?
     /// TLS 1.3, and not 1.2.
     public var isTLS13 = false
@@ -66,6 +66,8 @@ struct TLSFailure: Error, Sendable, Equatable {
         case revoked
         /// The list of its authority has run out: nobody knows what was revoked since.
         case crlExpired = "crl_expired"
+        /// The list of its authority begins later: one of two clocks is wrong.
+        case crlNotYetValid = "crl_not_yet_valid"
         /// There is no list of its authority, or none that is for such certificates.
         case noCRL = "no_crl"
         case version

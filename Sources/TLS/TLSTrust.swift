@@ -88,6 +88,8 @@ struct TLSTrust: Sendable {
             case .revoked: "The client certificate was revoked by its authority."
             case .crlExpired:
                 "The list of revoked client certificates has run out: the operator of this service has to renew it."
+            case .crlNotYetValid:
+                "The list of revoked client certificates is not valid yet: the clock of this service, or that of the authority, is wrong."
             default: "The client certificate is not good any more (\(failure.words)): connect again."
             }
         return new
@@ -125,7 +127,10 @@ final class ShownCertificate: @unchecked Sendable {
 
     /// Why a handshake would not take it; `nil` when it would.
     func failure(against context: TLSContext, nowSeconds: Int64) -> TLSFailure? {
-        let result = Int(colossus_verify_again(context.pointer, certificate, others, nowSeconds))
+        // What the pointers point to goes with these two, which nobody else may hold by then.
+        let result = withExtendedLifetime((self, context)) {
+            Int(colossus_verify_again(context.pointer, certificate, others, nowSeconds))
+        }
         guard result != Int(X509_V_OK) else { return nil }
         return TLSFailure(
             reason: .init(verification: result), words: String(cString: X509_verify_cert_error_string(result))

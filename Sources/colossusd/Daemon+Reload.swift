@@ -51,7 +51,8 @@ extension Daemon {
             try AccessTokens.read(new.web.tokens, new.web.tls)
         )
         let (ingestContext, webContext) = (
-            try ListenerTLS.load("ingest", new.ingest.tls), try ListenerTLS.load("web", new.web.tls)
+            try ListenerTLS.load("ingest", new.ingest.tls, over: ingestTLS),
+            try ListenerTLS.load("web", new.web.tls, over: webTLS)
         )
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
         try? await parts.alerts.replace(AlertPolicy(new.alerts))

@@ -418,6 +418,12 @@ struct DaemonParts: Sendable {
             guard case .refused(let refusal) = verdict else { return nil }
             return refusal.sentence
         }
+        configuration.webWantsCertificate = {
+            guard case .refused(.noCertificate) = access.withLock({ $0 }).judge([], certificate: nil) else {
+                return false
+            }
+            return true
+        }
         daemon.webTLS.replace(try ListenerTLS.load("web", settings.web.tls))
         configuration.webTLS = daemon.webTLS
         let metrics = daemon.metrics

@@ -7,9 +7,10 @@ import TLS
 enum ListenerTLS {
     /// `nil` where the listener speaks plain HTTP.
     ///
+    /// - Parameter acceptor: of the listener, where something is in force that may be better than what is in the files.
     /// - Throws: which file is wrong, and why.
     static func load(
-        _ listener: String, _ tls: DaemonSettings.ListenerTLS?
+        _ listener: String, _ tls: DaemonSettings.ListenerTLS?, over acceptor: TLSAcceptor? = nil
     ) throws(StartError) -> TLSContext? {
         guard let tls else { return nil }
         let owner = "\(listener).tls"
@@ -25,7 +26,9 @@ enum ListenerTLS {
         files.clientCertificate = isRequired ? .required : .optional
         files.isTLS13 = tls.isTLS13
         do throws(TLSFileError) {
-            return try TLSContext(files)
+            let new = try TLSContext(files)
+            try acceptor?.check(new)
+            return new
         } catch {
             throw StartError(
                 "The file \(error.file) of \(owner) cannot be used: it \(error.reason).",

@@ -16,7 +16,7 @@ struct ServerUnderTest {
     static func run(
         writers: Set<UInt32>? = nil, ready: Bool = true, connectionsMax: Int? = nil, token: String? = nil,
         tls: TLSContext? = nil, tlsNowMs: Int64 = 0,
-        refusal: (@Sendable ([String], [String]?) -> String?)? = nil,
+        refusal: (@Sendable ([String], [String]?) -> String?)? = nil, wantsCertificate: Bool = false,
         _ body: (ServerUnderTest) async throws -> Void
     ) async throws {
         let folder = try temporaryFolder()
@@ -34,6 +34,7 @@ struct ServerUnderTest {
             }
         }
         if let refusal { configuration.webRefusal = refusal }
+        configuration.webWantsCertificate = { wantsCertificate }
         let acceptor = TLSAcceptor(
             listener: "web", clock: WallClock { tlsNowMs }, metrics: Metrics(),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })

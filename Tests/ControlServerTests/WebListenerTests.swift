@@ -60,6 +60,8 @@ import Testing
             let own = ["--cert", certificates.certificate("prom"), "--key", certificates.key("prom")]
             #expect(try await get("/metrics", own) == "# TYPE up gauge\nup 1\n200")
             #expect(try await get("/metrics", []).hasSuffix("401"))
+            // Where others may have a token, they may also stay.
+            #expect(try await !get("/healthz", ["-D", "-"]).contains("Connection"))
             #expect(try await get("/healthz", []) == "ok\n200")
         }
     }
@@ -82,7 +84,8 @@ import Testing
                     return nil
                 }
                 return refusal.sentence
-            }
+            },
+            wantsCertificate: true
         ) { (server) async throws in
             func get(_ path: String, _ more: [String] = []) async throws -> String {
                 try await TestCertificates.runAside(
@@ -106,9 +109,14 @@ import Testing
                 }
             }
             #expect(server.plane.asked.allSatisfy { $0 == "ready" }, "\(server.plane.asked)")
+            // Nobody who may not come in stays in the place of those who may.
+            for path in ["/healthz", "/readyz", "/metrics"] {
+                #expect(try await get(path, ["-D", "-"]).contains("Connection: close"), "\(path)")
+            }
             let own = ["--cert", certificates.certificate("prom"), "--key", certificates.key("prom")]
             #expect(try await get("/metrics", own) == "# TYPE up gauge\nup 1\n 200")
             #expect(try await get("/healthz", own) == "ok\n 200")
+            #expect(try await !get("/metrics", own + ["-D", "-"]).contains("Connection"))
         }
     }
 

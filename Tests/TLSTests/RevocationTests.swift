@@ -251,6 +251,107 @@ import Testing
         }
     }
 
+    @Test("with lists, the server sends what is in its file, and looks for no more")
+    func ownChain() async throws {
+        try await Self.run { (server) async throws in
+            let reply = try await TestCertificates.runAside(
+                "openssl",
+                [
+                    "s_client", "-connect", "127.0.0.1:\(server.port)", "-showcerts", "-cert",
+                    server.certificates.certificate("good"), "-key", server.certificates.key("good"),
+                ])
+            let count = reply.output.components(separatedBy: "-----BEGIN CERTIFICATE-----").count - 1
+            #expect(count == 1, "\(reply.output)")
+        }
+    }
+
+    @Test(
+        "what would refuse others than now, or take revocations back, comes in neither by itself nor by a reload"
+    )
+    func worseLists() async throws {
+        try await Self.run { (server) async throws in
+            let own = server.certificates
+            let worse: [(name: String, revoked: [String], words: String, terms: (String, String))] = [
+                ("ended", ["bad"], "has run out", Self.terms(-200_000, -100_000)),
+                ("early", ["bad"], "is not valid yet", Self.terms(3_600, 200_000)),
+                ("older", [], "is older than the one in force", Self.terms(-3_600, 200_000)),
+            ]
+            var files = TLSFiles(certificate: own.certificate("server"), key: own.key("server"))
+            files.clientCA = own.certificate("ca")
+            for one in worse {
+                try own.revoke(one.revoked, in: one.name, terms: one.terms)
+                files.clientCRL = own.list(one.name)
+                let new = try TLSContext(files)
+                let error = #expect(throws: TLSFileError.self) { try server.acceptor.check(new) }
+                #expect(error?.reason.contains(one.words) == true, "\(one.name): \(error?.reason ?? "")")
+                try Self.put(one.name, server)
+                for _ in 0..<4 { server.acceptor.refresh() }
+                let told = server.log.all.filter {
+                    $0.contains("event=certificate_kept") && $0.contains(one.words)
+                }
+                #expect(told.count == 1, "\(one.name): \(server.log.all)")
+                #expect(try await server.curl(server.client("good")).status == 0, "\(one.name)")
+                #expect(try await server.curl(server.client("bad")).status != 0, "\(one.name)")
+            }
+            #expect(try await server.failed("revoked", worse.count))
+            // What is not valid yet is tried again, and comes in when it is.
+            try Self.put("early", server)
+            for _ in 0..<2 { server.acceptor.refresh() }
+            server.ahead.seconds.withLock { $0 = 3_700 }
+            server.acceptor.refresh()
+            #expect(server.log.all.contains { $0.contains("event=crl_renewed") })
+            // OpenSSL goes by the clock of the machine.
+            #expect(try await server.curl(server.client("good")).status != 0)
+            #expect(try await server.failed("crl_not_yet_valid"))
+        }
+    }
+
+    /// A server with lists of two authorities, `ca` and `other`.
+    private static func runWithTwo(
+        _ body: (ServerUnderTest, _ write: (_ terms: [(from: String, until: String)]) throws -> Void)
+            async throws -> Void
+    ) async throws {
+        func write(_ own: TestCertificates, _ terms: [(from: String, until: String)]) throws {
+            try own.revoke([], in: "one", terms: terms[0])
+            try own.revoke([], in: "two", by: "other", terms: terms[1])
+            try join([own.list("one"), own.list("two")], own.list("lists"))
+        }
+        func join(_ files: [String], _ to: String) throws {
+            let all = try files.map { try Data(contentsOf: URL(filePath: $0)) }
+            try Data(all.joined()).write(to: URL(filePath: to), options: .atomic)
+        }
+        try await Self.run { own, files in
+            try own.authority("other")
+            try write(own, [Self.terms(-7_200, -3_600), Self.terms(-7_200, 86_400)])
+            try join([own.certificate("ca"), own.certificate("other")], own.folder + "/both.pem")
+            files.clientCA = own.folder + "/both.pem"
+        } _: { (server) async throws in
+            try await body(server) { try write(server.certificates, $0) }
+        }
+    }
+
+    @Test("each authority's list is compared with its own, and each end is told")
+    func twoAuthorities() async throws {
+        try await Self.runWithTwo { server, write in
+            func told(_ event: String) -> Int {
+                server.log.all.filter { $0.contains("event=\(event) ") }.count
+            }
+            #expect(told("crl_expired") == 1 && told("crl_expiring") == 0)
+            for (hours, expiring, expired) in [(1, 0, 1), (23, 1, 1), (25, 1, 2), (30, 1, 2)] {
+                server.ahead.seconds.withLock { $0 = Int64(hours) * 3_600 }
+                for _ in 0..<3 { server.acceptor.refresh() }
+                #expect(told("crl_expiring") == expiring && told("crl_expired") == expired, "\(hours) h")
+            }
+        }
+        try await Self.runWithTwo { server, write in
+            // The one that had ended is good again, and the good one has ended.
+            try write([Self.terms(-3_600, 86_400), Self.terms(-7_200, -60)])
+            for _ in 0..<3 { server.acceptor.refresh() }
+            let told = server.log.all.filter { $0.contains("event=certificate_kept") }
+            #expect(told.count == 1 && told.first?.contains("CN=other that has run out") == true, "\(told)")
+        }
+    }
+
     @Test("of two lists of an authority, the newer one counts")
     func twoLists() async throws {
         try await Self.run { own, files in
@@ -343,13 +444,50 @@ import Testing
             } == "/lists.crl: holds a list of /CN=ca that tells only what is new: put the whole one there")
     }
 
+    @Test("lists that are good in themselves, and would refuse everybody, are refused")
+    func useless() throws {
+        let refused = "/lists.crl: holds lists by which all clients of /CN=ca would be refused: "
+        // About certificates of attributes alone, and with a critical extension that nobody knows.
+        for (extension_, words) in [
+            ("issuingDistributionPoint=critical,@point\n[point]\nonlyAA=TRUE", "Different CRL scope"),
+            ("issuingDistributionPoint=critical,@point\n[point]\nonlyuser=TRUE", "Different CRL scope"),
+            ("1.2.3.4=critical,DER:0500", "unhandled critical CRL extension"),
+        ] {
+            let said = try refusal { own, _ in
+                try own.revoke([], in: "lists", more: "crl_extensions=more\n[more]\n\(extension_)")
+            }
+            #expect(said.lowercased() == (refused + words).lowercased(), "\(extension_)")
+        }
+        // An authority under a new key and the old name: lists that do not say by which of the two they are.
+        let said = try refusal { own, files in
+            try own.make("ca2", commonName: "ca", more: ["-addext", "basicConstraints=critical,CA:TRUE"])
+            try own.openssl([
+                "req", "-x509", "-key", own.key("ca2"), "-out", own.certificate("ca2"), "-subj", "/CN=ca",
+                "-days", "2",
+            ])
+            try own.revoke([], in: "second", by: "ca2")
+            for (parts, whole) in [
+                ([own.certificate("ca"), own.certificate("ca2")], own.folder + "/both.pem"),
+                ([own.list("lists"), own.list("second")], own.list("both")),
+            ] {
+                let all = try parts.map { try Data(contentsOf: URL(filePath: $0)) }
+                try Data(all.joined()).write(to: URL(filePath: whole))
+            }
+            (files.clientCA, files.clientCRL) = (own.folder + "/both.pem", own.list("both"))
+        }
+        #expect(
+            said
+                == "/both.crl: holds lists by which all clients of /CN=ca would be refused: CRL signature failure"
+        )
+    }
+
     @Test("what is too large is refused before it is read, and so are too many lists")
     func bounds() throws {
         #expect(
             try refusal {
-                try Data(repeating: 0x0A, count: (8 << 20) + 1).write(to: URL(filePath: $0.list("lists")))
+                try Data(repeating: 0x0A, count: (1 << 20) + 1).write(to: URL(filePath: $0.list("lists")))
                 _ = $1
-            } == "/lists.crl: is larger than 8 MiB")
+            } == "/lists.crl: is larger than 1 MiB")
         #expect(
             try refusal {
                 let one = try Data(contentsOf: URL(filePath: $0.list("lists")))
