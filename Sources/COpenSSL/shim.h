@@ -42,9 +42,12 @@ static inline void colossus_never_resume(SSL_CTX *context) {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }
 
-// Sends what is in the certificate's file, and looks for no more of its chain in the store of the clients' authorities:
-// that would be held against the lists of revoked ones in each handshake.
-static inline void colossus_send_own_chain_alone(SSL_CTX *context) {
+// Looks once for the authorities between the certificate and its root, in its file and among those of clients, and sends
+// these: in a handshake the search would be held against the lists of revoked ones each time. Before the lists come in.
+static inline void colossus_find_own_chain(SSL_CTX *context) {
+    SSL_CTX_build_cert_chain(context, SSL_BUILD_CHAIN_FLAG_UNTRUSTED | SSL_BUILD_CHAIN_FLAG_NO_ROOT |
+                                          SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR | SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR);
+    ERR_clear_error();
     SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
 }
 
@@ -115,6 +118,15 @@ static inline long long colossus_list_until(const X509_CRL *list) {
 static inline const ASN1_OCTET_STRING *colossus_list_scope(const X509_CRL *list) {
     int place = X509_CRL_get_ext_by_NID(list, NID_issuing_distribution_point, -1);
     return place < 0 ? NULL : X509_EXTENSION_get_data(X509_CRL_get_ext(list, place));
+}
+
+// Whether certificates of clients may be on the list: 0 when it is about authorities, or attributes, alone.
+static inline int colossus_list_is_of_leaves(const X509_CRL *list) {
+    ISSUING_DIST_POINT *scope = (ISSUING_DIST_POINT *)X509_CRL_get_ext_d2i(list, NID_issuing_distribution_point, NULL, NULL);
+    if (scope == NULL) return 1;
+    int is_of_leaves = scope->onlyCA <= 0 && scope->onlyattr <= 0;
+    ISSUING_DIST_POINT_free(scope);
+    return is_of_leaves;
 }
 
 // The certificates of authorities that those of clients are held against, by their places, some of which are NULL. Only

@@ -229,6 +229,7 @@ extension EndpointLanes {
                 feed(.timer(token), other, nowMs, &actions)
             }
         }
+        for (through, one) in aside where one.isBlind { aside[through]?.token = nil }
     }
 }
 
@@ -286,9 +287,12 @@ extension EndpointLanes {
         guard !isPaused, !isDisabled else { return }
         let taken = Set(lanes.values.compactMap(\.through))
         var free = gaps.filter { !taken.contains($0.through) && aside[$0.through] == nil }
-        if asideToken == nil || account.failuresInARow == 0 {
+        let mayTryAside = asideToken == nil || account.failuresInARow == 0
+        if mayTryAside, !lanes.values.contains(where: { $0.isTakenUp }) {
+            // One at a time: what may take long to fail again leaves room for what does not.
             let rung = gaps.filter { aside[$0.through].map { $0.token == nil } ?? false }
-            free += rung.sorted { (aside[$0.through]?.untilMs ?? 0) < (aside[$1.through]?.untilMs ?? 0) }
+            let next = rung.min { (aside[$0.through]?.untilMs ?? 0) < (aside[$1.through]?.untilMs ?? 0) }
+            if let next { free.append(next) }
         }
         var wanted = 1 - taken.count
         if configuration.takesAnyOrder {

@@ -176,7 +176,7 @@ endpoints: []
 #     streams: measured # or simulated, all, or a list as [measured, sim/colossus]
 #     levels: [] # of node, rack, array, hall, site, job; empty: all
 #     resolutions: [] # of the windows, as [10s, 1m]; empty: all
-#     coarser: accepted # longer windows come in place of those that it had not got when the history dropped them; or refused
+#     coarser: refused # or accepted: longer windows come in place of those that it had not got when the history dropped them
 #     fields: [] # as [DCGM_FI_DEV_GPU_UTIL]; empty: all
 #     statistics: [] # of fields: avg, min, max, count, sum, p50, p90, p99; empty: all
 #     gpu_counts: true # GPUs expected, reporting, silent, in a job, faulted

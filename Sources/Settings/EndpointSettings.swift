@@ -12,7 +12,7 @@ extension DaemonSettings {
         /// Window lengths in milliseconds; empty means all.
         public var resolutionsMs: [Int64] = []
         /// Longer windows than those in place of what had to go before it was delivered.
-        public var takesCoarser = true
+        public var takesCoarser = false
         /// Empty means all.
         public var fields: [FieldIndex] = []
         /// Of fields; empty means all.

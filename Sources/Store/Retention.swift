@@ -111,6 +111,7 @@ struct Retention {
     private func gets(_ endpoint: Endpoint, _ resolutionMs: Int64, _ window: Int64) throws -> Bool {
         guard let wanted = endpoint.selection?.resolutions, !wanted.isEmpty, !wanted.contains(resolutionMs)
         else { return true }
+        guard endpoint.selection?.standInsOf != nil else { return false }
         return try StandIns.contains(window, of: endpoint.name, db)
     }
 
@@ -199,25 +200,39 @@ struct Retention {
     /// Counts a window that goes before an endpoint got it: `coarsened` when a coarser one that the endpoint gets covers it
     /// and still waits, else `dropped`.
     private func charge(_ window: Window) throws {
-        for endpoint in endpoints where try wants(endpoint, window) {
-            let covering = try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT sequence, resolution_ms FROM windows WHERE stream = ? AND resolution_ms > ? AND start_ms <= ?
-                    AND start_ms + resolution_ms >= ? ORDER BY resolution_ms, sequence
-                    """,
-                arguments: [
-                    window.stream, window.resolutionMs, window.startMs, window.startMs + window.resolutionMs,
-                ]
-            ).map { (sequence: $0[0] as Int64, resolutionMs: $0[1] as Int64) }.filter {
-                endpoint.lacks($0.sequence)
-            }
+        let lacking = try endpoints.filter { try wants($0, window) }
+        guard !lacking.isEmpty else { return }
+        let longer = try covering(window)
+        for endpoint in lacking {
+            let covering = longer.filter { endpoint.lacks($0.sequence) }
             let isCovered = try covering.contains { try gets(endpoint, $0.resolutionMs, $0.sequence) }
             let account = try isCovered || standIn(covering, endpoint) ? "coarsened" : "dropped"
             try db.execute(
                 sql: "UPDATE endpoints SET \(account) = \(account) + 1 WHERE name = ?",
                 arguments: [endpoint.name])
         }
+    }
+
+    /// Longer windows in which that one lies, the finest first; a few steps in the index, however long the history is.
+    private func covering(_ window: Window) throws -> [(sequence: Int64, resolutionMs: Int64)] {
+        var found: [(sequence: Int64, resolutionMs: Int64)] = []
+        var resolutionMs = window.resolutionMs
+        while let next = try Int64.fetchOne(
+            db, sql: "SELECT min(resolution_ms) FROM windows WHERE stream = ? AND resolution_ms > ?",
+            arguments: [window.stream, resolutionMs])
+        {
+            resolutionMs = next
+            let endMs = window.startMs + window.resolutionMs
+            found += try Int64.fetchAll(
+                db,
+                sql: """
+                    SELECT sequence FROM windows WHERE stream = ? AND resolution_ms = ?
+                    AND start_ms BETWEEN ? AND ? ORDER BY sequence
+                    """,
+                arguments: [window.stream, next, endMs - next, window.startMs]
+            ).map { ($0, next) }
+        }
+        return found
     }
 
     /// Lets the finest of some windows, in all its revisions, stand in for a shorter one, where the endpoint wants that.

@@ -82,11 +82,20 @@ struct RevocationLists: Sendable, Equatable {
         let sorted = terms.sorted { $0.key.authority.name < $1.key.authority.name }
         for (source, term) in sorted {
             guard term.from <= now else { throw failure("is not valid yet", source, isPassing: true) }
-            guard let before = old?.terms[source] else { continue }
-            guard term.until >= now || before.until < now else { throw failure("has run out", source) }
-            guard term.from >= before.from else {
+            let before = old?.terms[source]
+            let hadRunOut = before.map { $0.until < now } ?? false
+            guard term.until >= now || hadRunOut else { throw failure("has run out", source) }
+            let replaced = before ?? old?.vanished(from: self, of: source.authority)
+            guard term.from >= replaced?.from ?? .min else {
                 throw failure("is older than the one in force, and would take revocations back", source)
             }
+        }
+    }
+
+    /// The newest of an authority's lists that has no successor of the same scope among others: those take its place.
+    private func vanished(from new: RevocationLists, of authority: Authority) -> Term? {
+        terms.filter { $0.key.authority == authority && new.terms[$0.key] == nil }.values.max {
+            $0.from < $1.from
         }
     }
 
@@ -119,6 +128,7 @@ struct RevocationLists: Sendable, Equatable {
             )
         }
         terms = newest.mapValues(\.term)
+        colossus_find_own_chain(context)
         let store = SSL_CTX_get_cert_store(context)
         for one in newest.values {
             guard X509_STORE_add_crl(store, one.list) == 1 else {
@@ -129,7 +139,6 @@ struct RevocationLists: Sendable, Equatable {
             _ = X509_CRL_get0_by_serial(one.list, nil, X509_get_serialNumber(one.signer))
         }
         X509_STORE_set_flags(store, UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL))
-        colossus_send_own_chain_alone(context)
         for (signer, authority) in zip(signers, known) {
             let result = colossus_verify_lists(context, signer)
             guard result != X509_V_OK else { continue }
@@ -137,6 +146,27 @@ struct RevocationLists: Sendable, Equatable {
                 file: path,
                 reason:
                     "holds lists by which all clients of \(authority.name) would be refused: \(String(cString: X509_verify_cert_error_string(Int(result))))"
+            )
+        }
+        try Self.checkLeaves(newest, signers, known, path)
+    }
+
+    /// Lists that are about authorities alone say nothing of clients: enough of an authority that has signed another one
+    /// of the file, and no other.
+    private static func checkLeaves(
+        _ lists: [Source: Read], _ signers: [OpaquePointer], _ known: [Authority], _ path: String
+    ) throws(TLSFileError) {
+        let forLeaves = Set(
+            lists.filter { colossus_list_is_of_leaves($0.value.list) == 1 }.keys.map(\.authority))
+        for (signer, authority) in zip(signers, known) where !forLeaves.contains(authority) {
+            let isAbove = zip(signers, known).contains {
+                $0.1 != authority && X509_check_issued(signer, $0.0) == X509_V_OK
+            }
+            guard !isAbove else { continue }
+            throw TLSFileError(
+                file: path,
+                reason:
+                    "holds lists of \(authority.name) that are about authorities alone, by which all of its clients would be refused"
             )
         }
     }

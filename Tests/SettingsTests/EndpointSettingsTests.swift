@@ -66,8 +66,8 @@ import Testing
         #expect(batch.batchWindows == 16 && batch.batchWaitMs == 5_000 && batch.batchSamples == 5_000)
         let strict = try endpoint("{name: a, kind: remote_write, url: http://a, out_of_order: refused}")
         #expect(!strict.takesAnyOrder && strict.maxInFlight == 4)
-        #expect(strict.takesCoarser)
-        #expect(try !endpoint("{name: a, kind: file, path: x, coarser: refused}").takesCoarser)
+        #expect(!strict.takesCoarser)
+        #expect(try endpoint("{name: a, kind: file, path: x, coarser: accepted}").takesCoarser)
         for (text, problem) in [
             ("kind: file, path: x, out_of_order: accepted", "unknown key"),
             ("kind: alertmanager, url: http://a, max_in_flight: 2", "unknown key"),

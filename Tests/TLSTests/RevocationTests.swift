@@ -251,7 +251,7 @@ import Testing
         }
     }
 
-    @Test("with lists, the server sends what is in its file, and looks for no more")
+    @Test("with lists, the server sends its certificate and no root")
     func ownChain() async throws {
         try await Self.run { (server) async throws in
             let reply = try await TestCertificates.runAside(
@@ -458,6 +458,17 @@ import Testing
             }
             #expect(said.lowercased() == (refused + words).lowercased(), "\(extension_)")
         }
+        let onlyCA = try refusal { own, _ in
+            try own.revoke(
+                [], in: "lists",
+                more:
+                    "crl_extensions=more\n[more]\nissuingDistributionPoint=critical,@point\n[point]\nonlyCA=TRUE"
+            )
+        }
+        #expect(
+            onlyCA
+                == "/lists.crl: holds lists of /CN=ca that are about authorities alone, by which all of its clients would be refused"
+        )
         // An authority under a new key and the old name: lists that do not say by which of the two they are.
         let said = try refusal { own, files in
             try own.make("ca2", commonName: "ca", more: ["-addext", "basicConstraints=critical,CA:TRUE"])
