@@ -1,11 +1,12 @@
 import Store
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Reporting
 
 /// New windows beside old ones.
-@Suite struct EndpointLanesTests {
+@Suite(.computing) struct EndpointLanesTests {
     private static let ok = MachineDriver.status(204)
 
     /// Two parts a window.
@@ -208,7 +209,7 @@ import Testing
     /// One life after another, with outages, lost answers, a store that fails, and crashes at any moment.
     @Test(
         "whatever happens, every part arrives, and again only when its answer or the process was lost",
-        arguments: 0..<50)
+        arguments: sized(Array(0..<50)))
     func anything(round: Int) {
         let seed = UInt64(20_261_122 + round)
         var random = SplitMix64(seed: seed)

@@ -1,11 +1,12 @@
 import Store
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Reporting
 
 /// Parts that fail again and again make room for others.
-@Suite struct SetAsideTests {
+@Suite(.computing) struct SetAsideTests {
     private static let ok = MachineDriver.status(204)
     private static let startMs: Int64 = 1_725_300_000_000
 
@@ -254,7 +255,7 @@ import Testing
     /// As `EndpointLanesTests.anything`, and some windows fail until late.
     @Test(
         "whatever happens, poisoned windows hold no others, and every part arrives once its window is healed",
-        arguments: 0..<40)
+        arguments: sized(Array(0..<40)))
     func anything(round: Int) {
         let seed = UInt64(20_261_201 + round)
         var random = SplitMix64(seed: seed)
