@@ -6,6 +6,8 @@ import Telemetry
 final class ConnectionTable: Sendable {
     private struct State {
         var channels: [ObjectIdentifier: any Channel] = [:]
+        /// Those that have not asked for anything yet.
+        var silent: Set<ObjectIdentifier> = []
         var isStopping = false
     }
 
@@ -26,6 +28,7 @@ final class ConnectionTable: Sendable {
         let isIn = state.withLock { state in
             guard !state.isStopping, state.channels.count < limit else { return false }
             state.channels[key] = channel
+            state.silent.insert(key)
             gauge.set(Double(state.channels.count))
             return true
         }
@@ -33,11 +36,20 @@ final class ConnectionTable: Sendable {
         channel.closeFuture.whenComplete { [self] _ in
             state.withLock { state in
                 state.channels[key] = nil
+                state.silent.remove(key)
                 gauge.set(Double(state.channels.count))
             }
         }
         return true
     }
+
+    /// The head of its first request has come.
+    func spoke(_ channel: any Channel) {
+        state.withLock { _ = $0.silent.remove(ObjectIdentifier(channel)) }
+    }
+
+    /// Whether somebody is connected who has not asked for anything yet.
+    var hasSilent: Bool { state.withLock { !$0.silent.isEmpty } }
 
     /// Lets nobody in any more, and returns who is there.
     func stop() -> [any Channel] {

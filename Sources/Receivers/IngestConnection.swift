@@ -28,6 +28,7 @@ final class IngestConnection: ChannelInboundHandler {
     private let core: IngestCore
     private let lane: DecodeLane
     private let budget: BodyBudget
+    private let connections: ConnectionTable
     private var state = State.idle
     private var place = LearnedPlace()
     /// The last head that was found good, of a request that keeps the connection.
@@ -51,10 +52,11 @@ final class IngestConnection: ChannelInboundHandler {
     private static let bytesKept = 1 << 20
     private static let retryEvery = TimeAmount.milliseconds(20)
 
-    init(core: IngestCore, lane: DecodeLane, budget: BodyBudget) {
+    init(core: IngestCore, lane: DecodeLane, budget: BodyBudget, connections: ConnectionTable) {
         self.core = core
         self.lane = lane
         self.budget = budget
+        self.connections = connections
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -72,6 +74,7 @@ final class IngestConnection: ChannelInboundHandler {
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         setDeadline(context)
+        if requests == 0 { connections.spoke(context.channel) }
         requests += 1
         announced = head.announcedLength
         if let lapse = established?.lapse() {

@@ -118,7 +118,11 @@ public final class IngestServer: Sendable {
         guard let running else { return }
         try? await running.listener.close()
         // Whoever was accepted at the last moment has yet to send its request.
+        let settled = ContinuousClock.now + min(grace, Self.settlingMax)
         try? await Task.sleep(for: min(grace, Self.settling))
+        while connections.hasSilent, ContinuousClock.now < settled {
+            try? await Task.sleep(for: .milliseconds(10))
+        }
         let open = connections.stop()
         for channel in open {
             // Idle ones close, the others after the answer they owe.
@@ -138,13 +142,22 @@ public final class IngestServer: Sendable {
         core.logger.info("stopped listening for telemetry")
     }
 
-    /// Takes a new inventory. It places the nodes that come from now on; known ones keep their place until a restart.
-    public func reload(inventory: Inventory?) {
-        let moved = core.registry.replace(inventory: inventory ?? Inventory())
-        guard moved > 0 else { return }
-        core.logger.notice(
-            "nodes stand elsewhere in the new inventory; they move when the service is restarted",
-            metadata: ["event": "inventory_moved", "nodes": "\(moved)"])
+    /// The inventory in force; an empty one where there is none.
+    public var inventory: Inventory { core.registry.inventory }
+
+    /// Takes a new inventory: nodes move to where it has them, with their windows from now on; nobody waits any more for
+    /// those that the one before had and it has not. `nil` leaves all where it is.
+    public func reload(inventory: Inventory?) -> FleetChange {
+        let change = core.registry.take(inventory)
+        if change != FleetChange() {
+            core.logger.notice(
+                "the fleet stands as the new inventory says",
+                metadata: [
+                    "event": "inventory_moved", "nodes": "\(change.moved.count)",
+                    "removed": "\(change.removed.count)", "returned": "\(change.returned.count)",
+                ])
+        }
+        return change
     }
 
     /// Takes others who may send, for the next request of each connection on.
@@ -177,7 +190,7 @@ public final class IngestServer: Sendable {
                     guard let lane = lanes[ObjectIdentifier(channel.eventLoop)]?.value else {
                         preconditionFailure("a channel on an event loop of another group")
                     }
-                    try Self.assemble(channel, core, lane, budget, tls)
+                    try Self.assemble(channel, core, lane, budget, connections, tls)
                 }
             }
         if let descriptor = configuration.listeningDescriptor {
@@ -206,12 +219,14 @@ public final class IngestServer: Sendable {
 
     /// From the last connection that was accepted to the end of those without a request.
     private static let settling = Duration.milliseconds(200)
+    /// The same while there are such.
+    private static let settlingMax = Duration.seconds(2)
     private static let allocator = AdaptiveRecvByteBufferAllocator(
         minimum: 4_096, initial: 65_536, maximum: 1 << 20)
 
     private static func assemble(
         _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ budget: BodyBudget,
-        _ tls: TLSAcceptor?
+        _ connections: ConnectionTable, _ tls: TLSAcceptor?
     ) throws {
         var heads = NIOHTTPDecoderLimitConfiguration()
         heads.maxHeaderFieldSize = core.limits.headerBytes
@@ -222,7 +237,8 @@ public final class IngestServer: Sendable {
         if let handler = try tls?.makeHandler() { try pipeline.addHandler(handler) }
         try pipeline.addHandler(
             IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
-        let connection = IngestConnection(core: core, lane: lane, budget: budget)
+        let connection = IngestConnection(
+            core: core, lane: lane, budget: budget, connections: connections)
         try pipeline.addHandler(HeadDeadline(connection, limit: TimeAmount(core.limits.requestTimeout)))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(

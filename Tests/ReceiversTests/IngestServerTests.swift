@@ -124,6 +124,20 @@ import WireFormats
         #expect(throws: RawClient.Failure.self) { try RawClient(port: address.port) }
     }
 
+    @Test("who was let in at the last moment and is slow to ask is answered before the server is gone")
+    func slowToAsk() async throws {
+        let bench = Bench()
+        let address = try await bench.server.start()
+        let slow = try RawClient(port: address.port)
+        try await until { bench.server.connectionCount == 1 }
+        async let stopped: Void = bench.server.stop(grace: .seconds(10))
+        // Longer than what is waited for when nobody is there.
+        try await Task.sleep(for: .milliseconds(600))
+        #expect(await slow.write(Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])]))?.status == 204)
+        await stopped
+        #expect(await slow.isClosed() && bench.sink.sampleCount == 1)
+    }
+
     @Test("a socket that listens already is served")
     func passedSocket() async throws {
         let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
