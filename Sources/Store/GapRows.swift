@@ -12,7 +12,8 @@ struct GapRows {
             sql: "SELECT sequence, parts, through FROM endpoint_gaps WHERE endpoint = ? ORDER BY through",
             arguments: [endpoint]
         ).map { row in
-            DeliveryGap(after: DeliveryPosition(sequence: row[0], parts: row[1]), through: row[2])
+            try DeliveryGap(
+                after: DeliveryPosition(sequence: row.value(0), parts: row.value(1)), through: row.value(2))
         }
     }
 

@@ -23,16 +23,17 @@ extension HistoryStore {
                 sql: "SELECT \(columns) FROM dead_letters WHERE \(condition.sql) ORDER BY number LIMIT ?",
                 arguments: condition.arguments + [max(0, query.limit)]
             ).map { row in
-                StoredDeadLetter(
-                    number: row["number"],
+                try StoredDeadLetter(
+                    number: row.value("number"),
                     letter: DeadLetter(
-                        endpoint: row["endpoint"], id: row["id"], sequence: row["sequence"],
-                        status: row["status"], reason: row["reason"],
-                        body: bodies ? try reader.blob(row, "body") : [], timeMs: row["time_ms"],
-                        response: bodies ? Array((row["response"] as Data?) ?? Data()) : [],
-                        headers: DeadLetterHeaders.decode(row["headers"]), samples: row["samples"],
-                        isReplayable: row["is_whole"]),
-                    bodyBytes: row["body_bytes"], attempts: row["attempts"])
+                        endpoint: row.value("endpoint"), id: row.value("id"), sequence: row.value("sequence"),
+                        status: row.value("status"), reason: row.value("reason"),
+                        body: bodies ? reader.blob(row, "body") : [], timeMs: row.value("time_ms"),
+                        response: bodies ? Array((row.value("response") as Data?) ?? Data()) : [],
+                        headers: DeadLetterHeaders.decode(row.value("headers")),
+                        samples: row.value("samples"),
+                        isReplayable: row.value("is_whole")),
+                    bodyBytes: row.value("body_bytes"), attempts: row.value("attempts"))
             }
         }
     }
@@ -42,7 +43,8 @@ extension HistoryStore {
         try await read { reader in
             let rows = try Row.fetchAll(
                 reader.db, sql: "SELECT endpoint, count(*) FROM dead_letters GROUP BY endpoint")
-            return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as Int) })
+            return Dictionary(
+                try rows.map { (try $0.value(0) as String, try $0.value(1) as Int) }, uniquingKeysWith: +)
         }
     }
 

@@ -119,8 +119,8 @@ extension HistoryStore {
 
     static func streams(_ db: Database, where isWanted: (StreamID) -> Bool) throws -> [Int64] {
         try Row.fetchAll(db, sql: "SELECT id, name FROM streams").compactMap { row in
-            guard let stream = StreamID(row["name"] as String), isWanted(stream) else { return nil }
-            return row["id"]
+            guard let stream = StreamID(try row.value("name") as String), isWanted(stream) else { return nil }
+            return try row.value("id")
         }
     }
 }
@@ -143,7 +143,9 @@ extension HistoryStore {
             let rows = try Row.fetchAll(
                 reader.db, sql: "SELECT name, form FROM endpoints WHERE form != '' AND form_ms >= ?",
                 arguments: [sinceMs])
-            return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+            return Dictionary(
+                try rows.map { (try $0.value(0) as String, try $0.value(1) as String) },
+                uniquingKeysWith: { first, _ in first })
         }
     }
 
@@ -197,7 +199,9 @@ extension StoreWriter {
                 arguments: [endpoint, fromBeginning ? 0 : newest, nowMs, cut])
             let row = try Row.fetchOne(
                 db, sql: "SELECT sequence, parts FROM endpoints WHERE name = ?", arguments: [endpoint])
-            let position = row.map { DeliveryPosition(sequence: $0["sequence"], parts: $0["parts"]) }
+            let position = try row.map {
+                try DeliveryPosition(sequence: $0.value("sequence"), parts: $0.value("parts"))
+            }
             return DeliveryCursor(position: position ?? .start, gaps: try gaps.all(), newest: newest)
         }
     }

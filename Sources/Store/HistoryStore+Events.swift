@@ -62,7 +62,7 @@ extension HistoryStore {
         }
         return try await read { reader in
             try Row.fetchAll(reader.db, sql: "SELECT * FROM event_cursors ORDER BY name").map { row in
-                try Self.record(row, selections[row["name"]], reader.db)
+                try Self.record(row, selections[row.value("name")], reader.db)
             }
         }
     }
@@ -70,7 +70,7 @@ extension HistoryStore {
     private static func record(
         _ row: Row, _ selection: EventSelection?, _ db: Database
     ) throws -> EndpointRecord {
-        let position = DeliveryPosition(sequence: row["event"], parts: 0)
+        let position = try DeliveryPosition(sequence: row.value("event"), parts: 0)
         let wanted = selection?.streams ?? .all
         let streams = try Self.streams(db) { wanted.tellsOf($0) }
         var condition = "id > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
@@ -83,11 +83,11 @@ extension HistoryStore {
                 db, sql: "SELECT count(*) FROM (SELECT 1 FROM events WHERE \(condition) LIMIT ?)",
                 arguments: [position.sequence, pendingCountedMax + 1])
             ?? 0
-        let delivered: Int64 = row["delivered"]
-        return EndpointRecord(
-            endpoint: row["name"], position: position, deliveredParts: delivered,
-            deliveredSamples: delivered, dead: row["dead"], coarsened: 0, dropped: 0, pending: pending,
-            oldestPendingMs: nil, isPaused: row["paused"])
+        let delivered: Int64 = try row.value("delivered")
+        return try EndpointRecord(
+            endpoint: row.value("name"), position: position, deliveredParts: delivered,
+            deliveredSamples: delivered, dead: row.value("dead"), coarsened: 0, dropped: 0, pending: pending,
+            oldestPendingMs: nil, isPaused: row.value("paused"))
     }
 }
 

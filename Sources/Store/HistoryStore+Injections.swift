@@ -46,8 +46,9 @@ extension HistoryStore {
             try Row.fetchAll(
                 reader.db, sql: "SELECT * FROM injections WHERE run = ? ORDER BY number", arguments: [run]
             ).map {
-                StoredInjection(
-                    timeMs: $0["time_ms"], kind: $0["kind"], entity: $0["entity"], forMs: $0["for_ms"])
+                try StoredInjection(
+                    timeMs: $0.value("time_ms"), kind: $0.value("kind"), entity: $0.value("entity"),
+                    forMs: $0.value("for_ms"))
             }
         }
     }
@@ -63,7 +64,8 @@ extension HistoryStore {
     public func exports() async throws -> [StoredExport] {
         try await read { reader in
             try Row.fetchAll(reader.db, sql: "SELECT * FROM exports ORDER BY name").map {
-                StoredExport(name: $0["name"], run: $0["run"], request: $0["request"])
+                try StoredExport(
+                    name: $0.value("name"), run: $0.value("run"), request: $0.value("request"))
             }
         }
     }

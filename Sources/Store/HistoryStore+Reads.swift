@@ -66,7 +66,7 @@ extension HistoryStore {
             guard
                 let row = try Row.fetchOne(
                     reader.db, sql: "SELECT * FROM streams WHERE name = ?", arguments: [stream.name]),
-                let closedThrough = Self.record(row)?.closedThroughMs
+                let closedThrough = try Self.record(row)?.closedThroughMs
             else { return [] }
             var found: [WindowSummary] = []
             for resolution in ladder {
@@ -79,7 +79,7 @@ extension HistoryStore {
                     ORDER BY start_ms
                     """,
                     [
-                        row["id"] as Int64, resolution,
+                        try row.value("id") as Int64, resolution,
                         StoreLimits.windowStart(closedThrough, resolutionMs: parent), closedThrough,
                     ])
                 for head in heads {
@@ -148,7 +148,7 @@ extension HistoryStore {
                     ORDER BY time_ms DESC LIMIT ?
                     """,
                 arguments: [stream.name, fromMs, toMs, max(0, limit)])
-            return rows.reversed().map(Self.point)
+            return try rows.reversed().map(Self.point)
         }
     }
 
@@ -168,7 +168,7 @@ extension HistoryStore {
         }
         return try await read { reader in
             try Row.fetchAll(reader.db, sql: "SELECT * FROM endpoints ORDER BY name").map { row in
-                try Self.account(row, limits[row["name"]]?.selection, reader.db)
+                try Self.account(row, limits[row.value("name")]?.selection, reader.db)
             }
         }
     }
@@ -176,43 +176,43 @@ extension HistoryStore {
     /// Size of the history's files.
     public var sizeBytes: Int64 { StateDirectory.bytes(writer.path) }
 
-    private static func record(_ row: Row) -> StreamRecord? {
-        guard let stream = StreamID(row["name"] as String) else { return nil }
+    private static func record(_ row: Row) throws -> StreamRecord? {
+        guard let stream = StreamID(try row.value("name") as String) else { return nil }
         var ledger = Ledger()
-        ledger.received = row["received"]
-        ledger.aggregated = row["aggregated"]
-        LedgerText.decode(row["drops"], into: &ledger)
-        let closed: Int64 = row["closed_through_ms"]
+        ledger.received = try row.value("received")
+        ledger.aggregated = try row.value("aggregated")
+        try LedgerText.decode(row.value("drops"), into: &ledger)
+        let closed: Int64 = try row.value("closed_through_ms")
         var record = StreamRecord(
             stream: stream, closedThroughMs: closed == .min ? nil : closed, ledger: ledger)
-        if let cut = row["log_cut"] as Int64?, let keepFrom = row["log_keep"] as Int64? {
+        if let cut = try row.value("log_cut") as Int64?, let keepFrom = try row.value("log_keep") as Int64? {
             record.log = LogMark(
                 cut: LogPosition(rawValue: cut), keepFrom: LogPosition(rawValue: keepFrom))
         }
         return record
     }
 
-    private static func point(_ row: Row) -> TimelinePoint {
-        var point = TimelinePoint(timeMs: row["time_ms"])
-        point.day = row["day"]
-        point.phase = row["phase"]
-        point.phaseDay = row["phase_day"]
-        point.phaseDays = row["phase_days"]
-        point.announced = row["announced"]
-        point.installed = row["installed"]
-        point.powered = row["powered"]
-        point.inTraining = row["in_training"]
-        point.utilization = row["utilization"]
-        point.megawatts = row["megawatts"]
-        point.interruptions = row["interruptions"]
-        point.ettr = row["ettr"]
+    private static func point(_ row: Row) throws -> TimelinePoint {
+        var point = try TimelinePoint(timeMs: row.value("time_ms"))
+        point.day = try row.value("day")
+        point.phase = try row.value("phase")
+        point.phaseDay = try row.value("phase_day")
+        point.phaseDays = try row.value("phase_days")
+        point.announced = try row.value("announced")
+        point.installed = try row.value("installed")
+        point.powered = try row.value("powered")
+        point.inTraining = try row.value("in_training")
+        point.utilization = try row.value("utilization")
+        point.megawatts = try row.value("megawatts")
+        point.interruptions = try row.value("interruptions")
+        point.ettr = try row.value("ettr")
         return point
     }
 
     private static func account(
         _ row: Row, _ selection: DeliverySelection?, _ db: Database
     ) throws -> EndpointRecord {
-        let position = DeliveryPosition(sequence: row["sequence"], parts: row["parts"])
+        let position = try DeliveryPosition(sequence: row.value("sequence"), parts: row.value("parts"))
         let streams = try selectedStreams(selection ?? DeliverySelection(streams: .all), db)
         var condition =
             "sequence > ? AND sequence <= ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
@@ -221,17 +221,18 @@ extension HistoryStore {
             let row = try Row.fetchOne(
                 db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,
                 arguments: [after, through])
-            return (row?[0] ?? 0, row?[1])
+            return (try row?.value(0) ?? 0, try row?.value(1))
         }
-        let gaps = try GapRows(db: db, endpoint: row["name"]).all()
+        let gaps = try GapRows(db: db, endpoint: row.value("name")).all()
         let live = try lacking(after: position.sequence, through: .max)
         let behind = try gaps.map { try lacking(after: $0.after.sequence, through: $0.through) }
         let backlog = behind.reduce(0) { $0 + $1.count }
-        return EndpointRecord(
-            endpoint: row["name"], position: position, deliveredParts: row["delivered_parts"],
-            deliveredSamples: row["delivered_samples"], dead: row["dead"], coarsened: row["coarsened"],
-            dropped: row["dropped"], pending: live.count + backlog,
-            oldestPendingMs: ([live] + behind).compactMap(\.oldestMs).min(), isPaused: row["paused"],
+        return try EndpointRecord(
+            endpoint: row.value("name"), position: position, deliveredParts: row.value("delivered_parts"),
+            deliveredSamples: row.value("delivered_samples"), dead: row.value("dead"),
+            coarsened: row.value("coarsened"),
+            dropped: row.value("dropped"), pending: live.count + backlog,
+            oldestPendingMs: ([live] + behind).compactMap(\.oldestMs).min(), isPaused: row.value("paused"),
             gaps: gaps, backlog: backlog, oldestLiveMs: live.oldestMs)
     }
 }

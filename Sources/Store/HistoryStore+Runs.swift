@@ -25,10 +25,11 @@ extension HistoryStore {
     public func runs() async throws -> [SimulationRun] {
         try await read { reader in
             try Row.fetchAll(reader.db, sql: "SELECT * FROM runs ORDER BY started_ms, name").map { row in
-                SimulationRun(
-                    name: row["name"], scenario: row["scenario"], path: row["path"],
-                    seed: UInt64(bitPattern: row["seed"]), speed: row["speed"], state: row["state"],
-                    startedMs: row["started_ms"], tickMs: row["tick_ms"])
+                try SimulationRun(
+                    name: row.value("name"), scenario: row.value("scenario"), path: row.value("path"),
+                    seed: UInt64(bitPattern: row.value("seed")), speed: row.value("speed"),
+                    state: row.value("state"),
+                    startedMs: row.value("started_ms"), tickMs: row.value("tick_ms"))
             }
         }
     }
@@ -62,8 +63,9 @@ extension HistoryStore {
                     """,
                 arguments: [stream.name]
             ).map { row in
-                SenderRecord(
-                    stream: stream, name: row["name"], seenMs: row["seen_ms"], newestMs: row["newest_ms"])
+                try SenderRecord(
+                    stream: stream, name: row.value("name"), seenMs: row.value("seen_ms"),
+                    newestMs: row.value("newest_ms"))
             }
         }
     }

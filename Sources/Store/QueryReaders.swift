@@ -117,15 +117,16 @@ struct EventReader {
     }
 
     private static func event(_ row: Row, _ reader: borrowing WindowReader) throws -> StoredEvent? {
-        guard let stream = StreamID(row["stream_name"] as String),
-            let kind = EventKind(rawValue: row["kind"] as String),
-            let source = Event.Source(rawValue: row["source"] as String)
+        guard let stream = StreamID(try row.value("stream_name") as String),
+            let kind = EventKind(rawValue: try row.value("kind") as String),
+            let source = Event.Source(rawValue: try row.value("source") as String)
         else { return nil }
-        var event = Event(
-            stream: stream, timeMs: row["time_ms"], kind: kind, entity: row["entity"], gpu: row["gpu"],
-            job: row["job"], nodes: try reader.names(row, "nodes"), value: row["value"],
-            message: row["message"], source: source)
-        if let data = row["alert"] as Data? { event.alert = try EncodedAlerts.decode(data) }
-        return StoredEvent(id: row["id"], event: event)
+        var event = try Event(
+            stream: stream, timeMs: row.value("time_ms"), kind: kind, entity: row.value("entity"),
+            gpu: row.value("gpu"),
+            job: row.value("job"), nodes: reader.names(row, "nodes"), value: row.value("value"),
+            message: row.value("message"), source: source)
+        if let data = try row.value("alert") as Data? { event.alert = try EncodedAlerts.decode(data) }
+        return try StoredEvent(id: row.value("id"), event: event)
     }
 }

@@ -42,11 +42,11 @@ struct Retention {
         _ db: Database, described: [String: EndpointLimit], limits: StoreLimits
     ) throws -> [Endpoint] {
         try Row.fetchAll(db, sql: "SELECT name, sequence FROM endpoints").map { row throws in
-            let limit = described[row["name"]]
-            return Endpoint(
-                name: row["name"], sequence: row["sequence"], selection: limit?.selection,
+            let limit = described[try row.value("name")]
+            return try Endpoint(
+                name: row.value("name"), sequence: row.value("sequence"), selection: limit?.selection,
                 keepMs: limit?.keepMs ?? limits.undeliveredKeepMs,
-                gaps: try GapRows(db: db, endpoint: row["name"]).all())
+                gaps: GapRows(db: db, endpoint: row.value("name")).all())
         }
     }
 
@@ -60,14 +60,14 @@ struct Retention {
         var createdMs: Int64
         var topology: Int64
 
-        init(_ row: Row) {
-            sequence = row["sequence"]
-            stream = row["stream"]
-            streamID = StreamID(row["name"] as String)
-            resolutionMs = row["resolution_ms"]
-            startMs = row["start_ms"]
-            createdMs = row["created_ms"]
-            topology = row["topology"]
+        init(_ row: Row) throws {
+            sequence = try row.value("sequence")
+            stream = try row.value("stream")
+            streamID = try StreamID(row.value("name") as String)
+            resolutionMs = try row.value("resolution_ms")
+            startMs = try row.value("start_ms")
+            createdMs = try row.value("created_ms")
+            topology = try row.value("topology")
         }
     }
 
@@ -75,7 +75,9 @@ struct Retention {
     func step() throws -> Bool {
         if try removedStreams() { return true }
         for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
-            if try aged(stream: stream["id"], closedThroughMs: stream["closed_through_ms"]) { return true }
+            if try aged(stream: stream.value("id"), closedThroughMs: stream.value("closed_through_ms")) {
+                return true
+            }
         }
         return try oversize()
     }
@@ -162,6 +164,8 @@ struct Retention {
             db, sql: "SELECT min(resolution_ms) FROM windows WHERE \(condition) AND resolution_ms > ?",
             arguments: [found.last ?? 0])
         {
+            // A text in a damaged row is behind all numbers, and reads as 0.
+            guard next > found.last ?? 0 else { break }
             found.append(next)
         }
         return found
@@ -221,6 +225,7 @@ struct Retention {
             db, sql: "SELECT min(resolution_ms) FROM windows WHERE stream = ? AND resolution_ms > ?",
             arguments: [window.stream, resolutionMs])
         {
+            guard next > resolutionMs else { break }
             resolutionMs = next
             let endMs = window.startMs + window.resolutionMs
             found += try Int64.fetchAll(

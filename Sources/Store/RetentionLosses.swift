@@ -23,7 +23,9 @@ struct RetentionLosses: Sendable {
     static func accounts(_ db: Database) throws -> [String: Count] {
         let rows = try Row.fetchAll(db, sql: "SELECT name, coarsened, dropped FROM endpoints")
         return Dictionary(
-            uniqueKeysWithValues: rows.map { ($0[0] as String, Count(coarsened: $0[1], dropped: $0[2])) })
+            try rows.map {
+                (try $0.value(0) as String, try Count(coarsened: $0.value(1), dropped: $0.value(2)))
+            }, uniquingKeysWith: { first, _ in first })
     }
 
     /// - Parameter before: the accounts before the step, which begin the story of an endpoint that is new here.

@@ -91,8 +91,8 @@ struct Sweep: Sendable {
     func run(_ db: Database) throws {
         let day: Int64 = 86_400_000
         for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
-            let id: Int64 = stream["id"]
-            let now: Int64 = stream["closed_through_ms"]
+            let id: Int64 = try stream.value("id")
+            let now: Int64 = try stream.value("closed_through_ms")
             guard now > 0, limits.eventsKeepMs >= 0 else { continue }
             let oldest = now - limits.eventsKeepMs
             try db.execute(

@@ -74,8 +74,12 @@ actor StoreWriter {
         ladders = try pool.read { db in
             var ladders: [StreamID: [Int64]] = [:]
             for row in try Row.fetchAll(db, sql: "SELECT name, ladder FROM streams") {
-                let ladder = (row["ladder"] as String).split(separator: " ").compactMap { Int64($0) }
-                if let stream = StreamID(row["name"] as String), !ladder.isEmpty { ladders[stream] = ladder }
+                let ladder = try (row.value("ladder") as String).split(separator: " ").compactMap {
+                    Int64($0)
+                }
+                if let stream = StreamID(try row.value("name") as String), !ladder.isEmpty {
+                    ladders[stream] = ladder
+                }
             }
             return ladders
         }

@@ -136,6 +136,27 @@ import Testing
         #expect(restored.version == made.version + 1)
     }
 
+    @Test(
+        "who says that nodes belong to a fleet comes after what earlier versions wrote, and only where a list says so"
+    )
+    func standing() throws {
+        let fleet = Topology(restoring: CloseMaker(seed: 1, racks: 3).topology)
+        #expect(TopologyBlob.encode(fleet.snapshot()).first == 1)
+        _ = fleet.arrange { $0 == "node-0-0" || $0 == "node-0-1" ? $1 : nil }
+        let change = fleet.arrange { name, now in
+            name == "node-0-0" ? Placement(rack: "new", array: now.array, hall: now.hall) : nil
+        }
+        #expect(change.moved == [0] && change.removed == [1])
+        let bytes = TopologyBlob.encode(fleet.snapshot())
+        let back = try TopologyBlob.decode(bytes)
+        #expect(bytes.first == 2 && back.nodeStanding.prefix(3) == [.listed, .removed, .heard])
+        #expect(back.rackNames.last == "new" && back.nodeRack[0] == 3)
+        let restored = Topology(restoring: back)
+        #expect(restored.nodes(ofRack: 3) == [0] && restored.nodes(ofRack: 0) == [1])
+        #expect(throws: StoreError.self) { try TopologyBlob.decode(bytes.dropLast() + [3]) }
+        #expect(throws: StoreError.self) { try TopologyBlob.decode(Array(bytes.dropLast())) }
+    }
+
     @Test("GPUs under maintenance come after what earlier versions wrote, and only where there are any")
     func maintenance() throws {
         var gpus = GPUCounts(entityCount: 3)
