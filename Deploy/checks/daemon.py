@@ -62,6 +62,8 @@ class Daemon:
         os.mkdir(self.run)
         self.ingest, self.web = free_port(), free_port()
         self.configure(configuration)
+        # Of the daemon alone; None: as of this check.
+        self.environment = None
         self.process = None
 
     def configure(self, configuration):
@@ -74,7 +76,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [os.path.join(BINARIES, "colossusd"), "--config", self.config, "--state-dir", self.state,
              "--runtime-dir", self.run],
-            stdout=log, stderr=log)
+            stdout=log, stderr=log, env=self.environment)
         wait_for("READY", 60, self.is_ready, every=0.05)
         return self
 

@@ -169,6 +169,8 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
         control(stream)?.register(series, shard: shard)
     }
 
+    public func move(_ racks: [Int32: Int32], stream: StreamIndex) { control(stream)?.move(racks) }
+
     public func onSilent(_ handler: @escaping @Sendable (SilentSeries) -> Void) {
         onSilent.withLock { $0 = handler }
     }

@@ -60,7 +60,7 @@ final class ClosingRun {
         }
         if assembly != nil {
             guard let summary = assembly?.step() else { return false }
-            if let set = assembly?.set { book.keep(set, summary) }
+            if let set = assembly?.set { book.keep(set, summary, topology) }
             assembly = nil
             take(summary)
             return false

@@ -21,6 +21,15 @@ struct NodeDirectory {
     private(set) var gpuNodes: [[Int32]] = []
     private(set) var gpus: [[Int32]] = []
 
+    /// Of GPUs that have moved, by topology index: all the places that they have had.
+    private(set) var placesOfMoved: [Int32: [Place]] = [:]
+
+    /// A local rack, and a position among its GPUs.
+    struct Place: Hashable {
+        var rack: Int32
+        var ordinal: Int32
+    }
+
     /// How much of a topology's snapshot has been read in (fleets only).
     private var readNodes = 0
     private var readGPUs = 0
@@ -37,9 +46,17 @@ struct NodeDirectory {
         return local
     }
 
+    /// A node that has moved gets a number in its new rack, and keeps that of the old one: windows that are open go on
+    /// with both.
     mutating func node(_ node: Int32, rack: Int32) -> Int32 {
         let known = Self.value(localOfNode, node)
-        guard known < 0 else { return known }
+        if known >= 0 {
+            if rackOfNode[Int(known)] == rack { return known }
+            if let before = nodesOfRack[Int(rack)].first(where: { nodes[Int($0)] == node }) {
+                localOfNode[Int(node)] = before
+                return before
+            }
+        }
         let local = Int32(nodes.count)
         Self.set(&localOfNode, node, local)
         nodes.append(node)
@@ -51,13 +68,33 @@ struct NodeDirectory {
     /// The position of a GPU among those of its rack; both `rack` and `node` are local.
     mutating func ordinal(gpu: Int32, node: Int32, rack: Int32) -> Int32 {
         let known = Self.value(ordinalOfGPU, gpu)
-        guard known < 0 else { return known }
+        if known >= 0 {
+            if Int(known) < gpus[Int(rack)].count, gpus[Int(rack)][Int(known)] == gpu { return known }
+            if let before = gpus[Int(rack)].firstIndex(of: gpu) {
+                ordinalOfGPU[Int(gpu)] = Int32(before)
+                return Int32(before)
+            }
+        }
         let ordinal = Int32(gpuNodes[Int(rack)].count)
         Self.set(&ordinalOfGPU, gpu, ordinal)
         gpuNodes[Int(rack)].append(node)
         gpus[Int(rack)].append(gpu)
         return ordinal
     }
+
+    /// Gives a GPU its place with the node's new number.
+    mutating func move(_ old: Place, to node: Int32) -> Place {
+        let gpu = gpus[Int(old.rack)][Int(old.ordinal)]
+        let rack = rackOfNode[Int(node)]
+        let new = Place(rack: rack, ordinal: ordinal(gpu: gpu, node: node, rack: rack))
+        for place in [old, new] where placesOfMoved[gpu]?.contains(place) != true {
+            placesOfMoved[gpu, default: []].append(place)
+        }
+        return new
+    }
+
+    /// Local number of a node that is known, or -1.
+    func find(node: Int32) -> Int32 { Self.value(localOfNode, node) }
 
     /// Local number of a rack that is known, or -1.
     func find(rack: Int32) -> Int32 { Self.value(localOfRack, rack) }

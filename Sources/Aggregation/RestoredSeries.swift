@@ -20,6 +20,22 @@ struct RestoredSeries {
     var isEmpty: Bool { entries.isEmpty }
 
     func find(gpu: Int32, _ field: FieldIndex) -> ShardCheckpoint.Entry? {
+        place(gpu, field).map { entries[$0] }
+    }
+
+    /// The same, once: a series that comes back later has gone on in between.
+    mutating func take(gpu: Int32, _ field: FieldIndex) -> ShardCheckpoint.Entry? {
+        guard let first = place(gpu, field), entries[first].lastMs != Slot.noTime else { return nil }
+        let entry = entries[first]
+        var place = first
+        while place < entries.count, entries[place].gpu == gpu, entries[place].field == field {
+            entries[place].lastMs = Slot.noTime
+            place += 1
+        }
+        return entry
+    }
+
+    private func place(_ gpu: Int32, _ field: FieldIndex) -> Int? {
         var low = 0
         var high = entries.count
         while low < high {
@@ -31,8 +47,6 @@ struct RestoredSeries {
             }
         }
         guard low < entries.count, entries[low].gpu == gpu, entries[low].field == field else { return nil }
-        return entries[low]
+        return low
     }
-
-    mutating func removeAll() { entries = [] }
 }

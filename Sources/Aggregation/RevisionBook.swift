@@ -6,6 +6,8 @@ final class RevisionBook {
         var set: LevelSet
         var coverage: Double
         var revision: Int
+        /// The fleet with which it was closed.
+        var topology: TopologySnapshot
         var bytes: Int
     }
 
@@ -30,11 +32,12 @@ final class RevisionBook {
         entries[Key(resolutionMs: resolutionMs, startMs: startMs)]
     }
 
-    func keep(_ set: LevelSet, _ summary: WindowSummary) {
+    func keep(_ set: LevelSet, _ summary: WindowSummary, _ topology: TopologySnapshot) {
         guard plan.reviseWithinMs > 0 else { return }
         let key = Key(resolutionMs: summary.resolutionMs, startMs: summary.startMs)
         let entry = Entry(
-            set: set, coverage: summary.coverage, revision: summary.revision, bytes: set.byteCount)
+            set: set, coverage: summary.coverage, revision: summary.revision, topology: topology,
+            bytes: set.byteCount)
         bytes += entry.bytes - (entries.updateValue(entry, forKey: key)?.bytes ?? 0)
     }
 

@@ -100,6 +100,20 @@ actor Shard {
         }
     }
 
+    /// Has nodes stand in other racks, for what comes after this: their series follow, some at a time.
+    nonisolated func move(_ racks: [Int32: Int32], _ stream: StreamIndex) {
+        later { shard in
+            guard shard.streams[stream]?.state.move(racks) == true else { return }
+            shard.moveSeries(stream, from: 0)
+        }
+    }
+
+    private func moveSeries(_ stream: StreamIndex, from first: Int) {
+        let end = first + limits.slotsPerBlock
+        guard streams[stream]?.state.moveSeries(in: first..<end) == false else { return }
+        later { $0.moveSeries(stream, from: end) }
+    }
+
     /// Tells what is known of some series.
     nonisolated func look(
         at slots: [UInt32], _ stream: StreamIndex, _ completion: @escaping @Sendable ([SeriesState]) -> Void

@@ -39,6 +39,9 @@ struct ShardStream: ~Copyable {
     private var lastTickMs = Int64.min
     private var fleet = FleetSeries()
     private var restored: RestoredSeries
+    /// Of nodes that have moved, all numbers in `directory`, by topology index; and the present number of each former one.
+    private var formerNumbers: [Int32: Set<Int32>] = [:]
+    private var successors: [Int32: Int32] = [:]
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -71,13 +74,45 @@ struct ShardStream: ~Copyable {
             slot.kind = Contribution.ofField[Int(one.field.rawValue)]
             if SampleFilter.isWide[Int(one.field.rawValue)] { slot.flags.insert(.isWide) }
             if !restored.isEmpty, one.redundantTo == nil, slot.kind != .gauge, !one.isShared,
-                let known = restored.find(gpu: one.gpu, one.field)
+                let known = restored.take(gpu: one.gpu, one.field)
             {
                 slot.lastMs = known.lastMs
                 slot.lastValue = known.lastValue
             }
             slots.register(slot, at: Int(one.slot), redundantTo: one.redundantTo)
         }
+    }
+
+    /// Has nodes stand in other racks.
+    ///
+    /// - Returns: whether any of them is in this shard: then their series are to be moved.
+    mutating func move(_ racks: [Int32: Int32]) -> Bool {
+        var isMine = false
+        for (node, rack) in racks {
+            let old = directory.find(node: node)
+            guard old >= 0 else { continue }
+            let new = directory.node(node, rack: directory.rack(rack))
+            guard new != old else { continue }
+            isMine = true
+            // Series may still be on their way out of the place before.
+            formerNumbers[node, default: []].formUnion([old, new])
+            for number in formerNumbers[node] ?? [] { successors[number] = number == new ? nil : new }
+        }
+        return isMine
+    }
+
+    /// - Returns: whether there are no more.
+    mutating func moveSeries(in range: Range<Int>) -> Bool {
+        for index in range.clamped(to: 0..<slots.count) {
+            let node = slots.slots[index].node
+            guard node >= 0, let new = successors[node], !slots.slots[index].flags.contains(.isShared) else {
+                continue
+            }
+            let old = NodeDirectory.Place(
+                rack: directory.rackOfNode[Int(node)], ordinal: slots.slots[index].ordinal)
+            slots.move(index, node: new, ordinal: directory.move(old, to: new).ordinal)
+        }
+        return range.upperBound >= slots.count
     }
 
     /// - Returns: how many of the slots were in use.

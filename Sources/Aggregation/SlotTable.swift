@@ -238,6 +238,12 @@ struct SlotTable: ~Copyable {
         return named
     }
 
+    /// Has a series belong to another node and position; both are local numbers.
+    mutating func move(_ index: Int, node: Int32, ordinal: Int32) {
+        slots[index].node = node
+        slots[index].ordinal = ordinal
+    }
+
     /// Makes slots free for other series.
     ///
     /// - Returns: how many were in use.

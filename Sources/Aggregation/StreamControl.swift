@@ -194,6 +194,12 @@ final class StreamControl: Sendable {
         for shard in shards { shard.nameSilent(index, nowMs: nowMs) }
     }
 
+    /// Nodes stand in other racks, with their series.
+    func move(_ racks: [Int32: Int32]) {
+        guard !racks.isEmpty else { return }
+        for shard in shards { shard.move(racks, index) }
+    }
+
     func retire(_ slots: [UInt32], shard: Int) { shards[shard].retire(slots, index) }
 
     /// - Parameter keep: whether they go with the next closing; not when they were kept before a restart.

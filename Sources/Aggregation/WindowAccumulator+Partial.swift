@@ -135,12 +135,59 @@ extension WindowAccumulator {
                 guard ordinal < gpuNodes.count else { continue }
                 if gpuNodes[ordinal] != last.node { last = (gpuNodes[ordinal], places[gpuNodes[ordinal]]) }
                 guard let place = last.place else { continue }
+                if !context.directory.placesOfMoved.isEmpty {
+                    let counted = counted(rack, ordinal, context.directory, known)
+                    if counted.any { bits.reporting &= ~(1 << UInt64(bit)) }
+                    if counted.inJob { bits.inJob &= ~(1 << UInt64(bit)) }
+                }
                 counts.reporting[place] += UInt32((bits.reporting >> UInt64(bit)) & 1)
                 counts.inJob[place] += UInt32((bits.inJob >> UInt64(bit)) & 1)
                 counts.expected[place] += UInt32((bits.expected >> UInt64(bit)) & 1)
                 counts.faulted[place] += UInt32((bits.faulted >> UInt64(bit)) & 1)
             }
         }
+    }
+
+    /// Whether a GPU was heard where it stood before, in this window or in what is known of it: then it is counted.
+    private borrowing func counted(
+        _ rack: Int, _ ordinal: Int, _ directory: NodeDirectory, _ known: HeardGPUs?
+    ) -> (any: Bool, inJob: Bool) {
+        var found = (any: false, inJob: false)
+        var isBefore = true
+        for place in directory.placesOfMoved[directory.gpus[rack][ordinal]] ?? [] {
+            if place == NodeDirectory.Place(rack: Int32(rack), ordinal: Int32(ordinal)) {
+                isBefore = false
+                continue
+            }
+            let bit = UInt64(1) << UInt64(place.ordinal & 63)
+            if isBefore {
+                let here = heard(place)
+                if here.any & bit != 0 { found.any = true }
+                if here.inJob & bit != 0 { found.inJob = true }
+            }
+            guard let told = known?.bits(rack: Int(place.rack), word: Int(place.ordinal) >> 6) else {
+                continue
+            }
+            if told.any & bit != 0 { found.any = true }
+            if told.inJob & bit != 0 { found.inJob = true }
+        }
+        return found
+    }
+
+    /// The word of a rack's GPUs in which that one is.
+    private borrowing func heard(_ place: NodeDirectory.Place) -> (any: UInt64, inJob: UInt64) {
+        var found: (any: UInt64, inJob: UInt64) = (0, 0)
+        var number = Int(place.rack) < firstGroups.count ? firstGroups[Int(place.rack)] : -1
+        let word = Int(place.ordinal) >> 6
+        while number >= 0 {
+            let group = groups[Int(number)]
+            number = group.next
+            guard word < Int(group.wordCount) else { continue }
+            let bits = reporting[Int(group.firstWord) + word]
+            found.any |= bits
+            if group.job != JobSnapshot.none { found.inJob |= bits }
+        }
+        return found
     }
 
     private borrowing func fillGroups(

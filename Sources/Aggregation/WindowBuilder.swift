@@ -143,10 +143,7 @@ final class WindowBuilder {
                 nodes.add(Int(node), from: partial.nodeGPUs, row)
             }
         }
-        if !step.isFleet {
-            nodes.expected = Array(repeating: 0, count: topology.count(.node))
-            for node in topology.gpuNode { nodes.expected[Int(node)] += 1 }
-        }
+        if !step.isFleet { nodes.expect(topology) }
         let table = step.faults
         let planned = topology.affected(by: table.maintained(fromMs: startMs, toMs: endMs))
         for (node, fault) in topology.affected(by: table.faulted(fromMs: startMs, toMs: endMs)) {
@@ -171,6 +168,9 @@ final class WindowBuilder {
             guard let index = jobIndex[job] else { continue }
             counts.expected[index] = list.reduce(0) { $0 + nodes.expected[Int($1)] }
             counts.faulted[index] = list.reduce(0) { $0 + nodes.faulted[Int($1)] }
+            // Of a node that has moved, both places tell.
+            counts.reporting[index] = min(counts.reporting[index], counts.expected[index])
+            counts.inJob[index] = min(counts.inJob[index], counts.expected[index])
             counts.setMaintenance(index, list.reduce(0) { $0 + nodes.maintenance[Int($1)] })
         }
         return counts
@@ -202,5 +202,35 @@ extension LevelSet {
         gpus[.array] = arrays
         gpus[.hall] = halls
         gpus[.site] = halls.summed(count: 1) { _ in 0 }
+    }
+}
+
+extension TopologySnapshot {
+    fileprivate var gpusOfNodes: [UInt32] {
+        var counts = [UInt32](repeating: 0, count: nodeNames.count)
+        for node in gpuNode { counts[Int(node)] += 1 }
+        return counts
+    }
+}
+
+extension GPUCounts {
+    /// Of nodes: those that there are. A node that was in two places in this time is there once; one that an inventory
+    /// has removed is there as far as it is heard.
+    mutating func expect(_ topology: TopologySnapshot) {
+        expected = topology.gpusOfNodes
+        for node in expected.indices {
+            reporting[node] = min(reporting[node], expected[node])
+            inJob[node] = min(inJob[node], expected[node])
+            if topology.nodeStanding[node] == .removed { expected[node] = reporting[node] }
+        }
+    }
+
+    /// Of nodes: no more than there are, where both places of one that has moved were added.
+    mutating func limit(_ topology: TopologySnapshot) {
+        for (node, count) in topology.gpusOfNodes.enumerated() where reporting[node] > count {
+            expected[node] = min(expected[node], count)
+            reporting[node] = count
+            inJob[node] = min(inJob[node], count)
+        }
     }
 }

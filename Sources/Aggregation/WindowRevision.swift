@@ -42,7 +42,7 @@ struct WindowRevision: ~Copyable {
         if assembly != nil {
             guard var summary = assembly?.step() else { return false }
             summary.revision = (base?.revision ?? 0) + 1
-            if let set = assembly?.set { book.keep(set, summary) }
+            if let set = assembly?.set { book.keep(set, summary, base?.topology ?? topology) }
             assembly = nil
             summaries.append(summary)
             return false
@@ -162,7 +162,9 @@ struct WindowRevision: ~Copyable {
                 jobs.addLate(job, from: partial.groupGPUs, row)
             }
         }
-        set.setGPUs(nodes, topology)
+        nodes.limit(topology)
+        // Nodes count in the racks in which they stood when it was closed.
+        set.setGPUs(nodes, topology.arranged(as: base?.topology ?? topology))
         set.gpus[.job] = jobs
         set.jobs = fresh.jobs
     }

@@ -203,8 +203,8 @@ extension AlertEngine {
                 else { return }
                 findings = Self.silent(level, places, kept)
             } else if !places.topology.gpuNode.isEmpty {
-                let gpus = places.topology.gpuNode.count
-                findings = [Self.silent(places, .site, 0, gpus: Double(gpus), units: gpus)]
+                let gpus = places.expectedGPUs
+                if gpus > 0 { findings = [Self.silent(places, .site, 0, gpus: Double(gpus), units: gpus)] }
             }
         }
         table.settle(form(.gpuSilent, policy.gpuSilent, inherits: true), findings, look, &outcome)
@@ -353,7 +353,7 @@ extension AlertEngine {
         let maintained = watched.maintained.on
         let names = watched.down.on.keys.filter { maintained[$0] == nil }
         guard let places = watched.places else { return strangers(names, stream) }
-        let excused = Set(maintained.keys.flatMap { places.nodes(named: $0) })
+        let excused = Set(maintained.keys.flatMap { places.nodes(named: $0) }).union(places.removedNodes)
         let indices = Set(names.compactMap { places.node($0) }).subtracting(excused)
         let (unknown, more) = strangers(names.filter { places.node($0) == nil }, stream)
         let counted = places.topology.nodeNames.indices.lazy.filter { !excused.contains($0) }

@@ -28,6 +28,14 @@ struct FleetPlaces: Sendable {
 
     func node(_ name: String) -> Int? { nodeIndex[name] }
 
+    /// Those that an inventory has taken out: nobody waits for them.
+    var removedNodes: [Int] {
+        topology.nodeStanding.indices.filter { topology.nodeStanding[$0] == .removed }
+    }
+
+    /// GPUs that are waited for.
+    var expectedGPUs: Int { topology.gpuNode.count { topology.nodeStanding[Int($0)] != .removed } }
+
     /// Whether it is the name of a node, a rack, an array, a hall or the site.
     func knows(_ name: String) -> Bool {
         nodeIndex[name] != nil || members.contains { $0[name] != nil }

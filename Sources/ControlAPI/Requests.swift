@@ -52,6 +52,40 @@ public struct SummaryRequest: Sendable, Hashable {
     }
 }
 
+/// Which version of a fleet to show, and which part of it.
+public struct InventoryRequest: Sendable, Hashable {
+    /// As in `SummaryRequest`.
+    public var stream: String?
+    /// The fleet of the newest window that ends at this moment or before; absent: as it is now.
+    public var at: UTCTime?
+    /// The nodes of this rack, array or hall, or this node.
+    public var entity: String?
+    /// Only nodes that nobody waits for any more.
+    public var removed = false
+    public var limit = ControlLimits.rowsDefault
+
+    public init() {}
+
+    public init(query: QueryString) throws(ControlError) {
+        try query.allow(["stream", "at", "entity", "removed", "limit"])
+        stream = query["stream"]
+        at = try query.time("at")
+        entity = query["entity"]
+        removed = query["removed"] == "true"
+        limit = try query.limit(default: limit)
+    }
+
+    public var query: QueryString {
+        var query = QueryString()
+        query.add("stream", stream)
+        query.add("at", at?.description)
+        query.add("entity", entity)
+        query.add("removed", removed ? "true" : nil)
+        query.add("limit", String(limit))
+        return query
+    }
+}
+
 /// Which stretch of a stream's timeline to show.
 public struct TimelineRequest: Sendable, Hashable {
     /// As in `SummaryRequest`.

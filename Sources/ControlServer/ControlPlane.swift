@@ -62,6 +62,9 @@ public protocol ControlPlane: Sendable {
     /// How far the last of them is. Throws `notFound` before the first.
     func storeJob() async throws -> StoreJobReply
 
+    /// Throws `notFound` for an entity or a time that there is not.
+    func inventory(_ request: InventoryRequest) async throws -> InventoryReply
+
     func maintenance() async throws -> MaintenanceReply
     /// Throws `notFound` for an entity that there is not.
     func startMaintenance(_ start: MaintenanceStart) async throws -> MaintenanceReply

@@ -74,6 +74,7 @@ struct Route: Sendable {
         .read("status", web: true) { try await $0.plane.status() },
         .read("ready") { try await $0.plane.ready() },
         .read("summary", web: true) { try await $0.plane.summary(SummaryRequest(query: $0.query)) },
+        .read("inventory", web: true) { try await $0.plane.inventory(InventoryRequest(query: $0.query)) },
         .read("timeline", web: true) { try await $0.plane.timeline(TimelineRequest(query: $0.query)) },
         .read("events", web: true) { try await $0.plane.events(EventsRequest(query: $0.query)) },
         .read("alerts", web: true) { try await $0.plane.alerts(AlertsRequest(query: $0.query)) },

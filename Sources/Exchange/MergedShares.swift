@@ -69,7 +69,8 @@ struct MergedShares {
     private mutating func enter(_ group: PartialGroup) -> Int32? {
         guard let (name, place, rack) = PlacedName.node(group.key.name) else { return nil }
         var entry = known[name] ?? (topology.node(name, at: place), 0)
-        if racks[rack] == nil { racks[rack] = topology.rackOfNode(entry.node) }
+        // Not that of the node: it may have moved.
+        if racks[rack] == nil { racks[rack] = topology.rack(at: place) }
         let count = min(UInt64(group.gpus.expected), 64)
         let counted = count == 64 ? UInt64.max : (1 << count) - 1
         var new = (group.ordinals?.known ?? counted) & ~entry.gpus

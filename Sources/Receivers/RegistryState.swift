@@ -76,6 +76,7 @@ struct RegistryState {
     struct Node {
         var index: Int32
         var rack: Int32
+        /// That of the rack in which it was first met.
         var shard: Int
         /// By ordinal; -1 is not met.
         var gpus: [Int32] = []
@@ -235,6 +236,21 @@ struct RegistryState {
         freeSlots[shard] += slots
     }
 
+    /// Has the fleet stand as an inventory says. Nodes that have moved keep their shard and their slots.
+    mutating func arrange(_ inventory: Inventory) -> FleetChange {
+        self.inventory = inventory
+        let change = inventory.arrange(topology)
+        guard !change.moved.isEmpty else { return change }
+        let moved = Set(change.moved)
+        var racks: [Int32: Int32] = [:]
+        for position in nodes.indices where moved.contains(nodes[position].index) {
+            nodes[position].rack = topology.rackOfNode(nodes[position].index)
+            racks[nodes[position].index] = nodes[position].rack
+        }
+        sink.move(racks, stream: stream)
+        return change
+    }
+
     private mutating func origin(_ source: SeriesIdentity, _ sender: SenderID) -> UInt32? {
         let number = UInt64(sender.rawValue)
         let key = hasher.joined(source, SeriesIdentity(high: number, low: number))
@@ -271,7 +287,9 @@ struct RegistryState {
             let told = Placement(
                 rack: bytes.string(labels.rack), array: bytes.string(labels.array),
                 hall: bytes.string(labels.hall), model: bytes.string(labels.model))
-            index = topology.node(name, at: inventory.placement(of: name, labels: told))
+            index = topology.node(
+                name, at: inventory.placement(of: name, labels: told),
+                standing: inventory.placements[name] == nil ? .heard : .listed)
         } else {
             guard let known = topology.nodeIndex(name) else { return nil }
             index = known

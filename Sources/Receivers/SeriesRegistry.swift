@@ -138,22 +138,19 @@ final class SeriesRegistry: Sendable {
             })
     }
 
-    /// Takes a new inventory for the nodes that come from now on, and returns how many known nodes it would place
-    /// elsewhere: a node keeps its place while the process runs.
-    func replace(inventory: Inventory) -> Int {
+    /// Has the fleet stand as a new inventory says, and the nodes that come from now on. Without one, all stays where it
+    /// is, and new nodes go where their labels say.
+    func take(_ inventory: Inventory?) -> FleetChange {
         state.withLock { state in
-            state.registry.inventory = inventory
-            let known = state.registry.topology.snapshot()
-            return known.nodeNames.indices.count { node in
-                guard let place = inventory.placements[known.nodeNames[node]] else { return false }
-                let rack = Int(known.nodeRack[node])
-                let array = Int(known.rackArray[rack])
-                let hall = Int(known.arrayHall[array])
-                return place.rack != known.rackNames[rack] || place.array != known.arrayNames[array]
-                    || place.hall != known.hallNames[hall]
+            guard let inventory else {
+                state.registry.inventory = Inventory()
+                return FleetChange()
             }
+            return state.registry.arrange(inventory)
         }
     }
+
+    var inventory: Inventory { state.withLock { $0.registry.inventory } }
 
     /// Series that have a slot, of all senders together.
     var seriesCount: Int { state.withLock { $0.registry.seriesCount } }

@@ -3,10 +3,13 @@ import Telemetry
 /// The names and parents of a fleet at one version, before zstd.
 enum TopologyBlob {
     static let form: UInt8 = 1
+    /// With who says that the nodes belong to the fleet, at the end; only where an inventory says something.
+    static let formWithStanding: UInt8 = 2
 
     static func encode(_ topology: TopologySnapshot) -> [UInt8] {
         var writer = ByteWriter(capacity: 64 + topology.nodeNames.count * 24 + topology.gpuNode.count * 3)
-        writer.byte(form)
+        let isListed = topology.nodeStanding.contains { $0 != .heard }
+        writer.byte(isListed ? formWithStanding : form)
         writer.count(topology.version)
         writer.text(topology.site)
         for names in [
@@ -25,12 +28,19 @@ enum TopologyBlob {
         }
         writer.count(topology.gpuOrdinal.count)
         writer.raw(topology.gpuOrdinal)
+        if isListed {
+            writer.count(topology.nodeStanding.count)
+            writer.raw(topology.nodeStanding.map(\.rawValue))
+        }
         return writer.bytes
     }
 
     static func decode(_ bytes: [UInt8]) throws(StoreError) -> TopologySnapshot {
         var reader = ByteReader(bytes)
-        guard try reader.byte() == form else { throw ByteReader.damage("its form is not known") }
+        let form = try reader.byte()
+        guard form == Self.form || form == formWithStanding else {
+            throw ByteReader.damage("its form is not known")
+        }
         let version = try reader.varint()
         let site = try reader.text()
         var names: [[String]] = []
@@ -38,14 +48,27 @@ enum TopologyBlob {
         var parents: [[Int32]] = []
         for _ in 0..<4 { parents.append(try self.parents(&reader)) }
         let ordinals = Array(try reader.raw(try reader.count()))
+        let standing = form == formWithStanding ? try standings(&reader) : nil
         guard
             let topology = TopologySnapshot(
                 version: Int(truncatingIfNeeded: version), site: site, hallNames: names[0],
                 arrayNames: names[1],
                 arrayHall: parents[0], rackNames: names[2], rackArray: parents[1], nodeNames: names[3],
-                nodeRack: parents[2], nodeModel: names[4], gpuNode: parents[3], gpuOrdinal: ordinals)
+                nodeRack: parents[2], nodeModel: names[4], nodeStanding: standing,
+                gpuNode: parents[3], gpuOrdinal: ordinals)
         else { throw ByteReader.damage("a fleet does not fit together") }
         return topology
+    }
+
+    private static func standings(_ reader: inout ByteReader) throws(StoreError) -> [NodeStanding] {
+        var standings: [NodeStanding] = []
+        for byte in try reader.raw(try reader.count()) {
+            guard let standing = NodeStanding(rawValue: byte) else {
+                throw ByteReader.damage("a node's standing is not known")
+            }
+            standings.append(standing)
+        }
+        return standings
     }
 
     private static func parents(_ reader: inout ByteReader) throws(StoreError) -> [Int32] {

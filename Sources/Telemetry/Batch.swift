@@ -95,12 +95,15 @@ public enum Admission: Sendable, Equatable {
 public protocol BatchSink: Sendable {
     var shardCount: Int { get }
 
-    /// The shard that owns all series of a node in that rack.
+    /// The shard that owns all series of a node that is first met in that rack.
     func shard(stream: StreamIndex, rack: Int32, node: Int32) -> Int
 
     /// Announces series to their shard. Everything offered afterwards finds them known. Never refused: the caller
     /// bounds the number of series.
     func register(_ series: [SeriesDescriptor], stream: StreamIndex, shard: Int)
+
+    /// These nodes stand in other racks now, by topology index. Their series stay with their shards.
+    func move(_ racks: [Int32: Int32], stream: StreamIndex)
 
     /// Whether windows can be opened for samples of these times now; otherwise it is to be asked again later.
     func hasRoom(stream: StreamIndex, sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64)
@@ -116,6 +119,8 @@ public protocol BatchSink: Sendable {
 }
 
 extension BatchSink {
+    public func move(_ racks: [Int32: Int32], stream: StreamIndex) {}
+
     public func hasRoom(
         stream: StreamIndex, sender: SenderID, oldestMs: Int64, newestMs: Int64, arrivalMs: Int64
     ) -> Bool { true }

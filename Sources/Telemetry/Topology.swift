@@ -15,8 +15,31 @@ public struct Placement: Hashable, Sendable {
     }
 }
 
+/// Who says that a node belongs to the fleet.
+public enum NodeStanding: UInt8, Sendable {
+    /// It was heard of.
+    case heard = 0
+    /// An inventory lists it.
+    case listed = 1
+    /// An inventory listed it and does not any more: nobody waits for it, and what it says still counts.
+    case removed = 2
+}
+
+/// What an inventory has changed in a fleet, by topology index, ascending.
+public struct FleetChange: Sendable, Equatable {
+    /// Nodes that stand in another rack, array or hall.
+    public var moved: [Int32] = []
+    /// Nodes that are not listed any more.
+    public var removed: [Int32] = []
+    /// Nodes that had been removed and are listed again.
+    public var returned: [Int32] = []
+
+    public init() {}
+}
+
 /// The fleet of one stream at one version: names and parents, index by index. Indices never change and never go
-/// away while a stream lives; a later version only has more of them.
+/// away while a stream lives. A later version has more of them, and nodes may stand elsewhere in it: windows keep the
+/// version that they were closed with.
 public struct TopologySnapshot: Sendable {
     /// Grows with each change of any name or parent.
     public internal(set) var version = 0
@@ -32,6 +55,7 @@ public struct TopologySnapshot: Sendable {
     /// Rack of each node.
     public internal(set) var nodeRack: [Int32] = []
     public internal(set) var nodeModel: [String] = []
+    public internal(set) var nodeStanding: [NodeStanding] = []
     /// Node of each GPU.
     public internal(set) var gpuNode: [Int32] = []
     /// Position of each GPU in its node, 0 based.
@@ -44,15 +68,16 @@ public struct TopologySnapshot: Sendable {
     public init?(
         version: Int, site: String, hallNames: [String], arrayNames: [String], arrayHall: [Int32],
         rackNames: [String], rackArray: [Int32], nodeNames: [String], nodeRack: [Int32], nodeModel: [String],
-        gpuNode: [Int32], gpuOrdinal: [UInt8]
+        nodeStanding: [NodeStanding]? = nil, gpuNode: [Int32], gpuOrdinal: [UInt8]
     ) {
+        let standing = nodeStanding ?? Array(repeating: .heard, count: nodeNames.count)
         func parents(_ parents: [Int32], of count: Int, in parentCount: Int) -> Bool {
             parents.count == count && parents.allSatisfy { $0 >= 0 && Int($0) < parentCount }
         }
         guard version >= 0, parents(arrayHall, of: arrayNames.count, in: hallNames.count),
             parents(rackArray, of: rackNames.count, in: arrayNames.count),
             parents(nodeRack, of: nodeNames.count, in: rackNames.count), nodeModel.count == nodeNames.count,
-            parents(gpuNode, of: gpuOrdinal.count, in: nodeNames.count)
+            standing.count == nodeNames.count, parents(gpuNode, of: gpuOrdinal.count, in: nodeNames.count)
         else { return nil }
         self.version = version
         self.site = site
@@ -64,8 +89,27 @@ public struct TopologySnapshot: Sendable {
         self.nodeNames = nodeNames
         self.nodeRack = nodeRack
         self.nodeModel = nodeModel
+        self.nodeStanding = standing
         self.gpuNode = gpuNode
         self.gpuOrdinal = gpuOrdinal
+    }
+
+    /// Where a node stands.
+    public func placement(ofNode node: Int) -> Placement {
+        let rack = Int(nodeRack[node])
+        let array = Int(rackArray[rack])
+        return Placement(
+            rack: rackNames[rack], array: arrayNames[array], hall: hallNames[Int(arrayHall[array])],
+            model: nodeModel[node])
+    }
+
+    /// This fleet, with the nodes of an earlier version where they stood in that.
+    public func arranged(as earlier: TopologySnapshot) -> TopologySnapshot {
+        guard earlier.version != version, earlier.nodeRack.count <= nodeRack.count else { return self }
+        var arranged = self
+        arranged.nodeRack.replaceSubrange(0..<earlier.nodeRack.count, with: earlier.nodeRack)
+        arranged.nodeStanding.replaceSubrange(0..<earlier.nodeStanding.count, with: earlier.nodeStanding)
+        return arranged
     }
 
     public func count(_ level: Level) -> Int {
@@ -138,13 +182,60 @@ public final class Topology: Sendable {
     }
 
     /// The index of a node, made with its rack, array and hall when it is new.
-    /// A known node keeps the place at which it was first seen.
+    /// A known node keeps the place at which it was first seen, until `arrange` says otherwise.
     @discardableResult
-    public func node(_ name: String, at placement: @autoclosure () -> Placement) -> Int32 {
+    public func node(
+        _ name: String, at placement: @autoclosure () -> Placement, standing: NodeStanding = .heard
+    ) -> Int32 {
         state.withLock { state in
             if let known = state.nodeIndex[name] { return known }
-            return Self.addNode(name, placement(), &state)
+            return Self.addNode(name, placement(), standing, &state)
         }
+    }
+
+    /// The index of a rack, made with its array and hall when it is new.
+    public func rack(at placement: Placement) -> Int32 {
+        state.withLock { state in
+            let count = state.snapshot.rackNames.count
+            let rack = Self.rack(at: placement, &state)
+            if state.snapshot.rackNames.count > count { state.snapshot.version += 1 }
+            return rack
+        }
+    }
+
+    /// Has the nodes that are known stand as a list says. Those that it does not have and a former one had are removed;
+    /// those that no list ever had stay as they are. Nodes must not be added meanwhile.
+    ///
+    /// - Parameter listed: where a node stands, of its name and of where it stood; `nil` when the list does not have it.
+    public func arrange(listed: (_ node: String, _ now: Placement) -> Placement?) -> FleetChange {
+        let known = snapshot()
+        var change = FleetChange()
+        var places: [(node: Int32, place: Placement)] = []
+        var standings: [(node: Int32, standing: NodeStanding)] = []
+        for node in known.nodeNames.indices {
+            let now = known.placement(ofNode: node)
+            let standing = known.nodeStanding[node]
+            guard let place = listed(known.nodeNames[node], now) else {
+                guard standing == .listed else { continue }
+                standings.append((Int32(node), .removed))
+                change.removed.append(Int32(node))
+                continue
+            }
+            if standing != .listed { standings.append((Int32(node), .listed)) }
+            if standing == .removed { change.returned.append(Int32(node)) }
+            guard place != now else { continue }
+            places.append((Int32(node), place))
+            var there = place
+            there.model = now.model
+            if there != now { change.moved.append(Int32(node)) }
+        }
+        guard !places.isEmpty || !standings.isEmpty else { return change }
+        state.withLock { state in
+            for (node, standing) in standings { state.snapshot.nodeStanding[Int(node)] = standing }
+            for (node, place) in places { Self.move(node, to: place, &state) }
+            state.snapshot.version += 1
+        }
+        return change
     }
 
     /// The index of GPU `ordinal` of a node that is already there.
@@ -179,7 +270,20 @@ public final class Topology: Sendable {
     public func nodes(ofRack rack: Int32) -> [Int32] { state.withLock { $0.nodesOfRack[Int(rack)] } }
     public func gpus(ofNode node: Int32) -> [Int32] { state.withLock { $0.gpusOfNode[Int(node)] } }
 
-    private static func addNode(_ name: String, _ place: Placement, _ state: inout State) -> Int32 {
+    private static func move(_ node: Int32, to place: Placement, _ state: inout State) {
+        let old = state.snapshot.nodeRack[Int(node)]
+        let rack = rack(at: place, &state)
+        state.snapshot.nodeModel[Int(node)] = place.model
+        guard rack != old else { return }
+        state.snapshot.nodeRack[Int(node)] = rack
+        state.nodesOfRack[Int(old)].removeAll { $0 == node }
+        // In the order in which a restart finds them.
+        let after = state.nodesOfRack[Int(rack)].firstIndex { $0 > node }
+        state.nodesOfRack[Int(rack)].insert(node, at: after ?? state.nodesOfRack[Int(rack)].count)
+    }
+
+    /// The index of a rack, made with its array and hall when it is new.
+    private static func rack(at place: Placement, _ state: inout State) -> Int32 {
         let hall = index(place.hall, &state.hallIndex, &state.snapshot.hallNames)
         let arrayKey = place.hall + "\u{0}" + place.array
         let array: Int32
@@ -200,9 +304,17 @@ public final class Topology: Sendable {
             state.snapshot.rackArray.append(array)
             state.nodesOfRack.append([])
         }
+        return rack
+    }
+
+    private static func addNode(
+        _ name: String, _ place: Placement, _ standing: NodeStanding, _ state: inout State
+    ) -> Int32 {
+        let rack = rack(at: place, &state)
         let node = index(name, &state.nodeIndex, &state.snapshot.nodeNames)
         state.snapshot.nodeRack.append(rack)
         state.snapshot.nodeModel.append(place.model)
+        state.snapshot.nodeStanding.append(standing)
         state.nodesOfRack[Int(rack)].append(node)
         state.gpusOfNode.append([])
         state.snapshot.version += 1

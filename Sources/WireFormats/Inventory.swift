@@ -55,6 +55,11 @@ public struct Inventory: Sendable, Equatable {
         return place
     }
 
+    /// Has the nodes of a fleet stand as the file says (`Topology.arrange`).
+    public func arrange(_ topology: Topology) -> FleetChange {
+        topology.arrange { node, now in placements[node] == nil ? nil : placement(of: node, labels: now) }
+    }
+
     private mutating func add(
         _ row: [String: String], _ number: Int, _ seen: inout [String: Int]
     ) throws(LineError) {

@@ -73,7 +73,8 @@ struct Colossusctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, TopCommand.self, SummaryCommand.self, TimelineCommand.self,
             EventsCommand.self, AlertsCommand.self, SimulateCommand.self, EndpointsCommand.self,
-            DeadLetterCommand.self, MaintenanceCommand.self, StoreCommand.self, TraceCommand.self,
+            DeadLetterCommand.self, InventoryCommand.self, MaintenanceCommand.self, StoreCommand.self,
+            TraceCommand.self,
             DebugCommand.self, ClusterCommand.self, ConfigCommand.self, ReloadCommand.self,
             WaitCommand.self, TapCommand.self, CheckCommand.self, LogLevelCommand.self, ScenarioCommand.self,
             PlanCommand.self, ModelCommand.self,

@@ -135,7 +135,7 @@ extension Daemon {
         return parts
     }
 
-    private static func floor(_ value: Int64, _ length: Int64) -> Int64 {
+    static func floor(_ value: Int64, _ length: Int64) -> Int64 {
         let rest = value % length
         return value - (rest < 0 ? rest + length : rest)
     }

@@ -7,6 +7,7 @@ import Settings
 import SystemdSupport
 import TLS
 import Telemetry
+import WireFormats
 
 // Taking a new configuration while everything goes on.
 extension Daemon {
@@ -56,7 +57,18 @@ extension Daemon {
         )
         try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
         try? await parts.alerts.replace(AlertPolicy(new.alerts))
-        parts.ingest.reload(inventory: inventory)
+        let before = parts.ingest.inventory
+        let moves = parts.ingest.reload(inventory: inventory)
+        if let merged = parts.merged, merged != parts.measured {
+            // Nodes that came since then are listed by the old one, too.
+            let topology = parts.streams.topology(merged)
+            if inventory != nil, !before.nodes.isEmpty { _ = before.arrange(topology) }
+            _ = inventory?.arrange(topology)
+        }
+        if moves != FleetChange() {
+            reply.inventory = InventoryChange(
+                moved: moves.moved.count, removed: moves.removed.count, returned: moves.returned.count)
+        }
         parts.ingest.reload(access: senders)
         webAccess.withLock { $0 = readers }
         ingestTLS.replace(ingestContext)

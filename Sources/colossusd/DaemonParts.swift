@@ -177,7 +177,9 @@ struct DaemonParts: Sendable {
             ClusterNode.Surroundings(
                 core: core, store: store, streams: streams, shares: shares, coverage: coverage, clock: clock,
                 metrics: metrics, levels: Set(settings.aggregation.simulatedLevels), shardCount: count,
-                stateDirectory: places.stateDirectory, measured: measuredSpec(settings)))
+                stateDirectory: places.stateDirectory, measured: measuredSpec(settings),
+                // One that cannot be read is told of where telemetry begins to be taken.
+                inventory: { (try? readInventory(settings)) ?? nil }))
         return (core, node)
     }
 
@@ -284,7 +286,11 @@ struct DaemonParts: Sendable {
         } else {
             spec.openRollups = try await store.openRollups(.measured, ladder: settings.windows.resolutionsMs)
         }
-        if let kept = try await store.topology(known) { streams.open(spec.id, restoring: kept) }
+        if let kept = try await store.topology(known) {
+            let index = streams.open(spec.id, restoring: kept)
+            // Before shards own what is there: nodes may have moved while nobody looked.
+            _ = try readInventory(settings)?.arrange(streams.topology(index))
+        }
         spec.openEvents = try await openEvents(known, of: spec.id, store)
         spec.checkpointEveryMs = max(spec.plan.finestMs, Self.checkpointEveryMs)
         spec.checkpoints = try await Checkpoints.read(known, store, Logger(label: "store"))

@@ -146,7 +146,7 @@ final class CoreHarness: Sendable {
         var made: [Int: SampleBatch] = [:]
         for sample in samples {
             let rack = topology.rackOfNode(Int32(sample.node))
-            let shard = core.shard(stream: stream, rack: rack, node: Int32(sample.node))
+            let shard = shard(sample.node)
             let slot = self.slot(sample, rack, shard, source, spelling)
             made[
                 shard,
@@ -221,8 +221,9 @@ final class CoreHarness: Sendable {
     /// The most slots that a shard has.
     var slotsMax: UInt32 { state.withLock { $0.nextSlot.values.max() ?? 0 } }
 
+    /// That of the rack in which it was at first.
     private func shard(_ node: Int) -> Int {
-        core.shard(stream: stream, rack: topology.rackOfNode(Int32(node)), node: Int32(node))
+        core.shard(stream: stream, rack: Int32(node / 2), node: Int32(node))
     }
 
     private func slot(

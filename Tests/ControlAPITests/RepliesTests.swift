@@ -25,6 +25,12 @@ import Testing
             "colossus.endpoint_test/v1")
         try expectRoundTrip(ConfigCheckReply(path: "a", problems: ["a:1:1: b"]), "colossus.config_check/v1")
         try expectRoundTrip(ReloadReply(changed: ["windows.lateness"]), "colossus.reload/v1")
+        try expectRoundTrip(
+            InventoryReply(
+                stream: "measured", version: 3, site: "s",
+                nodes: [
+                    InventoryRow(node: "n1", rack: "r1", array: "a", hall: "h", gpus: 8, standing: .removed)
+                ]), "colossus.inventory/v1")
         try expectRoundTrip(ReadyReply(ready: true, state: .running), "colossus.ready/v1")
         try expectRoundTrip(ControlError(.conflict, "a", hint: "b"), "colossus.error/v1")
     }

@@ -46,6 +46,13 @@ import Testing
                 #expect(reply.simulation.run == "colossus")
             }
             #expect(try await server.ask { try $0.endpoints() }.endpoints.count == 1)
+            let fleet = try await server.ask { c throws(ControlError) in
+                var request = InventoryRequest()
+                request.entity = "r1"
+                request.removed = true
+                return try c.inventory(request)
+            }
+            #expect(fleet.nodes.map(\.node) == ["n1"] && fleet.gpusInAll == 8)
             #expect(try await server.ask { try $0.testEndpoint(name: "file") }.ok)
             let replay = EndpointReplay(from: UTCTime(ms: 0), to: UTCTime(ms: 60_000))
             for action in [EndpointAction.pause, .resume, .drain, .replay(replay)] {
@@ -75,7 +82,7 @@ import Testing
                     "top series ?by=sender&limit=10", "simulation a/b",
                     "start b 5000 bytes",
                     "pause colossus", "resume colossus", "speed(\"max\") colossus", "stop colossus",
-                    "endpoints",
+                    "endpoints", "inventory of r1, removed",
                     "test file", "pause file", "resume file", "drain file",
                     "replay file 1970-01-01T00:00:00Z 1970-01-01T00:01:00Z",
                     "deadletters ?endpoint=a%20b&after=3&limit=100", "deadletter 17",

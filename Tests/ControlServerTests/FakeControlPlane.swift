@@ -171,6 +171,14 @@ final class FakeControlPlane: ControlPlane {
         return StoreJobReply(kind: .backup, state: .done, file: "/b")
     }
 
+    func inventory(_ request: InventoryRequest) async throws -> InventoryReply {
+        try note("inventory of \(request.entity ?? "")\(request.removed ? ", removed" : "")")
+        return InventoryReply(
+            stream: "measured", version: 7, site: "s",
+            nodes: [InventoryRow(node: "n1", rack: "r1", array: "a1", hall: "h1", gpus: 8, standing: .listed)]
+        )
+    }
+
     func maintenance() async throws -> MaintenanceReply {
         try note("maintenance")
         return MaintenanceReply(maintenance: [], gpus: 0)

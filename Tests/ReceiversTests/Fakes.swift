@@ -15,6 +15,7 @@ final class FakeSink: BatchSink {
         var refusals = 0
         var offers = 0
         var unknownSlots = 0
+        var moves: [[Int32: Int32]] = []
         var largestOffer = 0
     }
 
@@ -36,6 +37,8 @@ final class FakeSink: BatchSink {
             }
         }
     }
+
+    func move(_ racks: [Int32: Int32], stream: StreamIndex) { state.withLock { $0.moves.append(racks) } }
 
     func offer(_ batches: [SampleBatch]) -> Admission {
         state.withLock { state in
@@ -76,6 +79,7 @@ final class FakeSink: BatchSink {
 
     var series: [SeriesDescriptor] { state.withLock { $0.series.flatMap { $0 } } }
     var sampleCount: Int { state.withLock { $0.batches.reduce(0) { $0 + $1.records.count } } }
+    var moves: [[Int32: Int32]] { state.withLock { $0.moves } }
     var unknownSlots: Int { state.withLock { $0.unknownSlots } }
 }
 

@@ -63,7 +63,7 @@ import WireFormats
         #expect(bench.ledger.value[.noEntity] == 1)
     }
 
-    @Test("the place of a node comes from the inventory, else from labels; a new inventory is for new nodes")
+    @Test("the place of a node comes from the inventory, else from labels; a new inventory moves it")
     func placement() async throws {
         let bench = Bench(inventory: try Inventory(csv: "node,rack,hall\nn1,r1,h1\n"))
         let now = Bench.nowMs
@@ -75,7 +75,12 @@ import WireFormats
                     await client.write(Body.write([(Body.gpu(0, node: node, labels), [(now, 1)])]))?.status
                         == 204)
             }
-            bench.server.reload(inventory: try Inventory(csv: "node,rack\nn1,r5\nn3,r3\n"))
+            let change = bench.server.reload(
+                inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\nn3,r3,\n"))
+            #expect(change.moved == [0] && change.removed.isEmpty)
+            #expect(bench.server.reload(inventory: nil) == FleetChange(), "without one, all stays")
+            _ = bench.server.reload(
+                inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\nn3,r3,\n"))
             for node in ["n1", "n3"] {
                 #expect(
                     await client.write(Body.write([(Body.gpu(1, node: node, labels), [(now, 1)])]))?.status
@@ -84,7 +89,11 @@ import WireFormats
         }
         let topology = bench.topology
         #expect(topology.nodeNames == ["n1", "n2", "n3"])
-        #expect(topology.nodeRack.map { topology.rackNames[Int($0)] } == ["r1", "r9", "r3"])
+        #expect(topology.nodeRack.map { topology.rackNames[Int($0)] } == ["r5", "r9", "r3"])
+        #expect(topology.nodeStanding == [.listed, .heard, .listed])
+        #expect(bench.sink.moves == [[0: topology.nodeRack[0]]])
+        // The GPU that comes after the move, too, in the shard where the node's others are.
+        #expect(bench.sink.series.filter { $0.node == 0 }.map(\.rack) == [0, topology.nodeRack[0]])
         #expect(topology.arrayNames.allSatisfy { $0 == "a9" })
         #expect(Set(topology.hallNames) == ["h1", "h9"])
     }

@@ -32,6 +32,10 @@ public struct ControlClient: Sendable {
         try get("/v1/summary" + request.query.text)
     }
 
+    public func inventory(_ request: InventoryRequest) throws(ControlError) -> InventoryReply {
+        try get("/v1/inventory" + request.query.text)
+    }
+
     public func timeline(_ request: TimelineRequest) throws(ControlError) -> TimelineReply {
         try get("/v1/timeline" + request.query.text)
     }

@@ -106,6 +106,12 @@ extension ReloadReply: Presented {
         if !needRestart.isEmpty {
             blocks.append(.line("in force after a restart only: " + needRestart.joined(separator: ", ")))
         }
+        if let inventory {
+            blocks.append(
+                .line(
+                    "inventory: \(inventory.moved) nodes moved, \(inventory.removed) removed, "
+                        + "\(inventory.returned) returned"))
+        }
         return blocks
     }
 

@@ -29,6 +29,8 @@ public struct ReloadReply: Reply, Hashable {
     public var changed: [String]
     /// Keys that changed in the files, but need a restart.
     public var needRestart: [String]
+    /// Absent when no node has moved, gone or come back.
+    public var inventory: InventoryChange?
 
     public init(files: [String] = [], changed: [String] = [], needRestart: [String] = []) {
         self.files = files

@@ -7,6 +7,7 @@ import Settings
 import Simulation
 import Store
 import Telemetry
+import WireFormats
 
 // The cluster's streams as this member's core closes and stores them.
 extension ClusterNode {
@@ -68,6 +69,7 @@ extension ClusterNode {
         let (core, store, streams) = (around.core, around.store, around.streams)
         if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
         let index = streams.open(.measured, site: around.measured.site)
+        _ = around.inventory()?.arrange(streams.topology(index))
         let record = try await store.stream(.measured)
         let closedMs = record?.closedThroughMs
         var spec = around.measured

@@ -10,6 +10,7 @@ import Settings
 import Store
 import SystemdSupport
 import Telemetry
+import WireFormats
 
 /// The daemon's place in a cluster: connects, agrees with the others on the run, works in its roles, and leaves.
 actor ClusterNode {
@@ -27,6 +28,8 @@ actor ClusterNode {
         var stateDirectory: String
         /// What the summaries of ingested telemetry are made by.
         var measured: StreamSpec
+        /// Reads where nodes stand, for the fleet that is reported; who ingests has an inventory of its own.
+        var inventory: @Sendable () -> Inventory?
     }
 
     nonisolated let settings: DaemonSettings.Cluster
