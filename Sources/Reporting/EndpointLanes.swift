@@ -59,9 +59,8 @@ struct EndpointLanes: Sendable {
     private var unsplitThrough: Int64?
     /// The receiver wants no requests until this timer.
     private var quietToken: Int?
-    /// The receiver takes so many a minute: the pause between two, and the earliest time of the next.
-    private var pauseMs: Int64 = 0
-    private var mayAskMs: Int64 = 0
+    /// The receiver takes so many a minute.
+    private var pace = RequestPace()
     private var paceToken: Int?
     private var isWelcome: Bool
     private var lastToken = 0
@@ -340,21 +339,21 @@ extension EndpointLanes {
     /// The receiver wants requests, and so many a minute. The part that asked goes out now.
     mutating func welcomed(ratePerMinute: Int?, nowMs: Int64) {
         isWelcome = true
-        pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
-        mayAskMs = nowMs + pauseMs
+        pace.allow(ratePerMinute: ratePerMinute)
+        pace.asked(nowMs: nowMs)
     }
 
     /// Lets out what waits, new windows first.
     private mutating func release(_ nowMs: Int64, _ actions: inout [LaneAction]) {
         for lane in turns where mayGo(lane) {
             // In strict order there is nothing to choose from: the part waits on its way.
-            if configuration.takesAnyOrder, nowMs < mayAskMs {
+            let pauseMs = configuration.takesAnyOrder ? pace.waitMs(nowMs: nowMs) : 0
+            if pauseMs > 0 {
                 if paceToken == nil {
                     paceToken = nextToken()
                     actions.append(
                         LaneAction(
-                            lane: Self.gate,
-                            action: .wake(afterMs: mayAskMs - nowMs, token: lastToken)))
+                            lane: Self.gate, action: .wake(afterMs: pauseMs, token: lastToken)))
                 }
                 return
             }
@@ -366,7 +365,7 @@ extension EndpointLanes {
             inFlight.insert(lane)
             lanes[lane]?.form = form
             lanes[lane]?.refreshesAtSend = account.refreshes
-            mayAskMs = nowMs + pauseMs
+            pace.asked(nowMs: nowMs)
             actions.append(LaneAction(lane: lane, action: .send(part)))
         }
     }

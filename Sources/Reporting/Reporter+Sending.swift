@@ -16,17 +16,16 @@ extension Reporter {
             return
         }
         if !endpoint.configuration.kind.isRequesting { return write(body, part, endpoint, lane) }
-        let pauseMs = endpoint.mayAskMs - clock.nowMs()
-        guard pauseMs <= 0 else { return send(part, lane, afterMs: pauseMs) }
+        if let pauseMs = pauseMs(name, nowMs: clock.nowMs()) { return send(part, lane, afterMs: pauseMs) }
         withSecrets(endpoint, lane) { reporter, secrets in
             guard let endpoint = reporter.endpoints[name] else { return }
             guard endpoint.isWelcome else { return reporter.shakeHands(lane, secrets) }
             // While secrets were read, another lane may have asked.
             let nowMs = reporter.clock.nowMs()
-            guard endpoint.mayAskMs <= nowMs else {
-                return reporter.send(part, lane, afterMs: endpoint.mayAskMs - nowMs)
+            if let pauseMs = reporter.pauseMs(name, nowMs: nowMs) {
+                return reporter.send(part, lane, afterMs: pauseMs)
             }
-            reporter.endpoints[name]?.asked(atMs: nowMs)
+            reporter.endpoints[name]?.pace.asked(nowMs: nowMs)
             let headers = endpoint.encoding.headers(for: part, form: endpoint.lanes.form(of: lane.number))
             let request = reporter.request(
                 endpoint.configuration, secrets, headers: headers, body: body, id: part.id)
@@ -36,6 +35,12 @@ extension Reporter {
                 reporter?.onQueue { $0.finished(result, lane) }
             }
         }
+    }
+
+    /// How long its next request has to wait; `nil` for not at all.
+    private func pauseMs(_ name: String, nowMs: Int64) -> Int64? {
+        let pauseMs = endpoints[name]?.pace.waitMs(nowMs: nowMs) ?? 0
+        return pauseMs > 0 ? pauseMs : nil
     }
 
     /// The receiver said how many requests a minute it takes.
@@ -194,7 +199,8 @@ extension Reporter {
     ) {
         let places = endpoint.configuration.secrets
         guard !places.isEmpty else { return body(self, Secrets()) }
-        if let known = endpoint.known, clock.nowMs() - known.readMs < Self.secretsAgeMaxMs {
+        // Read in the future: the clock was set back since.
+        if let known = endpoint.known, (0..<Self.secretsAgeMaxMs).contains(clock.nowMs() - known.readMs) {
             return body(self, known.secrets)
         }
         let name = endpoint.configuration.name

@@ -55,9 +55,7 @@ public actor Reporter {
         var lastSeconds: Double?
         /// A webhook has said that it wants events, or need not be asked.
         private(set) var isWelcome: Bool
-        private var pauseMs: Int64 = 0
-        /// No request before this.
-        private(set) var mayAskMs: Int64 = 0
+        var pace = RequestPace()
 
         init(
             generation: Int, configuration: EndpointConfiguration, meters: EndpointMeters,
@@ -74,10 +72,8 @@ public actor Reporter {
         mutating func welcomed(ratePerMinute: Int?, nowMs: Int64) {
             isWelcome = true
             lanes.welcomed(ratePerMinute: ratePerMinute, nowMs: nowMs)
-            pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
+            pace.allow(ratePerMinute: ratePerMinute)
         }
-
-        mutating func asked(atMs: Int64) { mayAskMs = atMs + pauseMs }
     }
 
     var endpoints: [String: Endpoint] = [:]

@@ -218,23 +218,10 @@ import Testing
         let inFlight: Int? = round % 5 == 4 ? nil : Int.random(in: 1...8, using: &random)
         var endpoint = configuration(inFlight)
         endpoint.backoff = BackoffLimits(baseMs: 20, capMs: 500)
-        var (isUp, changesMs): (Bool, Int64) = (true, 0)
-        var lost: Set<String> = []
+        var weather = Weather()
         var driver = LanesDriver(endpoint, windows(count), partsEach: 2, committed: early, seed: seed) {
             part, now, random in
-            if now > changesMs {
-                isUp.toggle()
-                changesMs = now + Int64.random(in: 100...5_000, using: &random)
-            }
-            if !isUp { return (false, .failed(.connect, reason: "nobody")) }
-            switch Int.random(in: 0..<40, using: &random) {
-            case 0: return (false, MachineDriver.status(429, retryAfterMs: 300))
-            case 1: return (false, MachineDriver.status(503))
-            case 2:
-                lost.insert(part.id)
-                return (true, .failed(.timeout, reason: "the answer was lost"))
-            default: return (true, Self.ok)
-            }
+            weather.answer(part.id, at: now, &random)
         }
         driver.latencyMs = 1...Int64.random(in: 1...200, using: &random)
         if round.isMultiple(of: 2) { driver.storeFailsOneIn = 20 }
@@ -249,16 +236,7 @@ import Testing
         #expect(driver.dead.isEmpty && driver.gaps.isEmpty, "seed \(seed)")
         #expect(driver.inFlightMax <= (inFlight ?? 1), "seed \(seed)")
         #expect(Set(driver.taken.map(\.id)) == Set(driver.all), "seed \(seed)")
-        var lives: [String: [Int]] = [:]
-        for part in driver.taken { lives[part.id, default: []].append(part.life) }
-        var doubles = 0
-        for (id, lived) in lives where lived.count > 1 {
-            // In one life twice only when the answer was lost.
-            #expect(Set(lived).count == lived.count || lost.contains(id), "\(id), seed \(seed)")
-            if !lost.contains(id) { doubles += lived.count - 1 }
-        }
-        // A crash costs one part a lane at most.
-        #expect(doubles <= driver.crashes * (inFlight ?? 1), "seed \(seed)")
+        weather.expectOnce(driver, lanes: inFlight ?? 1, "seed \(seed)")
         if inFlight == nil {
             let firsts = driver.taken.enumerated().filter { index, part in
                 driver.taken.firstIndex { $0.id == part.id } == index
