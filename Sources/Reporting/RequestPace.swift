@@ -6,9 +6,10 @@ struct RequestPace: Sendable {
     private var pauseMs: Int64 = 0
     private var askedMs: Int64?
 
-    /// - Parameter ratePerMinute: `nil` without a limit.
+    /// - Parameter ratePerMinute: 1 at least, as receivers say it, however large; `nil` without a limit.
     mutating func allow(ratePerMinute: Int?) {
-        pauseMs = ratePerMinute.map { (60_000 + Int64($0) - 1) / Int64($0) } ?? 0
+        // Clocks tell milliseconds: a pause is one at least.
+        pauseMs = ratePerMinute.map { (60_000 + min(Int64($0), 60_000) - 1) / min(Int64($0), 60_000) } ?? 0
     }
 
     /// A request goes out.

@@ -16,6 +16,18 @@ import Testing
         #expect(pace.waitMs(nowMs: 5_000_000 + stepMs) == 0)
     }
 
+    @Test(
+        "a pause is rounded up to milliseconds, for rates as large as a receiver may say",
+        arguments: [
+            (1, 60_000), (7, 8_572), (59_999, 2), (60_000, 1), (60_001, 1), (Int.max, 1),
+        ] as [(Int, Int64)])
+    func pauses(ratePerMinute: Int, pauseMs: Int64) {
+        var pace = RequestPace()
+        pace.allow(ratePerMinute: ratePerMinute)
+        pace.asked(nowMs: 5_000_000)
+        #expect(pace.waitMs(nowMs: 5_000_000) == pauseMs)
+    }
+
     @Test("a clock that was set back costs one pause and no more")
     func setBack() {
         var pace = RequestPace()
