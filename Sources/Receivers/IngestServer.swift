@@ -114,11 +114,16 @@ public final class IngestServer: Sendable {
 
     /// Stops accepting, lets running requests finish for `grace`, then closes what is left.
     public func stop(grace: Duration = .seconds(5)) async {
+        await stop(grace: grace, settling: .seconds(2))
+    }
+
+    /// - Parameter settling: at most so long are those waited for that have not asked yet.
+    func stop(grace: Duration, settling: Duration) async {
         let running = running.withLock { $0.take() }
         guard let running else { return }
         try? await running.listener.close()
         // Whoever was accepted at the last moment has yet to send its request.
-        let settled = ContinuousClock.now + min(grace, Self.settlingMax)
+        let settled = ContinuousClock.now + min(grace, settling)
         try? await Task.sleep(for: min(grace, Self.settling))
         while connections.hasSilent, ContinuousClock.now < settled {
             try? await Task.sleep(for: .milliseconds(10))
@@ -219,8 +224,6 @@ public final class IngestServer: Sendable {
 
     /// From the last connection that was accepted to the end of those without a request.
     private static let settling = Duration.milliseconds(200)
-    /// The same while there are such.
-    private static let settlingMax = Duration.seconds(2)
     private static let allocator = AdaptiveRecvByteBufferAllocator(
         minimum: 4_096, initial: 65_536, maximum: 1 << 20)
 

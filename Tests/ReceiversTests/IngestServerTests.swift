@@ -1,10 +1,11 @@
 import Glibc
-import Receivers
 import Synchronization
 import Telemetry
 import TestSupport
 import Testing
 import WireFormats
+
+@testable import Receivers
 
 /// Over real sockets on the loopback interface: what arrives, and how serving begins and ends. Requests that are refused
 /// and clients that are slow or many are in files of their own, and part of this suite: one test at a time.
@@ -130,7 +131,7 @@ import WireFormats
         let address = try await bench.server.start()
         let slow = try RawClient(port: address.port)
         try await until { bench.server.connectionCount == 1 }
-        async let stopped: Void = bench.server.stop(grace: .seconds(10))
+        async let stopped: Void = bench.server.stop(grace: .seconds(30), settling: .seconds(30))
         // Longer than what is waited for when nobody is there.
         try await Task.sleep(for: .milliseconds(600))
         #expect(await slow.write(Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])]))?.status == 204)
