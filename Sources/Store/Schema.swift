@@ -86,6 +86,9 @@ enum Schema {
                         window INTEGER NOT NULL, endpoint TEXT NOT NULL, PRIMARY KEY (window, endpoint)) WITHOUT ROWID
                     """)
         }
+        // No tables change: fleets may be kept in a form that has the standing of nodes (`TopologyBlob`), which those
+        // before do not read.
+        migrator.registerMigration("standing of nodes") { _ in }
         return migrator
     }
 

@@ -91,6 +91,7 @@ enum ReleasedSchema {
                 """
             ]
         ),
+        ("standing of nodes", []),
     ]
 
     /// Rows that the first version could write; windows come from a store of today, whose tables for them are the same.
