@@ -237,9 +237,9 @@ struct RegistryState {
     }
 
     /// Has the fleet stand as an inventory says. Nodes that have moved keep their shard and their slots.
-    mutating func arrange(_ inventory: Inventory) -> FleetChange {
-        self.inventory = inventory
-        let change = inventory.arrange(topology)
+    mutating func arrange(_ inventory: Inventory?) -> FleetChange {
+        self.inventory = inventory ?? Inventory()
+        let change = topology.arrange(as: inventory)
         guard !change.moved.isEmpty else { return change }
         let moved = Set(change.moved)
         var racks: [Int32: Int32] = [:]

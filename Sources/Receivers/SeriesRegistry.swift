@@ -139,16 +139,8 @@ final class SeriesRegistry: Sendable {
     }
 
     /// Has the fleet stand as a new inventory says, and the nodes that come from now on. Without one, all stays where it
-    /// is, and new nodes go where their labels say.
-    func take(_ inventory: Inventory?) -> FleetChange {
-        state.withLock { state in
-            guard let inventory else {
-                state.registry.inventory = Inventory()
-                return FleetChange()
-            }
-            return state.registry.arrange(inventory)
-        }
-    }
+    /// is, new nodes go where their labels say, and no node is listed or removed any more.
+    func take(_ inventory: Inventory?) -> FleetChange { state.withLock { $0.registry.arrange(inventory) } }
 
     var inventory: Inventory { state.withLock { $0.registry.inventory } }
 

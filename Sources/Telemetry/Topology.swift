@@ -238,6 +238,19 @@ public final class Topology: Sendable {
         return change
     }
 
+    /// There is no list any more: all nodes are only heard of. Those that a list had removed have returned.
+    public func unlist() -> FleetChange {
+        var change = FleetChange()
+        state.withLock { state in
+            let standings = state.snapshot.nodeStanding
+            guard standings.contains(where: { $0 != .heard }) else { return }
+            change.returned = standings.indices.filter { standings[$0] == .removed }.map(Int32.init)
+            state.snapshot.nodeStanding = Array(repeating: .heard, count: standings.count)
+            state.snapshot.version += 1
+        }
+        return change
+    }
+
     /// The index of GPU `ordinal` of a node that is already there.
     @discardableResult
     public func gpu(node: Int32, ordinal: UInt8) -> Int32 {

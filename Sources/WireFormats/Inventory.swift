@@ -55,11 +55,6 @@ public struct Inventory: Sendable, Equatable {
         return place
     }
 
-    /// Has the nodes of a fleet stand as the file says (`Topology.arrange`).
-    public func arrange(_ topology: Topology) -> FleetChange {
-        topology.arrange { node, now in placements[node] == nil ? nil : placement(of: node, labels: now) }
-    }
-
     private mutating func add(
         _ row: [String: String], _ number: Int, _ seen: inout [String: Int]
     ) throws(LineError) {
@@ -151,5 +146,16 @@ public struct Inventory: Sendable, Equatable {
 
     private static func isBlank(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") || byte == UInt8(ascii: "\r")
+    }
+}
+
+extension Topology {
+    /// Has the nodes stand as an inventory says. Without one they stay where they are, and none is listed or removed.
+    @discardableResult
+    public func arrange(as inventory: Inventory?) -> FleetChange {
+        guard let inventory else { return unlist() }
+        return arrange { node, now in
+            inventory.placements[node] == nil ? nil : inventory.placement(of: node, labels: now)
+        }
     }
 }

@@ -179,7 +179,7 @@ struct DaemonParts: Sendable {
                 metrics: metrics, levels: Set(settings.aggregation.simulatedLevels), shardCount: count,
                 stateDirectory: places.stateDirectory, measured: measuredSpec(settings),
                 // One that cannot be read is told of where telemetry begins to be taken.
-                inventory: { (try? readInventory(settings)) ?? nil }))
+                inventory: Locked((try? readInventory(settings)) ?? nil)))
         return (core, node)
     }
 
@@ -289,7 +289,7 @@ struct DaemonParts: Sendable {
         if let kept = try await store.topology(known) {
             let index = streams.open(spec.id, restoring: kept)
             // Before shards own what is there: nodes may have moved while nobody looked.
-            _ = try readInventory(settings)?.arrange(streams.topology(index))
+            streams.topology(index).arrange(as: try readInventory(settings))
         }
         spec.openEvents = try await openEvents(known, of: spec.id, store)
         spec.checkpointEveryMs = max(spec.plan.finestMs, Self.checkpointEveryMs)

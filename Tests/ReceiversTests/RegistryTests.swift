@@ -79,6 +79,11 @@ import WireFormats
                 inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\nn3,r3,\n"))
             #expect(change.moved == [0] && change.removed.isEmpty)
             #expect(bench.server.reload(inventory: nil) == FleetChange(), "without one, all stays")
+            #expect(bench.topology.nodeStanding == [.heard, .heard], "and none is listed")
+            _ = bench.server.reload(inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\nn2,r9,h9\n"))
+            let removal = bench.server.reload(inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\n"))
+            #expect(removal.removed == [1])
+            #expect(bench.server.reload(inventory: nil).returned == [1], "it is waited for again")
             _ = bench.server.reload(
                 inventory: try Inventory(csv: "node,rack,hall\nn1,r5,h1\nn3,r3,\n"))
             for node in ["n1", "n3"] {

@@ -69,7 +69,7 @@ extension ClusterNode {
         let (core, store, streams) = (around.core, around.store, around.streams)
         if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
         let index = streams.open(.measured, site: around.measured.site)
-        _ = around.inventory()?.arrange(streams.topology(index))
+        streams.topology(index).arrange(as: around.inventory.withLock { $0 })
         let record = try await store.stream(.measured)
         let closedMs = record?.closedThroughMs
         var spec = around.measured

@@ -28,8 +28,8 @@ actor ClusterNode {
         var stateDirectory: String
         /// What the summaries of ingested telemetry are made by.
         var measured: StreamSpec
-        /// Reads where nodes stand, for the fleet that is reported; who ingests has an inventory of its own.
-        var inventory: @Sendable () -> Inventory?
+        /// Where nodes stand, for the fleet that is reported; who ingests has the same inventory.
+        var inventory: Locked<Inventory?>
     }
 
     nonisolated let settings: DaemonSettings.Cluster
