@@ -14,13 +14,13 @@ struct HeardGPUs {
         reporting = window.reporting
     }
 
-    /// The GPUs of one word of a rack, in any job or none; and those in some job.
-    func bits(rack: Int, word: Int) -> (any: UInt64, inJob: UInt64) {
+    /// The GPUs of one word of a rack, in any job or none, or only in that one; and those of them in some job.
+    func bits(rack: Int, word: Int, job: Int32? = nil) -> (any: UInt64, inJob: UInt64) {
         var found: (any: UInt64, inJob: UInt64) = (0, 0)
         var number = rack < firstGroups.count ? firstGroups[rack] : -1
         while number >= 0 {
             let group = groups[Int(number)]
-            if word < Int(group.wordCount) {
+            if word < Int(group.wordCount), job == nil || job == group.job {
                 let bits = reporting[Int(group.firstWord) + word]
                 found.any |= bits
                 if group.job != JobSnapshot.none { found.inJob |= bits }

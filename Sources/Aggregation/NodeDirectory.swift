@@ -23,6 +23,8 @@ struct NodeDirectory {
 
     /// Of GPUs that have moved, by topology index: all the places that they have had.
     private(set) var placesOfMoved: [Int32: [Place]] = [:]
+    /// For each local rack of such a place, a bit set over the positions of its GPUs.
+    private var movedInRack: [Int32: [UInt64]] = [:]
 
     /// A local rack, and a position among its GPUs.
     struct Place: Hashable {
@@ -89,8 +91,23 @@ struct NodeDirectory {
         let new = Place(rack: rack, ordinal: ordinal(gpu: gpu, node: node, rack: rack))
         for place in [old, new] where placesOfMoved[gpu]?.contains(place) != true {
             placesOfMoved[gpu, default: []].append(place)
+            note(place)
         }
         return new
+    }
+
+    private mutating func note(_ place: Place) {
+        var words = movedInRack.removeValue(forKey: place.rack) ?? []
+        let word = Int(place.ordinal) >> 6
+        while words.count <= word { words.append(0) }
+        words[word] |= 1 << UInt64(place.ordinal & 63)
+        movedInRack[place.rack] = words
+    }
+
+    /// Of 64 GPUs of a local rack, those that have another place too.
+    func moved(rack: Int, word: Int) -> UInt64 {
+        guard !movedInRack.isEmpty, let words = movedInRack[Int32(rack)], word < words.count else { return 0 }
+        return words[word]
     }
 
     /// Local number of a node that is known, or -1.

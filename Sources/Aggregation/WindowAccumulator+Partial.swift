@@ -127,6 +127,7 @@ extension WindowAccumulator {
                 bits.inJob &= ~planned
                 bits.faulted &= ~planned
             }
+            let moved = context.directory.moved(rack: rack, word: word)
             var any = bits.reporting | bits.expected | bits.inJob
             while any != 0 {
                 let bit = any.trailingZeroBitCount
@@ -135,8 +136,8 @@ extension WindowAccumulator {
                 guard ordinal < gpuNodes.count else { continue }
                 if gpuNodes[ordinal] != last.node { last = (gpuNodes[ordinal], places[gpuNodes[ordinal]]) }
                 guard let place = last.place else { continue }
-                if !context.directory.placesOfMoved.isEmpty {
-                    let counted = counted(rack, ordinal, context.directory, known)
+                if moved & (1 << UInt64(bit)) != 0 {
+                    let counted = counted(rack, ordinal, job: nil, context.directory, known)
                     if counted.any { bits.reporting &= ~(1 << UInt64(bit)) }
                     if counted.inJob { bits.inJob &= ~(1 << UInt64(bit)) }
                 }
@@ -148,9 +149,27 @@ extension WindowAccumulator {
         }
     }
 
-    /// Whether a GPU was heard where it stood before, in this window or in what is known of it: then it is counted.
+    /// Of some GPUs of a group, those that were heard for the same job where they stood before.
     private borrowing func counted(
-        _ rack: Int, _ ordinal: Int, _ directory: NodeDirectory, _ known: HeardGPUs?
+        _ bits: UInt64, _ group: Group, _ word: Int, _ directory: NodeDirectory, _ known: HeardGPUs?
+    ) -> UInt64 {
+        let rack = Int(group.rack)
+        var counted: UInt64 = 0
+        var left = bits & directory.moved(rack: rack, word: word)
+        while left != 0 {
+            let bit = left.trailingZeroBitCount
+            left &= left - 1
+            let found = self.counted(rack, word * 64 + bit, job: group.job, directory, known)
+            if found.any { counted |= 1 << UInt64(bit) }
+        }
+        return counted
+    }
+
+    /// Whether a GPU was heard where it stood before, in this window or in what is known of it: then it is counted.
+    ///
+    /// - Parameter job: whether it was for this one; `nil`: in any or none.
+    private borrowing func counted(
+        _ rack: Int, _ ordinal: Int, job: Int32?, _ directory: NodeDirectory, _ known: HeardGPUs?
     ) -> (any: Bool, inJob: Bool) {
         var found = (any: false, inJob: false)
         var isBefore = true
@@ -161,11 +180,12 @@ extension WindowAccumulator {
             }
             let bit = UInt64(1) << UInt64(place.ordinal & 63)
             if isBefore {
-                let here = heard(place)
+                let here = heard(place, job)
                 if here.any & bit != 0 { found.any = true }
                 if here.inJob & bit != 0 { found.inJob = true }
             }
-            guard let told = known?.bits(rack: Int(place.rack), word: Int(place.ordinal) >> 6) else {
+            guard let told = known?.bits(rack: Int(place.rack), word: Int(place.ordinal) >> 6, job: job)
+            else {
                 continue
             }
             if told.any & bit != 0 { found.any = true }
@@ -175,14 +195,16 @@ extension WindowAccumulator {
     }
 
     /// The word of a rack's GPUs in which that one is.
-    private borrowing func heard(_ place: NodeDirectory.Place) -> (any: UInt64, inJob: UInt64) {
+    private borrowing func heard(
+        _ place: NodeDirectory.Place, _ job: Int32?
+    ) -> (any: UInt64, inJob: UInt64) {
         var found: (any: UInt64, inJob: UInt64) = (0, 0)
         var number = Int(place.rack) < firstGroups.count ? firstGroups[Int(place.rack)] : -1
         let word = Int(place.ordinal) >> 6
         while number >= 0 {
             let group = groups[Int(number)]
             number = group.next
-            guard word < Int(group.wordCount) else { continue }
+            guard word < Int(group.wordCount), job == nil || job == group.job else { continue }
             let bits = reporting[Int(group.firstWord) + word]
             found.any |= bits
             if group.job != JobSnapshot.none { found.inJob |= bits }
@@ -216,8 +238,9 @@ extension WindowAccumulator {
                 // Series that are not told apart set a bit that no GPU has.
                 let there = Self.bits(context.directory.gpuNodes[rack].count - word * 64)
                 let counted = ~(planned?.bits(rack: rack, word: word) ?? 0)
-                partial.groupGPUs.reporting[place] += UInt32(
-                    (reporting[index] & ~told & there & counted).nonzeroBitCount)
+                var heard = reporting[index] & ~told & there & counted
+                heard &= ~self.counted(heard, groups[number], word, context.directory, known)
+                partial.groupGPUs.reporting[place] += UInt32(heard.nonzeroBitCount)
                 partial.groupGPUs.expected[place] += UInt32(expected[index].nonzeroBitCount)
                 partial.groupGPUs.faulted[place] += UInt32((faulted[index] & counted).nonzeroBitCount)
             }

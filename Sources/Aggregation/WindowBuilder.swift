@@ -168,7 +168,7 @@ final class WindowBuilder {
             guard let index = jobIndex[job] else { continue }
             counts.expected[index] = list.reduce(0) { $0 + nodes.expected[Int($1)] }
             counts.faulted[index] = list.reduce(0) { $0 + nodes.faulted[Int($1)] }
-            // Of a node that has moved, both places tell.
+            // Workers may place a node differently, and each tells of it.
             counts.reporting[index] = min(counts.reporting[index], counts.expected[index])
             counts.inJob[index] = min(counts.inJob[index], counts.expected[index])
             counts.setMaintenance(index, list.reduce(0) { $0 + nodes.maintenance[Int($1)] })

@@ -4,9 +4,9 @@ import Testing
 
 /// Nodes that move, go and come back while windows are open.
 @Suite struct InventoryTests {
-    private static let start = CoreHarness.startMs
+    static let start = CoreHarness.startMs
 
-    private func samples(_ node: Int, _ seconds: Range<Int64>, gpus: Int = 4) -> [TestSample] {
+    func samples(_ node: Int, _ seconds: Range<Int64>, gpus: Int = 4) -> [TestSample] {
         (0..<gpus).flatMap { gpu in
             seconds.map { second in
                 TestSample(
@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    private static func place(_ node: Int32, in rack: String, of harness: CoreHarness) -> FleetChange {
+    static func place(_ node: Int32, in rack: String, of harness: CoreHarness) -> FleetChange {
         let change = harness.topology.arrange { name, now in
             guard name == "n\(node)" else { return nil }
             return Placement(rack: rack, array: now.array, hall: now.hall, model: now.model)
