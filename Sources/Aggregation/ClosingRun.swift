@@ -2,10 +2,12 @@ import Telemetry
 
 /// One step of closing a stream, from the shares of the shards to what the sink gets, worked off bit by bit.
 final class ClosingRun {
-    /// Windows that end together.
+    /// Windows that end together, and have the same fleet.
     private struct Made {
         var endMs: Int64
         var windows: [WindowSummary]
+        /// Of windows that were closed before: that of then. `nil`: the present one.
+        var topology: TopologySnapshot?
         /// Samples that count in them for the first time.
         var samples: Int64 = 0
     }
@@ -90,11 +92,17 @@ final class ClosingRun {
         }
         guard revision?.advance() == true else { return }
         let samples = revision?.sampleCount ?? 0
-        let summaries = revision?.summaries ?? []
-        if summaries.isEmpty {
-            tooLate += samples
-        } else {
-            revised.append(Made(endMs: .min, windows: summaries, samples: samples))
+        let summaries = revision?.made ?? []
+        if summaries.isEmpty { tooLate += samples }
+        for (number, (summary, fleet)) in summaries.enumerated() {
+            // A rollup may have been closed after nodes had moved, and its part before.
+            if number > 0, revised.last?.topology?.version == fleet.version {
+                revised[revised.count - 1].windows.append(summary)
+            } else {
+                revised.append(
+                    Made(
+                        endMs: .min, windows: [summary], topology: fleet, samples: number == 0 ? samples : 0))
+            }
         }
         revision = nil
     }
@@ -160,8 +168,9 @@ final class ClosingRun {
             var account = ledger
             account.aggregated = total
             var close = WindowClose(
-                stream: spec.id, closedThroughMs: one.endMs, windows: one.windows, topology: topology,
-                ledger: account, events: place == 0 ? step.events.all : [])
+                stream: spec.id, closedThroughMs: one.endMs, windows: one.windows,
+                topology: one.topology ?? topology, ledger: account, events: place == 0 ? step.events.all : []
+            )
             for window in one.windows { close.nodes[window.startMs] = nodes[window.startMs] }
             return (close, one.samples)
         }

@@ -42,6 +42,7 @@ struct ShardStream: ~Copyable {
     /// Of nodes that have moved, all numbers in `directory`, by topology index; and the present number of each former one.
     private var formerNumbers: [Int32: Set<Int32>] = [:]
     private var successors: [Int32: Int32] = [:]
+    private var moves = NodeMoves()
 
     /// Emptied windows that are kept for the next.
     private static let spareMax = 2
@@ -94,6 +95,7 @@ struct ShardStream: ~Copyable {
             let new = directory.node(node, rack: directory.rack(rack))
             guard new != old else { continue }
             isMine = true
+            moves.note(node, from: old, closedThroughMs: emittedThroughMs)
             // Series may still be on their way out of the place before.
             formerNumbers[node, default: []].formUnion([old, new])
             for number in formerNumbers[node] ?? [] { successors[number] = number == new ? nil : new }
@@ -160,7 +162,9 @@ struct ShardStream: ~Copyable {
             while end < accepted.count, accepted[end].timeMs >= startMs, accepted[end].timeMs < endMs {
                 end += 1
             }
-            if let window = endMs > emittedThroughMs ? window(startMs, endMs) : lateWindow(startMs, endMs) {
+            let isLate = endMs <= emittedThroughMs
+            if isLate, !moves.isEmpty { placeLate(index..<end, windowEndMs: endMs) }
+            if let window = isLate ? lateWindow(startMs, endMs) : window(startMs, endMs) {
                 window.state.add(accepted, in: index..<end, directory, jobs, fieldCount: fields.count)
             } else {
                 drops.add(.tooOld, Int32(end - index))
@@ -203,9 +207,24 @@ struct ShardStream: ~Copyable {
         return window
     }
 
+    /// Has samples of a closed window count where their nodes stood when it was closed.
+    private mutating func placeLate(_ range: Range<Int>, windowEndMs: Int64) {
+        for index in range {
+            let now = Int(accepted[index].node)
+            let place = NodeDirectory.Place(
+                rack: directory.rackOfNode[now], ordinal: accepted[index].ordinal)
+            guard let then = moves.number(of: directory.nodes[now], windowEndMs: windowEndMs), then != now,
+                Int(place.ordinal) < directory.gpus[Int(place.rack)].count
+            else { continue }
+            accepted[index].node = then
+            accepted[index].ordinal = directory.move(place, to: then).ordinal
+        }
+    }
+
     /// Closed windows that start before that time are not kept any more: what came for them is late after all.
     mutating func revise(fromMs: Int64) -> Ledger {
         revisesFromMs = fromMs
+        moves.forget(beforeMs: fromMs)
         heard = heard.filter { $0.key >= fromMs }
         var ledger = Ledger()
         while let first = late.first, first.state.startMs < fromMs {

@@ -16,7 +16,8 @@ struct WindowRevision: ~Copyable {
     private var accumulator: RollupAccumulator?
     private var nextField = 0
     private var fields: [FieldIndex] = []
-    private(set) var summaries: [WindowSummary] = []
+    /// What is made, each with the fleet that its window was closed with.
+    private(set) var made: [(summary: WindowSummary, topology: TopologySnapshot)] = []
 
     /// - Parameter late: shares of the late samples of that window.
     init(
@@ -42,9 +43,10 @@ struct WindowRevision: ~Copyable {
         if assembly != nil {
             guard var summary = assembly?.step() else { return false }
             summary.revision = (base?.revision ?? 0) + 1
-            if let set = assembly?.set { book.keep(set, summary, base?.topology ?? topology) }
+            let fleet = base?.topology ?? topology
+            if let set = assembly?.set { book.keep(set, summary, fleet) }
             assembly = nil
-            summaries.append(summary)
+            made.append((summary, fleet))
             return false
         }
         if let accumulator {
@@ -63,10 +65,12 @@ struct WindowRevision: ~Copyable {
             // What is above takes it from there.
             resolutions = []
             for field in lateFields { addLate(field, to: rung) }
-            if let finest = summaries.first { rung.raise(finest) }
+            if let finest = made.first?.summary { rung.raise(finest) }
             return
         }
-        guard let entry = book.find(resolutionMs, start) else { return }
+        guard var entry = book.find(resolutionMs, start) else { return }
+        // It stays with the racks of then, and has what is new since.
+        entry.topology = topology.arranged(as: entry.topology)
         base = entry
         let fresh = RollupAccumulator(resolutionMs: resolutionMs)
         _ = fresh.opens(for: start)
@@ -84,8 +88,8 @@ struct WindowRevision: ~Copyable {
             setGPUs(fresh)
             let start = floorMultiple(startMs, fresh.resolutionMs)
             assembly = WindowAssembly(
-                .rollup(fresh), spec: spec, topology: topology, resolutionMs: fresh.resolutionMs,
-                startMs: start, coverage: base?.coverage ?? 0, parent: nil)
+                .rollup(fresh), spec: spec, topology: base?.topology ?? topology,
+                resolutionMs: fresh.resolutionMs, startMs: start, coverage: base?.coverage ?? 0, parent: nil)
             accumulator = nil
             return
         }
@@ -131,7 +135,7 @@ struct WindowRevision: ~Copyable {
                 stream: spec.id, resolutionMs: fresh.resolutionMs, startMs: startMs, topologyVersion: 0,
                 levels: Self.counts(set))
             fresh.raise(summary)
-            summary.levels = summaries.first?.levels ?? []
+            summary.levels = made.first?.summary.levels ?? []
             fresh.raise(summary)
         }
     }
@@ -163,8 +167,7 @@ struct WindowRevision: ~Copyable {
             }
         }
         nodes.limit(topology)
-        // Nodes count in the racks in which they stood when it was closed.
-        set.setGPUs(nodes, topology.arranged(as: base?.topology ?? topology))
+        set.setGPUs(nodes, base?.topology ?? topology)
         set.gpus[.job] = jobs
         set.jobs = fresh.jobs
     }

@@ -96,7 +96,8 @@ public struct AlertEngine: Sendable {
     private mutating func see(_ close: WindowClose, _ windows: [WindowSummary]) -> (WindowSummary?, Bool) {
         // In place: sets of names are not copied for each closing.
         func see(_ watched: inout Watched) -> (WindowSummary?, Bool) {
-            watched.see(close.topology)
+            // Revisions come with the fleet of their windows, which is not where things are now.
+            if !windows.isEmpty || close.windows.isEmpty { watched.see(close.topology) }
             watched.finestMs = min(watched.finestMs, windows.map(\.resolutionMs).min() ?? .max)
             let finest = windows.last { $0.resolutionMs == watched.finestMs }
             // Where nobody is heard, closings come without a finest window. One without a window may also only bring

@@ -31,11 +31,15 @@ struct OriginBook: Sendable {
         var shares: [Int: GroupSum] = [:]
         /// How often it was taken.
         var taken: UInt64 = 0
+        /// With which it was taken the first time: what is late has the names of then.
+        var topology: TopologySnapshot?
     }
 
     let fleet: FleetMap
     private var entries: [Int64: Entry] = [:]
     private var places: Places?
+    /// Of windows that were closed before nodes moved.
+    private var formerPlaces: Places?
     /// Late shares of windows that are not kept any more.
     private(set) var tooLate: UInt64 = 0
 
@@ -49,9 +53,9 @@ struct OriginBook: Sendable {
             tooLate += 1
             return
         }
-        if places?.version != topology.version { places = Places(topology, fleet) }
-        guard let places else { return }
         var entry = entries.removeValue(forKey: window) ?? Entry()
+        let placed = entry.topology.map { topology.arranged(as: $0) } ?? topology
+        let places = self.places(placed, isFormer: placed.version != topology.version)
         for (row, group) in partial.groups.enumerated() {
             let rack = Int(group.rack)
             entry.shares[places.slices[rack], default: GroupSum()].add(
@@ -61,10 +65,17 @@ struct OriginBook: Sendable {
                     fields: WindowShares.statistics(partial.groupColumns, row)), .late)
         }
         for (row, node) in partial.nodes.enumerated() {
-            let slice = places.slices[Int(topology.nodeRack[Int(node)])]
+            let slice = places.slices[Int(placed.nodeRack[Int(node)])]
             entry.shares[slice, default: GroupSum()].add(places.node(Int(node), partial, row), .late)
         }
         entries[window] = entry
+    }
+
+    private mutating func places(_ topology: TopologySnapshot, isFormer: Bool) -> Places {
+        if let known = isFormer ? formerPlaces : places, known.isOf(topology) { return known }
+        let made = Places(topology, fleet)
+        if isFormer { formerPlaces = made } else { places = made }
+        return made
     }
 
     /// All that is known of a window by now. From the first time on it is kept until `forget`.
@@ -74,7 +85,10 @@ struct OriginBook: Sendable {
         _ window: Int64, coverage: Double, topology: TopologySnapshot, more: WindowNodes = WindowNodes()
     ) -> OriginWindow {
         var entry = entries[window] ?? Entry()
-        if entry.taken == 0 { add(more, to: &entry, topology) }
+        if entry.taken == 0 {
+            entry.topology = topology
+            add(more, to: &entry, topology)
+        }
         defer {
             entry.taken += 1
             entries[window] = entry
@@ -85,8 +99,7 @@ struct OriginBook: Sendable {
     }
 
     private mutating func add(_ more: WindowNodes, to entry: inout Entry, _ topology: TopologySnapshot) {
-        if places?.version != topology.version { places = Places(topology, fleet) }
-        guard let places else { return }
+        let places = places(topology, isFormer: false)
         for (job, nodes) in more.jobs {
             for node in nodes {
                 let key = PartialGroupKey(level: .job, name: places.nodes[Int(node)], job: job)
@@ -107,13 +120,14 @@ struct OriginBook: Sendable {
 
 /// The names of a fleet as they go on the bus.
 private struct Places {
-    let version: Int
+    private let version: Int
     let racks: [String]
     let slices: [Int]
     let nodes: [String]
     /// `nil` where a node has GPUs beyond those that can be told apart.
     private let known: [UInt64?]
     private let counts: [UInt32]
+    private let gpuCount: Int
 
     init(_ topology: TopologySnapshot, _ fleet: FleetMap) {
         version = topology.version
@@ -143,6 +157,13 @@ private struct Places {
         }
         self.known = known
         self.counts = counts
+        gpuCount = topology.gpuNode.count
+    }
+
+    /// Versions alone do not tell: a fleet of before has a number of before, and what is new since.
+    func isOf(_ topology: TopologySnapshot) -> Bool {
+        version == topology.version && racks.count == topology.rackNames.count
+            && nodes.count == topology.nodeNames.count && gpuCount == topology.gpuNode.count
     }
 
     /// A node that nothing was heard of.

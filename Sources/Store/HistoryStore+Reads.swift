@@ -29,14 +29,13 @@ extension HistoryStore {
     /// The newest fleet of a stream, to go on with after a restart (`Streams.open(_:restoring:)`).
     public func topology(_ stream: StreamID) async throws -> TopologySnapshot? {
         try await read { reader in
-            let id = try Int64.fetchOne(
-                reader.db,
-                sql: """
-                    SELECT topology FROM windows JOIN streams ON streams.id = windows.stream
-                    WHERE streams.name = ? ORDER BY sequence DESC LIMIT 1
-                    """,
-                arguments: [stream.name])
-            return try id.map { try reader.topology($0) }
+            guard let id = try reader.newestFleet(of: stream) else { return nil }
+            let fleet = try reader.topology(id)
+            // A revision has all that there is, but where it stood when its window was closed.
+            guard let placed = try reader.newestFleet(of: stream, where: "revision = 0"), placed != id else {
+                return fleet
+            }
+            return fleet.arranged(as: try reader.topology(placed))
         }
     }
 

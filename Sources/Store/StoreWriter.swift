@@ -21,6 +21,7 @@ actor StoreWriter {
 
     struct KnownTopology {
         var version: Int
+        var racks: Int
         var nodes: Int
         var gpus: Int
         var id: Int64
@@ -142,8 +143,8 @@ actor StoreWriter {
         guard !isClosed else { throw StoreError(.closed, "the store is closed") }
         let topology = close.topology
         let known = topologies[close.stream].flatMap {
-            $0.version == topology.version && $0.nodes == topology.nodeNames.count
-                && $0.gpus == topology.gpuNode.count ? $0.id : nil
+            $0.version == topology.version && $0.racks == topology.rackNames.count
+                && $0.nodes == topology.nodeNames.count && $0.gpus == topology.gpuNode.count ? $0.id : nil
         }
         let names: TopologyRow
         if let known {
@@ -156,8 +157,8 @@ actor StoreWriter {
             try CommitTransaction(db: db, nowMs: nowMs).write(close, topology: names)
         }
         topologies[close.stream] = KnownTopology(
-            version: topology.version, nodes: topology.nodeNames.count, gpus: topology.gpuNode.count,
-            id: outcome.topology)
+            version: topology.version, racks: topology.rackNames.count, nodes: topology.nodeNames.count,
+            gpus: topology.gpuNode.count, id: outcome.topology)
         return outcome
     }
 

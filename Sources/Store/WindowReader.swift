@@ -67,6 +67,17 @@ struct WindowReader: ~Copyable {
             sequence: head.sequence, summary: summary, topology: try topology(head.topology))
     }
 
+    /// Row of the fleet of a stream's newest window.
+    func newestFleet(of stream: StreamID, where condition: String = "TRUE") throws -> Int64? {
+        try Int64.fetchOne(
+            db,
+            sql: """
+                SELECT topology FROM windows JOIN streams ON streams.id = windows.stream
+                WHERE streams.name = ? AND \(condition) ORDER BY sequence DESC LIMIT 1
+                """,
+            arguments: [stream.name])
+    }
+
     func topology(_ id: Int64) throws -> TopologySnapshot {
         if let known = topologies.find(id) { return known }
         let row = try Row.fetchOne(db, sql: "SELECT data FROM topologies WHERE id = ?", arguments: [id])

@@ -103,12 +103,20 @@ public struct TopologySnapshot: Sendable {
             model: nodeModel[node])
     }
 
-    /// This fleet, with the nodes of an earlier version where they stood in that.
+    /// This fleet, with the nodes of an earlier version as they stood in that, and under its number; the fleet itself
+    /// where they stand no differently. Where nothing is new, the earlier one comes back.
     public func arranged(as earlier: TopologySnapshot) -> TopologySnapshot {
-        guard earlier.version != version, earlier.nodeRack.count <= nodeRack.count else { return self }
+        let known = 0..<earlier.nodeRack.count
+        guard earlier.version != version, known.count <= nodeRack.count,
+            earlier.rackNames.count <= rackNames.count,
+            nodeRack[known] != earlier.nodeRack[known] || nodeStanding[known] != earlier.nodeStanding[known]
+                || nodeModel[known] != earlier.nodeModel[known]
+        else { return self }
         var arranged = self
-        arranged.nodeRack.replaceSubrange(0..<earlier.nodeRack.count, with: earlier.nodeRack)
-        arranged.nodeStanding.replaceSubrange(0..<earlier.nodeStanding.count, with: earlier.nodeStanding)
+        arranged.version = earlier.version
+        arranged.nodeRack.replaceSubrange(known, with: earlier.nodeRack)
+        arranged.nodeStanding.replaceSubrange(known, with: earlier.nodeStanding)
+        arranged.nodeModel.replaceSubrange(known, with: earlier.nodeModel)
         return arranged
     }
 

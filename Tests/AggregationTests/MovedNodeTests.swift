@@ -92,4 +92,49 @@ import Testing
         #expect(window.level(.node)?.gpus.reporting == [4, 4, 0, 4])
         #expect(Self.ofJob(Self.newest(harness, 60_000)) == [8, 4, 4])
     }
+
+    @Test(
+        "a revised window stays with the racks of before: its samples, its GPUs, its fleet",
+        arguments: [1, 2, 7])
+    func revisedRacks(shards: Int) async throws {
+        // The minute is closed after the move, the ten seconds and the twenty before.
+        let harness = Self.harness(shards, rollupsMs: [20_000, 60_000])
+        for node in 0..<4 { harness.deliver(samples(node, 0..<5, gpus: 0..<2)) }
+        await Self.close(harness, throughSecond: 50)
+        let before = try #require(harness.sink.closes.last)
+        #expect(InventoryTests.place(0, in: "new", of: harness).moved == [0])
+        for node in 1...2 { harness.deliver(samples(node, 70..<75)) }
+        await Self.close(harness, throughSecond: 130)
+        // GPU 3 of node 0 was never heard where the node stood.
+        harness.deliver(samples(0, 5..<8, gpus: 1..<4))
+        harness.deliver(samples(3, 5..<8))
+        harness.deliver(samples(0, 75..<78))
+        await Self.close(harness, throughSecond: 140)
+        await harness.finish()
+
+        for resolutionMs: Int64 in [10_000, 20_000, 60_000] {
+            let isAfter = resolutionMs == 60_000
+            let close = try #require(
+                harness.sink.closes.last { close in
+                    close.windows.contains { $0.startMs == Self.start && $0.resolutionMs == resolutionMs }
+                })
+            let window = try #require(Self.newest(harness, resolutionMs))
+            #expect(window.revision == 1)
+            #expect(window.topologyVersion == close.topology.version)
+            #expect(close.topology.nodeRack == (isAfter ? [2, 0, 1, 1] : [0, 0, 1, 1]), "\(resolutionMs)")
+            if !isAfter { #expect(window.topologyVersion == before.topology.version) }
+            let counts = try #require(window.column(.rack, .powerUsage)?.count)
+            #expect(Array(counts.prefix(2)) == [29, 32], "\(resolutionMs)")
+            #expect(counts.dropFirst(2).allSatisfy { $0 == 0 }, "\(resolutionMs)")
+            #expect(window.column(.array, .powerUsage)?.count == [61])
+            #expect(window.column(.node, .powerUsage)?.count == [19, 10, 10, 22])
+            let gpus = try #require(window.level(.rack)?.gpus)
+            #expect(Array(gpus.reporting.prefix(2)) == [6, 6])
+            #expect(Array(gpus.expected.prefix(2)) == [8, 8])
+        }
+        let later = try #require(harness.sink.windows(10_000).last { $0.startMs == Self.start + 70_000 })
+        #expect(later.revision == 1 && later.column(.rack, .powerUsage)?.count == [20, 20, 12])
+        let last = try #require(harness.sink.closes.last)
+        #expect(last.topology.nodeRack == [2, 0, 1, 1])
+    }
 }

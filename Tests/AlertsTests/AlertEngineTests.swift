@@ -339,6 +339,25 @@ struct AlertRuleTests {
         #expect(fleet.close([revised]).resolved.isEmpty)
     }
 
+    @Test("a revised window's fleet of before does not put nodes back where they stood")
+    func fleetOfBefore() throws {
+        var fleet = Fleet(racks: 2)
+        _ = fleet.pass(1)
+        let before = fleet.topology
+        let now = Topology(restoring: before)
+        _ = now.arrange { node, place in
+            var place = place
+            if node == "r0-n3" { place.rack = "r1" }
+            return place
+        }
+        fleet.topology = now.snapshot()
+        _ = fleet.pass(1)
+        fleet.topology = before
+        let outcome = fleet.close([fleet.window(revision: 1)], events: [fleet.event(.nodeDown, "r0-n3")])
+        let down = try #require((outcome.fired + fleet.engine.open).first { $0.entity == "r0-n3" })
+        #expect(down.labels["rack"] == "r1")
+    }
+
     @Test("a rule that went while nobody ran takes its alerts with it")
     func goneMeanwhile() {
         var fleet = Fleet(

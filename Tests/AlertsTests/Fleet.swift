@@ -6,7 +6,7 @@ import Testing
 /// A fleet of racks of 8 nodes of 8 GPUs, 8 racks an array, 49 arrays a hall, and windows of it.
 struct Fleet {
     static let startMs: Int64 = 1_725_235_200_000
-    let topology: TopologySnapshot
+    var topology: TopologySnapshot
     var stream: StreamID = .measured
     var nowMs = startMs
     var engine: AlertEngine

@@ -255,6 +255,30 @@ struct OriginBookTests {
         #expect(book.tooLate == 1 && book.count == 0)
     }
 
+    @Test("what comes late is told where its node stood when the window was closed")
+    func moved() throws {
+        let fleet = Topology(restoring: topology)
+        var book = OriginBook(fleet: self.fleet.map)
+        book.add(partial(4, gpus: 0b0011), fleet.snapshot())
+        _ = book.take(5, coverage: 1, topology: fleet.snapshot())
+        _ = fleet.arrange { _, _ in Placement(rack: "r2", array: "b", hall: "h", model: "H100") }
+        fleet.gpu(node: 0, ordinal: 8)
+        book.add(partial(3, gpus: 0b0110, isLate: true), fleet.snapshot())
+        let second = book.take(5, coverage: 1, topology: fleet.snapshot())
+        let groups = second.shares.flatMap(\.value)
+        #expect(Set(groups.map(\.key.name)) == [IngestedFleet.node, IngestedFleet.rack])
+        let node = try #require(groups.first { $0.key.level == .node })
+        #expect(node.gpus.reporting == 3 && groups.count == 2)
+        // A window that is closed after it has the place of now.
+        var next = partial(1, gpus: 1)
+        next.startMs = 6_000
+        book.add(next, fleet.snapshot())
+        let third = book.take(6, coverage: 1, topology: fleet.snapshot())
+        let names = Set(third.shares.flatMap(\.value).filter { $0.key.level == .node }.map(\.key.name))
+        let rack = PlacedName.rack(hall: "h", array: "b", rack: "r2")
+        #expect(names == [PlacedName.node("n1", rack: rack, model: "H100")])
+    }
+
     @Test("racks of which no array is known are not all in one slice; those of one array are")
     func unassigned() {
         let racks = (0..<64).map { "r\($0)" }
