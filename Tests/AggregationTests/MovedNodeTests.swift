@@ -137,4 +137,21 @@ import Testing
         let last = try #require(harness.sink.closes.last)
         #expect(last.topology.nodeRack == [2, 0, 1, 1])
     }
+
+    @Test("a longer window across a move counts GPUs in both racks, and once in what both are part of")
+    func acrossAMove() async throws {
+        let harness = Self.harness(2)
+        for node in 0..<4 { harness.deliver(samples(node, 0..<10)) }
+        await Self.close(harness, throughSecond: 50)
+        #expect(InventoryTests.place(0, in: "new", of: harness).moved == [0])
+        for node in 0..<4 { harness.deliver(samples(node, 51..<59)) }
+        await harness.finish()
+        let minute = try #require(Self.newest(harness, 60_000))
+        #expect(minute.level(.rack)?.gpus.expected == [8, 8, 4])
+        #expect(minute.level(.rack)?.gpus.reporting == [8, 8, 4])
+        #expect(minute.column(.rack, .powerUsage)?.count == [112, 144, 32])
+        #expect(minute.level(.array)?.gpus.expected == [16])
+        #expect(minute.level(.site)?.gpus.reporting == [16])
+        #expect(Self.ofJob(minute) == [4, 4, 4])
+    }
 }
