@@ -1,5 +1,6 @@
 """How far a long check has come, in a file, for the same check of the same programs."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,17 +21,18 @@ class Progress:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         self.path, self.key, self.state = path, f"{choices} {digest.hexdigest()}", fresh
         if path and os.path.exists(path):
-            with open(path) as file:
+            with open(path) as file, contextlib.suppress(ValueError):
                 kept = json.load(file)
-            if kept.get("of") == self.key:
-                self.state = kept["state"]
-            else:
-                print(f"{path} is of other programs or choices: everything from the beginning", flush=True)
+                if kept["of"] == self.key:
+                    self.state = kept["state"]
+                    return
+            print(f"{path} is of other programs or choices: everything from the beginning", flush=True)
 
     def keep(self):
         if self.path:
-            with open(self.path, "w") as file:
+            with open(self.path + ".new", "w") as file:
                 json.dump({"of": self.key, "state": self.state}, file)
+            os.replace(self.path + ".new", self.path)
 
     def finish(self):
         """All is done: the next time begins anew."""

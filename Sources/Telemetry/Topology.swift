@@ -31,7 +31,7 @@ public struct FleetChange: Sendable, Equatable {
     public var moved: [Int32] = []
     /// Nodes that are not listed any more.
     public var removed: [Int32] = []
-    /// Nodes that had been removed and are listed again.
+    /// Nodes that had been removed and are not any more.
     public var returned: [Int32] = []
 
     public init() {}

@@ -59,13 +59,13 @@ extension Daemon {
         try? await parts.alerts.replace(AlertPolicy(new.alerts))
         let before = parts.ingest.inventory
         let moves = parts.ingest.reload(inventory: inventory)
+        parts.cluster?.around.inventory.withLock { $0 = inventory }
         if let merged = parts.merged, merged != parts.measured {
             // Nodes that came since then are listed by the old one, too.
             let topology = parts.streams.topology(merged)
             if inventory != nil, !before.nodes.isEmpty { topology.arrange(as: before) }
             topology.arrange(as: inventory)
         }
-        parts.cluster?.around.inventory.withLock { $0 = inventory }
         if moves != FleetChange() {
             reply.inventory = InventoryChange(
                 moved: moves.moved.count, removed: moves.removed.count, returned: moves.returned.count)

@@ -69,7 +69,6 @@ extension ClusterNode {
         let (core, store, streams) = (around.core, around.store, around.streams)
         if let kept = try await store.topology(.measured) { streams.open(.measured, restoring: kept) }
         let index = streams.open(.measured, site: around.measured.site)
-        streams.topology(index).arrange(as: around.inventory.withLock { $0 })
         let record = try await store.stream(.measured)
         let closedMs = record?.closedThroughMs
         var spec = around.measured
@@ -98,7 +97,11 @@ extension ClusterNode {
             let status = reporter.status
             position.note(status.resumeSequence, window: status.reported)
         }
-        if !core.isOpen(index) { core.openStream(spec) }
+        // A reload finds it open, or comes first.
+        around.inventory.withLock { inventory in
+            streams.topology(index).arrange(as: inventory)
+            if !core.isOpen(index) { core.openStream(spec) }
+        }
         return reporter
     }
 }
