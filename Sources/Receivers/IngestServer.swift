@@ -121,7 +121,7 @@ public final class IngestServer: Sendable {
     func stop(grace: Duration, settling: Duration) async {
         let running = running.withLock { $0.take() }
         guard let running else { return }
-        try? await running.listener.close()
+        await Self.stopAccepting(running)
         // Whoever was accepted at the last moment has yet to send its request.
         let settled = ContinuousClock.now + min(grace, settling)
         try? await Task.sleep(for: min(grace, Self.settling))
@@ -145,6 +145,16 @@ public final class IngestServer: Sendable {
         try? await running.group.shutdownGracefully()
         core.registry.tellJobs(nowMs: core.clock.nowMs(), all: true)
         core.logger.info("stopped listening for telemetry")
+    }
+
+    /// Accepts no more, and closes the listener when all that were accepted are set up: NIO's `AcceptHandler` closes those
+    /// whose listener went before.
+    private static func stopAccepting(_ running: Running) async {
+        try? await running.listener.setOption(.autoRead, value: false).get()
+        // They are set up on their own loops, and handed over on the listener's.
+        for loop in running.group.makeIterator() { try? await loop.submit {}.get() }
+        try? await running.listener.eventLoop.submit {}.get()
+        try? await running.listener.close()
     }
 
     /// The inventory in force; an empty one where there is none.

@@ -139,8 +139,8 @@ import WireFormats
         #expect(await slow.isClosed() && bench.sink.sampleCount == 1)
     }
 
-    @Test("a socket that listens already is served")
-    func passedSocket() async throws {
+    /// A socket that listens on a free port of the loopback interface.
+    private static func listening() -> CInt {
         let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -150,7 +150,50 @@ import WireFormats
                 #expect(bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0)
             }
         }
-        #expect(listen(descriptor, 16) == 0)
+        #expect(listen(descriptor, 64) == 0)
+        return descriptor
+    }
+
+    @Test("a socket that goes from server to server loses no connection")
+    func handedOn() async throws {
+        let descriptor = Self.listening()
+        defer { close(descriptor) }
+        let (isOver, answers) = (Locked(false), Locked<[Int: Int]>([:]))
+        func bench() -> Bench {
+            Bench {
+                $0.listeningDescriptor = dup(descriptor)
+                $0.threads = 2
+            }
+        }
+        var serving = bench()
+        let port = try await serving.server.start().port
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    while !isOver.withLock({ $0 }) {
+                        let body = Body.write([(Body.gpu(0), [(Bench.nowMs, 1)])])
+                        let status = await (try RawClient(port: port)).write(body)?.status ?? 0
+                        answers.withLock { $0[status, default: 0] += 1 }
+                    }
+                }
+            }
+            for _ in 0..<10 {
+                try await Task.sleep(for: .milliseconds(20))
+                await serving.server.stop(grace: .seconds(30), settling: .seconds(30))
+                serving = bench()
+                try await serving.server.start()
+            }
+            isOver.withLock { $0 = true }
+            try await group.waitForAll()
+        }
+        await serving.server.stop()
+        let counts = answers.withLock { $0 }
+        #expect(counts[204] ?? 0 > 100 && counts.count == 1, "\(counts)")
+    }
+
+    @Test("a socket that listens already is served")
+    func passedSocket() async throws {
+        let descriptor = Self.listening()
         let bench = Bench { $0.listeningDescriptor = descriptor }
         try await bench.run { port in
             let client = try RawClient(port: port)
