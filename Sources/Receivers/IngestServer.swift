@@ -161,7 +161,7 @@ public final class IngestServer: Sendable {
     public var inventory: Inventory { core.registry.inventory }
 
     /// Takes a new inventory: nodes move to where it has them, with their windows from now on; nobody waits any more for
-    /// those that the one before had and it has not. `nil` leaves all where it is.
+    /// those that the one before had and it has not. `nil` leaves all where it is, and none is removed any more.
     public func reload(inventory: Inventory?) -> FleetChange {
         let change = core.registry.take(inventory)
         if change != FleetChange() {
