@@ -82,6 +82,25 @@ private enum Corpus {
         }
     }
 
+    @Test("libsnappy reads literals and copies of every length at which their form changes")
+    func lengths() {
+        var random = SeededRandom(seed: 21)
+        let lengths = [
+            0, 1, 4, 11, 12, 59, 60, 61, 64, 65, 67, 68, 69, 128, 255, 256, 257, 2_047, 2_048, 65_535, 65_536,
+            65_537,
+        ]
+        for literal in lengths {
+            let head = (0..<literal).map { _ in UInt8(random.below(256)) }
+            for copied in lengths {
+                // What does not repeat, then a part of it again, then a single byte again and again.
+                let bytes = head + head.prefix(copied) + [UInt8](repeating: 9, count: copied)
+                let block = Snappy.encode(bytes)
+                #expect(Reference.decompress(block) == bytes, "\(literal), \(copied)")
+                #expect(block.count <= 32 + bytes.count + bytes.count / 6)
+            }
+        }
+    }
+
     @Test("we read what libsnappy compresses", arguments: [UInt64(4), 5, 6])
     func decompressed(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)

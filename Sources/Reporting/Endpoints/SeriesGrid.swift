@@ -210,6 +210,8 @@ private struct SeriesLevel: Sendable {
 
     func write<Writer: SeriesWriter>(_ rows: Range<Int>, to writer: inout Writer) {
         guard width > 0 else { return }
+        // Lent, not copied: a cell has half a dozen texts to count references of.
+        let cells = self.cells.span
         var (entity, cell) = (rows.lowerBound - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
         var place: Writer.Place?
         for _ in rows {
@@ -255,8 +257,8 @@ private struct SeriesLevel: Sendable {
         let within = cell - gpuCells
         guard within >= 0, fieldCells > 0, within % fieldCells == 0 else { return nil }
         guard isNamed(entity) else { return (fieldCells, .absent) }
-        let column = level.columns[within / fieldCells]
-        var found = weight(series: column.present(of: fieldStatistics, entity))
+        var found = weight(
+            series: level.columns.span[within / fieldCells].present(of: fieldStatistics, entity))
         if fieldCells > fieldStatistics.count {
             let distribution = distributionWeight(entity, cell + fieldStatistics.count)
             found.samples += distribution.samples
@@ -272,7 +274,7 @@ private struct SeriesLevel: Sendable {
         }
         guard isNamed(entity) else { return nil }
         let (column, statistic) = (cell - gpuCells).quotientAndRemainder(dividingBy: fieldCells)
-        return fieldStatistics[statistic].value(level.columns[column], entity)
+        return fieldStatistics[statistic].value(level.columns.span[column], entity)
     }
 
     private func distribution(_ entity: Int, _ cell: Int) -> Distribution? {

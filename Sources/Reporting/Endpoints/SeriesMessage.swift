@@ -21,19 +21,14 @@ struct SeriesMessage: SeriesWriter {
 
     /// `Label { name = 1; value = 2 }` as field 1 of a series, one after the other; those without a value are left out.
     static func encoded(_ labels: [Label]) -> [UInt8] {
-        var bytes: [UInt8] = []
+        var proto = ProtoBytes()
         for label in labels where !label.value.isEmpty {
-            var inner: [UInt8] = []
-            for (tag, text) in [(UInt8(0x0A), label.name), (0x12, label.value)] {
-                inner.append(tag)
-                appendVarint(UInt64(text.utf8.count), to: &inner)
-                inner.append(contentsOf: text.utf8)
+            proto.message(1) {
+                $0.text(1, label.name)
+                $0.text(2, label.value)
             }
-            bytes.append(0x0A)
-            appendVarint(UInt64(inner.count), to: &bytes)
-            bytes += inner
         }
-        return bytes
+        return proto.bytes
     }
 
     /// `TimeSeries { labels = 1; samples = 2 }` as field 1 of the request.
@@ -41,26 +36,56 @@ struct SeriesMessage: SeriesWriter {
         let time = UInt64(bitPattern: timeMs)
         let timeBytes = max(1, (UInt64.bitWidth - time.leadingZeroBitCount + 6) / 7)
         let sample = 9 + 1 + timeBytes
-        bytes.append(0x0A)
-        Self.appendVarint(UInt64(name.count + labels.count + 2 + sample), to: &bytes)
-        bytes += name
-        bytes += labels
+        var frame = FrameBytes()
+        frame.append(0x0A)
+        frame.append(varint: UInt64(name.count + labels.count + 2 + sample))
+        frame.append(to: &bytes)
+        name.withUnsafeBytes { bytes.append(contentsOf: $0) }
+        labels.withUnsafeBytes { bytes.append(contentsOf: $0) }
         // `Sample { double value = 1; int64 timestamp = 2 }`.
-        bytes.append(0x12)
-        bytes.append(UInt8(sample))
-        bytes.append(0x09)
-        withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
-        bytes.append(0x10)
-        Self.appendVarint(time, to: &bytes)
+        frame = FrameBytes()
+        frame.append(0x12)
+        frame.append(UInt8(sample))
+        frame.append(0x09)
+        frame.append(fixed: value.bitPattern)
+        frame.append(0x10)
+        frame.append(varint: time)
+        frame.append(to: &bytes)
+    }
+}
+
+/// A few bytes that are put together without memory of their own: an array would ask for each of them whether it is shared
+/// and large enough.
+private struct FrameBytes {
+    private var bytes = InlineArray<32, UInt8>(repeating: 0)
+    private var count = 0
+
+    @inline(__always)
+    mutating func append(_ byte: UInt8) {
+        bytes[count] = byte
+        count += 1
     }
 
-    private static func appendVarint(_ value: UInt64, to bytes: inout [UInt8]) {
+    @inline(__always)
+    mutating func append(fixed value: UInt64) {
+        for index in 0..<8 { append(UInt8(truncatingIfNeeded: value >> UInt64(8 * index))) }
+    }
+
+    @inline(__always)
+    mutating func append(varint value: UInt64) {
         var rest = value
         while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            append(UInt8(truncatingIfNeeded: rest) | 0x80)
             rest >>= 7
         }
-        bytes.append(UInt8(rest))
+        append(UInt8(rest))
+    }
+
+    @inline(__always)
+    func append(to output: inout [UInt8]) {
+        bytes.span.withUnsafeBufferPointer {
+            output.append(contentsOf: UnsafeBufferPointer(rebasing: $0.prefix(count)))
+        }
     }
 }
 

@@ -8,14 +8,14 @@ struct SeriesCell: Sendable {
     var level: Level
     /// `DCGM_FI_…` or `colossus_gpus`.
     var field: String
-    var statistic: String
+    let statistic: String
     var unit: String
     var help: String
     /// `level:field:statistic`
     let name: String
     /// `name` as an encoded label.
     let encodedName: [UInt8]
-    var isDistribution: Bool { statistic == Self.distribution }
+    let isDistribution: Bool
 
     static let distribution = "distribution"
 
@@ -24,6 +24,7 @@ struct SeriesCell: Sendable {
         self.level = level
         self.field = field
         self.statistic = statistic
+        isDistribution = statistic == Self.distribution
         self.unit = unit
         self.help = help
         name = "\(level.rawValue):\(field):\(statistic)"
