@@ -30,16 +30,24 @@ public struct AlertEngine: Sendable {
 
     /// - Parameters:
     ///   - alerts: as they were kept.
-    ///   - openEvents: nodes that are down, and maintenance that goes on.
+    ///   - events: what was said last of nodes, and of their maintenance: what is over by now, too, so that nothing that comes
+    ///     late or again begins it anew.
     ///   - resumed: streams that go on; without it, silence counts from the first window that comes.
     ///   - nowMs: wall clock: no event of the measured fleet is taken to be later.
     public init(
-        _ policy: AlertPolicy, restoring alerts: [Alert] = [], openEvents: [Event] = [],
+        _ policy: AlertPolicy, restoring alerts: [Alert] = [], events: [Event] = [],
         resumed: [Resumed] = [], nowMs: Int64 = .max
     ) {
         self.policy = policy
         table = AlertTable(openMax: policy.openMax, openPerRuleMax: policy.openPerRuleMax)
         table.restore(alerts)
+        for one in resumed {
+            streams[one.stream, default: Watched()].lastEndMs = one.closedThroughMs
+            streams[one.stream, default: Watched()].finestMs = one.finestMs
+            streams[one.stream, default: Watched()].looked(atMs: one.closedThroughMs)
+        }
+        for event in events { note(event, nowMs: nowMs) }
+        // Behind the events: a node that came back before has been seen to since.
         for alert in alerts where alert.rule == BuiltinAlert.xid.rawValue && alert.state != .resolved {
             guard let stream = StreamID(alert.stream), let node = alert.labels["node"],
                 let kind = alert.labels["xid_class"].flatMap(XID.Class.init), let untilMs = alert.untilMs
@@ -47,12 +55,6 @@ public struct AlertEngine: Sendable {
             let mark = XIDMark(code: Int(alert.value), gpu: nil, untilMs: untilMs)
             _ = streams[stream, default: Watched()].remember(mark, kind, of: node)
         }
-        for one in resumed {
-            streams[one.stream, default: Watched()].lastEndMs = one.closedThroughMs
-            streams[one.stream, default: Watched()].finestMs = one.finestMs
-            streams[one.stream, default: Watched()].looked(atMs: one.closedThroughMs)
-        }
-        for event in openEvents { note(event, nowMs: nowMs) }
     }
 
     /// Pending and firing.
@@ -63,6 +65,15 @@ public struct AlertEngine: Sendable {
     /// How often a rule has fired.
     public var firedTotal: [String: Int64] { table.firedTotal }
     public func openCount(rule: String) -> Int { open.count { $0.rule == rule } }
+
+    /// The same alerts, as they are by now.
+    func current(_ changes: AlertChanges) -> AlertChanges {
+        var current = AlertChanges()
+        for id in Set(changes.saved.map(\.id) + changes.removed).sorted() {
+            if let alert = table.alert(id) { current.saved.append(alert) } else { current.removed.append(id) }
+        }
+        return current
+    }
 
     // MARK: Looking
 

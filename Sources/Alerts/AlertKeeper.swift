@@ -25,6 +25,8 @@ public actor AlertKeeper: SummarySink {
     private var told: @Sendable ([Alert], AlertOutcome) -> Void = { _, _ in }
     /// What could not be kept yet.
     private var unsaved = AlertOutcome()
+    /// Closings with alerts that the store has not kept yet: it may be waiting for the disk.
+    private var onTheirWay = 0
     /// What was counted of `AlertEngine.refusedTotal`.
     private var refused: Int64 = 0
 
@@ -63,17 +65,36 @@ public actor AlertKeeper: SummarySink {
     }
 
     private func handOn(_ close: WindowClose, _ done: @escaping @Sendable () -> Void) {
-        let outcome = unsaved.adding(engine.look(at: close, nowMs: clock.nowMs()))
+        let outcome = current(unsaved.adding(engine.look(at: close, nowMs: clock.nowMs())))
         unsaved = AlertOutcome()
         var close = close
         close.alerts = outcome.changes
         close.events += outcome.events
         countRefused()
+        let isNews = !outcome.isEmpty || outcome.isRetold
+        if isNews { onTheirWay += 1 }
         sink.commit(close) { [weak self] in
+            if isNews, let self {
+                executor.queue.async { @Sendable [self] in assumeIsolated { $0.arrived(outcome) } }
+            }
             done()
-            guard !outcome.isEmpty || outcome.isRetold, let self else { return }
-            executor.queue.async { @Sendable [self] in assumeIsolated { $0.publish(outcome) } }
         }
+    }
+
+    /// A closing is kept. What had to wait for it comes after it.
+    private func arrived(_ outcome: AlertOutcome) {
+        onTheirWay -= 1
+        publish(outcome)
+        guard onTheirWay == 0, !unsaved.isEmpty else { return }
+        // If it fails, it is kept the next time.
+        Task { try? await save([], AlertOutcome()) }
+    }
+
+    /// What waited to be kept, as it is by now.
+    private func current(_ outcome: AlertOutcome) -> AlertOutcome {
+        var outcome = outcome
+        outcome.changes = engine.current(outcome.changes)
+        return outcome
     }
 
     /// Keeps events that no closing takes along, with the alerts that they cause.
@@ -100,14 +121,33 @@ public actor AlertKeeper: SummarySink {
         try await save([], engine.replace(policy, nowMs: clock.nowMs()))
     }
 
-    /// A simulated run was removed.
+    /// A simulated run is over, or was removed: nothing will tell any more how its troubles end.
     public func forget(_ stream: StreamID) async throws {
         try await save([], engine.forget(stream, nowMs: clock.nowMs()))
     }
 
+    /// After a start: simulated runs that do not go on are over.
+    public func forgetRuns(except streams: Set<StreamID>) async throws {
+        var outcome = AlertOutcome()
+        let open = Set(engine.open.compactMap { StreamID($0.stream) })
+        for stream in open.sorted(by: { $0.name < $1.name })
+        where stream.isSimulated && !streams.contains(stream) {
+            outcome = outcome.adding(engine.forget(stream, nowMs: clock.nowMs()))
+        }
+        try await save([], outcome)
+    }
+
     private func save(_ events: [Event], _ outcome: AlertOutcome) async throws {
-        let all = unsaved.adding(outcome)
+        let all = current(unsaved.adding(outcome))
         guard !events.isEmpty || !all.isEmpty else { return all.isRetold ? publish(all) : () }
+        guard onTheirWay == 0 else {
+            // A closing says of the same alerts what they were before: it must not be the last to do so.
+            unsaved = all
+            if !events.isEmpty {
+                try await store.save(events, alerts: AlertChanges(), nowMs: clock.nowMs())
+            }
+            return
+        }
         unsaved = AlertOutcome()
         do {
             try await store.save(events + all.events, alerts: all.changes, nowMs: clock.nowMs())

@@ -70,6 +70,9 @@ struct AlertTable: Sendable {
         resolved.values.sorted { ($1.resolvedMs, $0.id) < ($0.resolvedMs, $1.id) }
     }
 
+    /// Open, or resolved and remembered.
+    func alert(_ id: String) -> Alert? { open.values.lazy.compactMap { $0[id] }.first ?? resolved[id] }
+
     func alerts(of scope: AlertScope) -> [Alert] { open[scope].map { Array($0.values) } ?? [] }
     var scopes: [AlertScope] { Array(open.keys) }
 

@@ -72,7 +72,7 @@ struct DaemonParts: Sendable {
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
             levels: Set(settings.aggregation.simulatedLevels), reserved: settings.cluster?.simulation?.run,
-            logger: Logger(label: "simulation"))
+            alerts: alerts, logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
             settings, places, core, streams, measured, clock, metrics, daemon.ingestTLS,
             logging: log.map {
@@ -201,14 +201,14 @@ struct DaemonParts: Sendable {
         let policy = AlertPolicy(settings.alerts)
         var told: [Event] = []
         for stream in try await store.streams().map(\.stream) where policy.contains(stream) {
-            told += try await OpenEvents.read(stream, store)
+            told += try await OpenEvents.read(stream, store, andClosed: true)
         }
         let resumed = try await store.stream(.measured)?.closedThroughMs.map { closedMs in
             AlertEngine.Resumed(
                 stream: .measured, closedThroughMs: closedMs, finestMs: settings.windows.finestMs)
         }
         let engine = AlertEngine(
-            policy, restoring: try await store.alerts(), openEvents: told,
+            policy, restoring: try await store.alerts(), events: told,
             resumed: resumed.map { [$0] } ?? [], nowMs: clock.nowMs())
         return AlertKeeper(
             engine: engine, sink: store, store: AlertHistory(store: store), clock: clock, metrics: metrics)

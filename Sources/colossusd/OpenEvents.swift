@@ -6,13 +6,17 @@ enum OpenEvents {
     /// Events that are looked at, newest first.
     private static let lookedAtMax = 100_000
 
-    static func read(_ stream: StreamID, _ store: HistoryStore) async throws -> [Event] {
+    /// - Parameter andClosed: also the last word on nodes and their maintenance that says that it is over.
+    static func read(
+        _ stream: StreamID, _ store: HistoryStore, andClosed: Bool = false
+    ) async throws -> [Event] {
         let kinds: Set<EventKind> = [
             .jobStart, .jobEnd, .nodeDown, .nodeUp, .maintenanceStart, .maintenanceEnd,
         ]
         let newest = try await store.events(
             EventQuery(stream: stream, kinds: kinds, limit: lookedAtMax, newestFirst: true))
-        return open(newest.reversed().map(\.event))
+        let events = newest.reversed().map(\.event)
+        return open(events) + (andClosed ? closed(events) : [])
     }
 
     private enum Key: Hashable {
@@ -55,6 +59,29 @@ enum OpenEvents {
         }
         return trimmed(events, open)
             .sorted { ($0.timeMs, $0.entity, $0.job) < ($1.timeMs, $1.entity, $1.job) }
+    }
+
+    /// The last word on a node, where it says that it is back, and on a node's maintenance, where it has ended.
+    ///
+    /// - Parameter events: oldest first.
+    static func closed(_ events: [Event]) -> [Event] {
+        var last: [Key: Int] = [:]
+        for (index, event) in events.enumerated() {
+            switch event.kind {
+            case .nodeDown, .nodeUp: for name in names(event) { last[.down(name)] = index }
+            case .maintenanceStart, .maintenanceEnd:
+                for name in names(event) where event.gpu == nil { last[.maintenance(name, gpu: -1)] = index }
+            default: break
+            }
+        }
+        return Set(last.values).sorted().compactMap { index in
+            var event = events[index]
+            guard event.kind == .nodeUp || event.kind == .maintenanceEnd else { return nil }
+            event.nodes.removeAll { name in
+                last[event.kind == .nodeUp ? .down(name) : .maintenance(name, gpu: -1)] != index
+            }
+            return event
+        }
     }
 
     private static func names(_ event: Event) -> [String] {

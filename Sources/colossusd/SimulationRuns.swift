@@ -1,4 +1,5 @@
 import Aggregation
+import Alerts
 import ControlAPI
 import Exporters
 import Logging
@@ -33,6 +34,8 @@ actor SimulationRuns {
     private let levels: Set<Level>
     /// The name of the cluster's run, whose stream is its reporter's.
     private let reserved: String?
+    /// Are told of runs that are over.
+    private let alerts: AlertKeeper
     let logger: Logger
     var runs: [String: Playing] = [:]
     /// By name.
@@ -48,7 +51,7 @@ actor SimulationRuns {
 
     init(
         core: AggregationCore, store: HistoryStore, streams: Streams, clock: WallClock, levels: Set<Level>,
-        reserved: String? = nil, logger: Logger
+        reserved: String?, alerts: AlertKeeper, logger: Logger
     ) {
         self.core = core
         self.store = store
@@ -56,6 +59,7 @@ actor SimulationRuns {
         self.clock = clock
         self.levels = levels
         self.reserved = reserved
+        self.alerts = alerts
         self.logger = logger
     }
 
@@ -72,7 +76,11 @@ actor SimulationRuns {
             logger.error("the simulated runs cannot be read; none goes on: \(error)")
             return
         }
-        for record in kept where record.state == "running" || record.state == "paused" {
+        let going = kept.filter { $0.state == "running" || $0.state == "paused" }.map(\.name)
+        // What is over has no open alerts, also where the process ended before it could say so.
+        let streams = (going + (reserved.map { [$0] } ?? [])).compactMap { StreamID.simulated(run: $0) }
+        try? await alerts.forgetRuns(except: Set(streams))
+        for record in kept where going.contains(record.name) {
             guard record.name != reserved else {
                 logger.warning(
                     "run \(record.name) does not go on: the cluster's run has its name",
@@ -275,6 +283,8 @@ actor SimulationRuns {
                 core.closeStream(playing.index) { continuation.resume() }
             }
         }
+        // A store that fails says so, and they are kept the next time.
+        try? await alerts.forget(playing.run.stream)
         playing.record.state = status.state.rawValue
         playing.hasEnded = true
         runs[name] = playing

@@ -212,6 +212,26 @@ struct AlertEngineTests {
         #expect(fleet.pass(100).resolved.count == 3)
     }
 
+    @Test("after a restart an old word that comes late or again begins nothing anew; an XID since then stays")
+    func lateAfterRestart() {
+        var fleet = Fleet(racks: 2)
+        _ = fleet.pass(1)
+        let down = fleet.event(.nodeDown, "r0-n1")
+        let work = fleet.event(.maintenanceStart, "r0-n2")
+        _ = fleet.pass(1)
+        let ends = [fleet.event(.nodeUp, "r0-n1"), fleet.event(.maintenanceEnd, "r0-n2")]
+        _ = fleet.close([fleet.window()], events: [down, work] + ends)
+        let xid = fleet.event(.xid, "r0-n1", value: 79)
+        _ = fleet.close([fleet.window()], events: [xid])
+        #expect(fleet.firing.map(\.rule) == ["XID"])
+        fleet.engine = AlertEngine(AlertPolicy(), restoring: fleet.engine.open, events: ends)
+        _ = fleet.close([fleet.window()], events: [down, work])
+        #expect(fleet.firing.map(\.rule) == ["XID"])
+        // What is new counts.
+        let outcome = fleet.close([fleet.window()], events: [fleet.event(.nodeDown, "r0-n2")])
+        #expect(outcome.fired.map(\.entity) == ["r0-n2"], "its maintenance is over")
+    }
+
     @Test("a stored alert is the same when it is read again, in any order of changes")
     func changes() {
         var random = SeededRandom(seed: 7)
