@@ -66,10 +66,10 @@ public struct AlertEngine: Sendable {
     public var firedTotal: [String: Int64] { table.firedTotal }
     public func openCount(rule: String) -> Int { open.count { $0.rule == rule } }
 
-    /// The same alerts, as they are by now.
-    func current(_ changes: AlertChanges) -> AlertChanges {
+    /// What is to be kept of these alerts, as they are by now.
+    func current(_ ids: Set<String>) -> AlertChanges {
         var current = AlertChanges()
-        for id in Set(changes.saved.map(\.id) + changes.removed).sorted() {
+        for id in ids.sorted() {
             if let alert = table.alert(id) { current.saved.append(alert) } else { current.removed.append(id) }
         }
         return current
@@ -176,8 +176,15 @@ public struct AlertEngine: Sendable {
     }
 
     /// A stream is gone, and its alerts with it.
-    public mutating func forget(_ stream: StreamID, nowMs: Int64) -> AlertOutcome {
+    ///
+    /// - Parameter closedThroughMs: how far it had come, where no closing has told.
+    public mutating func forget(
+        _ stream: StreamID, closedThroughMs: Int64? = nil, nowMs: Int64
+    ) -> AlertOutcome {
         var outcome = AlertOutcome()
+        if let closedThroughMs, streams[stream]?.lastEndMs == nil {
+            streams[stream, default: Watched()].lastEndMs = closedThroughMs
+        }
         for scope in table.scopes where scope.stream == stream.name { end(scope, stream, nowMs, &outcome) }
         streams[stream] = nil
         return outcome

@@ -25,8 +25,11 @@ public actor AlertKeeper: SummarySink {
     private var told: @Sendable ([Alert], AlertOutcome) -> Void = { _, _ in }
     /// What could not be kept yet.
     private var unsaved = AlertOutcome()
-    /// Closings with alerts that the store has not kept yet: it may be waiting for the disk.
-    private var onTheirWay = 0
+    /// The alerts of each transaction that the store has not answered yet: it may wait for the disk, and what came later be first.
+    private var underway: [Int: Set<String>] = [:]
+    private var lastWrite = 0
+    /// Alerts that were in two of them at a time: nobody knows which of the two was kept last.
+    private var unsure: Set<String> = []
     /// What was counted of `AlertEngine.refusedTotal`.
     private var refused: Int64 = 0
 
@@ -71,21 +74,39 @@ public actor AlertKeeper: SummarySink {
         close.alerts = outcome.changes
         close.events += outcome.events
         countRefused()
-        let isNews = !outcome.isEmpty || outcome.isRetold
-        if isNews { onTheirWay += 1 }
+        guard !outcome.isEmpty || outcome.isRetold else { return sink.commit(close, done: done) }
+        let write = begin(outcome.changes)
         sink.commit(close) { [weak self] in
-            if isNews, let self {
-                executor.queue.async { @Sendable [self] in assumeIsolated { $0.arrived(outcome) } }
+            if let self {
+                executor.queue.async { @Sendable [self] in assumeIsolated { $0.arrived(outcome, write) } }
             }
             done()
         }
     }
 
-    /// A closing is kept. What had to wait for it comes after it.
-    private func arrived(_ outcome: AlertOutcome) {
-        onTheirWay -= 1
+    /// A closing is kept.
+    private func arrived(_ outcome: AlertOutcome, _ write: Int) {
+        end(write)
         publish(outcome)
-        guard onTheirWay == 0, !unsaved.isEmpty else { return }
+    }
+
+    // MARK: The order of what is kept
+
+    private func begin(_ changes: AlertChanges) -> Int {
+        let ids = Set(changes.saved.map(\.id) + changes.removed)
+        for others in underway.values { unsure.formUnion(others.intersection(ids)) }
+        lastWrite += 1
+        underway[lastWrite] = ids
+        return lastWrite
+    }
+
+    /// What was in two transactions is kept once more when both are through, as it is by then.
+    private func end(_ write: Int) {
+        let ids = underway.removeValue(forKey: write) ?? []
+        let again = unsure.intersection(ids).filter { id in !underway.values.contains { $0.contains(id) } }
+        guard !again.isEmpty else { return }
+        unsure.subtract(again)
+        unsaved.changes.add(engine.current(again))
         // If it fails, it is kept the next time.
         Task { try? await save([], AlertOutcome()) }
     }
@@ -93,7 +114,8 @@ public actor AlertKeeper: SummarySink {
     /// What waited to be kept, as it is by now.
     private func current(_ outcome: AlertOutcome) -> AlertOutcome {
         var outcome = outcome
-        outcome.changes = engine.current(outcome.changes)
+        outcome.changes = engine.current(
+            Set(outcome.changes.saved.map(\.id)).union(outcome.changes.removed))
         return outcome
     }
 
@@ -121,41 +143,33 @@ public actor AlertKeeper: SummarySink {
         try await save([], engine.replace(policy, nowMs: clock.nowMs()))
     }
 
-    /// A simulated run is over, or was removed: nothing will tell any more how its troubles end.
-    public func forget(_ stream: StreamID) async throws {
-        try await save([], engine.forget(stream, nowMs: clock.nowMs()))
+    /// Simulated runs of which anything is open.
+    public var simulatedStreams: Set<StreamID> {
+        Set(engine.open.compactMap { StreamID($0.stream) }.filter(\.isSimulated))
     }
 
-    /// After a start: simulated runs that do not go on are over.
-    public func forgetRuns(except streams: Set<StreamID>) async throws {
-        var outcome = AlertOutcome()
-        let open = Set(engine.open.compactMap { StreamID($0.stream) })
-        for stream in open.sorted(by: { $0.name < $1.name })
-        where stream.isSimulated && !streams.contains(stream) {
-            outcome = outcome.adding(engine.forget(stream, nowMs: clock.nowMs()))
-        }
-        try await save([], outcome)
+    /// A simulated run is over, or was removed: nothing will tell any more how its troubles end.
+    ///
+    /// - Parameter closedThroughMs: how far it had come, where it did not play since the start.
+    public func forget(_ stream: StreamID, closedThroughMs: Int64? = nil) async throws {
+        try await save(
+            [], engine.forget(stream, closedThroughMs: closedThroughMs, nowMs: clock.nowMs()))
     }
 
     private func save(_ events: [Event], _ outcome: AlertOutcome) async throws {
         let all = current(unsaved.adding(outcome))
         guard !events.isEmpty || !all.isEmpty else { return all.isRetold ? publish(all) : () }
-        guard onTheirWay == 0 else {
-            // A closing says of the same alerts what they were before: it must not be the last to do so.
-            unsaved = all
-            if !events.isEmpty {
-                try await store.save(events, alerts: AlertChanges(), nowMs: clock.nowMs())
-            }
-            return
-        }
         unsaved = AlertOutcome()
+        let write = begin(all.changes)
         do {
             try await store.save(events + all.events, alerts: all.changes, nowMs: clock.nowMs())
         } catch {
+            end(write)
             // What came meanwhile is newer.
             unsaved = all.adding(unsaved)
             throw error
         }
+        end(write)
         publish(all)
     }
 

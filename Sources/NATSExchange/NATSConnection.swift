@@ -43,6 +43,10 @@ final class NATSConnection: @unchecked Sendable {
                 throw .denied("connecting to \(where_): \(text); check the nkey or credentials")
             case NATS_SSL_ERROR, NATS_SECURE_CONNECTION_REQUIRED, NATS_SECURE_CONNECTION_WANTED:
                 throw .failed("TLS with \(where_): \(text); check certificate files and the host's name")
+            case NATS_PROTOCOL_ERROR:
+                // With TLS 1.3 a broker that wants a client certificate hangs up after the handshake.
+                let wish = options.tls && options.certificate == nil ? "; does it want a client certificate?" : ""
+                throw .failed("\(where_) does not answer as a NATS server does: \(text)\(wish)")
             default: throw .unavailable
             }
         }

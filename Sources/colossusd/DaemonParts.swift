@@ -200,7 +200,11 @@ struct DaemonParts: Sendable {
     ) async throws -> AlertKeeper {
         let policy = AlertPolicy(settings.alerts)
         var told: [Event] = []
-        for stream in try await store.streams().map(\.stream) where policy.contains(stream) {
+        // Of runs that are over nothing is needed any more.
+        let over = try await store.runs().filter { $0.state != "running" && $0.state != "paused" }
+        let gone = Set(over.compactMap { StreamID.simulated(run: $0.name) })
+        for stream in try await store.streams().map(\.stream)
+        where policy.contains(stream) && !gone.contains(stream) {
             told += try await OpenEvents.read(stream, store, andClosed: true)
         }
         let resumed = try await store.stream(.measured)?.closedThroughMs.map { closedMs in

@@ -76,11 +76,7 @@ actor SimulationRuns {
             logger.error("the simulated runs cannot be read; none goes on: \(error)")
             return
         }
-        let going = kept.filter { $0.state == "running" || $0.state == "paused" }.map(\.name)
-        // What is over has no open alerts, also where the process ended before it could say so.
-        let streams = (going + (reserved.map { [$0] } ?? [])).compactMap { StreamID.simulated(run: $0) }
-        try? await alerts.forgetRuns(except: Set(streams))
-        for record in kept where going.contains(record.name) {
+        for record in kept where record.state == "running" || record.state == "paused" {
             guard record.name != reserved else {
                 logger.warning(
                     "run \(record.name) does not go on: the cluster's run has its name",
@@ -93,6 +89,7 @@ actor SimulationRuns {
                 tell(record.name, "cannot go on", error)
             }
         }
+        await endAlerts()
         for run in configured where run.autostart && !kept.contains(where: { $0.name == run.run }) {
             var start = SimulationStart()
             start.scenario = run.scenario
@@ -104,6 +101,17 @@ actor SimulationRuns {
             } catch {
                 tell(run.run, "cannot start", error)
             }
+        }
+    }
+
+    /// Runs that do not play have no open alerts, also where a process ended before it could say so, or where one cannot go on.
+    private func endAlerts() async {
+        var playing = Set(runs.values.map(\.run.stream))
+        if let reserved, let stream = StreamID.simulated(run: reserved) { playing.insert(stream) }
+        for stream in await alerts.simulatedStreams.subtracting(playing) {
+            let closedMs = try? await store.closedThrough(stream)
+            // A store that fails says so, and they are kept the next time.
+            try? await alerts.forget(stream, closedThroughMs: closedMs)
         }
     }
 

@@ -11,21 +11,50 @@ struct AlertKeeperTests {
         struct State: Sendable {
             var closes: [WindowClose] = []
             var saved: [(events: [Event], alerts: AlertChanges)] = []
+            /// The alerts as they are kept, by id.
+            var kept: [String: Alert] = [:]
             var fails = false
-            /// Closings are kept only when it is told so.
+            /// What comes is kept only when it is told so.
             var isSlow = false
             var waiting: [@Sendable () -> Void] = []
+
+            mutating func keep(_ changes: AlertChanges) {
+                for alert in changes.saved { kept[alert.id] = alert }
+                for id in changes.removed { kept[id] = nil }
+            }
         }
 
         let state = Locked(State())
 
         func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) {
+            let keep: @Sendable () -> Void = { [state] in
+                state.withLock { $0.keep(close.alerts) }
+                done()
+            }
             let isSlow = state.withLock { state in
                 state.closes.append(close)
-                if state.isSlow { state.waiting.append(done) }
+                if state.isSlow { state.waiting.append(keep) }
                 return state.isSlow
             }
-            if !isSlow { done() }
+            if !isSlow { keep() }
+        }
+
+        func save(_ events: [Event], alerts: AlertChanges, nowMs: Int64) async throws {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let isSlow = state.withLock { state in
+                    if state.isSlow { state.waiting.append { continuation.resume() } }
+                    return state.isSlow
+                }
+                if !isSlow { continuation.resume() }
+            }
+            let fails = state.withLock { state in
+                if !state.fails {
+                    state.saved.append((events, alerts))
+                    state.keep(alerts)
+                }
+                return state.fails
+            }
+            if fails { throw Failure() }
         }
 
         /// The disk is back.
@@ -34,25 +63,15 @@ struct AlertKeeperTests {
                 defer { (state.isSlow, state.waiting) = (false, []) }
                 return state.waiting
             }
-            for done in waiting { done() }
+            for one in waiting { one() }
         }
 
-        /// What the alerts are, by id, once everything that came was kept in the order in which it was.
-        func saved(_ isDone: ([Alert.State]) -> Bool) async throws -> [Alert.State] {
-            for _ in 0..<500 {
-                let found = state.withLock { $0.saved }.flatMap { $0.alerts.saved.map(\.state) }
-                if isDone(found) { return found }
-                try await Task.sleep(for: .milliseconds(10))
+        func eventually(_ isSo: @Sendable (State) -> Bool) async throws -> Bool {
+            for _ in 0..<1_000 {
+                if state.withLock({ isSo($0) }) { return true }
+                try await Task.sleep(for: .milliseconds(5))
             }
-            return state.withLock { $0.saved }.flatMap { $0.alerts.saved.map(\.state) }
-        }
-
-        func save(_ events: [Event], alerts: AlertChanges, nowMs: Int64) async throws {
-            let fails = state.withLock { state in
-                if !state.fails { state.saved.append((events, alerts)) }
-                return state.fails
-            }
-            if fails { throw Failure() }
+            return false
         }
     }
 
@@ -113,69 +132,89 @@ struct AlertKeeperTests {
         #expect(saved[0].alerts.saved.map(\.state) == [.resolved])
     }
 
-    @Test("what is kept between closings does not overtake one that waits for the disk")
-    func order() async throws {
+    private func keeper(_ sink: Sink, restoring alerts: [Alert] = []) -> AlertKeeper {
+        var policy = AlertPolicy()
+        policy.streams = .all
+        return AlertKeeper(
+            engine: AlertEngine(policy, restoring: alerts), sink: sink, store: sink, clock: WallClock { 5 },
+            metrics: Metrics())
+    }
+
+    @Test("a closing that waited for the disk does not have the last word on an alert that has ended since")
+    func slowClosing() async throws {
         let sink = Sink()
         var fleet = Fleet(racks: 2)
-        let keeper = AlertKeeper(
-            engine: AlertEngine(AlertPolicy()), sink: sink, store: sink, clock: WallClock { 5 },
-            metrics: Metrics())
+        let keeper = keeper(sink)
         await commit(close(&fleet), keeper)
         sink.state.withLock { $0.isSlow = true }
         var closing = close(&fleet)
         closing.events = [fleet.event(.nodeDown, "r0-n1")]
-        let isKept = Locked(false)
-        keeper.commit(closing) { isKept.withLock { $0 = true } }
-        // It ends while the closing that says that it fires is not kept yet. The event itself is.
+        keeper.commit(closing) {}
+        // It ends while the closing that says that it fires is not kept yet; whoever listens is not kept waiting.
         try await keeper.keep([fleet.event(.nodeUp, "r0-n1")])
-        let between = sink.state.withLock { $0.saved }
-        #expect(between.map { $0.events.map(\.kind) } == [[.nodeUp]])
-        #expect(between.allSatisfy { $0.alerts.isEmpty } && !isKept.withLock { $0 })
-        #expect(sink.state.withLock { $0.closes.last?.alerts.saved.map(\.state) } == [.firing])
+        #expect(sink.state.withLock { $0.saved }.map { $0.events.map(\.kind) } == [[.nodeUp, .alertResolved]])
+        #expect(sink.state.withLock { $0.kept.values.map(\.state) } == [.resolved])
         sink.keepAll()
-        #expect(try await sink.saved { !$0.isEmpty } == [.resolved])
-        #expect(isKept.withLock { $0 })
+        #expect(try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
     }
 
-    @Test("what could not be kept is kept as it is by then")
-    func refreshed() async throws {
+    @Test("nor has one that was kept between closings, and was slow")
+    func slowSave() async throws {
         let sink = Sink()
         var fleet = Fleet(racks: 2)
-        let keeper = AlertKeeper(
-            engine: AlertEngine(AlertPolicy()), sink: sink, store: sink, clock: WallClock { 5 },
-            metrics: Metrics())
+        let keeper = keeper(sink)
         await commit(close(&fleet), keeper)
-        sink.state.withLock { $0.fails = true }
-        await #expect(throws: Sink.Failure.self) { try await keeper.keep([fleet.event(.nodeDown, "r0-n1")]) }
-        await #expect(throws: Sink.Failure.self) { try await keeper.keep([fleet.event(.nodeUp, "r0-n1")]) }
-        sink.state.withLock { $0.fails = false }
-        await commit(close(&fleet), keeper)
-        let last = try #require(sink.state.withLock { $0.closes.last })
-        #expect(last.alerts.saved.map(\.state) == [.resolved])
-        #expect(last.events.map(\.kind) == [.alertFiring, .alertResolved])
+        sink.state.withLock { $0.isSlow = true }
+        let down = fleet.event(.nodeDown, "r0-n1")
+        let saving = Task { try await keeper.keep([down]) }
+        #expect(try await sink.eventually { !$0.waiting.isEmpty })
+        sink.state.withLock { $0.isSlow = false }
+        var closing = close(&fleet)
+        closing.events = [fleet.event(.nodeUp, "r0-n1")]
+        await commit(closing, keeper)
+        #expect(sink.state.withLock { $0.kept.values.map(\.state) } == [.resolved])
+        sink.keepAll()
+        try await saving.value
+        #expect(try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
     }
 
-    @Test("alerts of simulated runs that do not go on are over; those of others stay")
+    @Test("what fails after something newer was kept is kept as it is by then")
+    func lateFailure() async throws {
+        let sink = Sink()
+        var fleet = Fleet(racks: 2)
+        let keeper = keeper(sink)
+        await commit(close(&fleet), keeper)
+        sink.state.withLock { ($0.isSlow, $0.fails) = (true, true) }
+        let down = fleet.event(.nodeDown, "r0-n1")
+        let saving = Task { try await keeper.keep([down]) }
+        #expect(try await sink.eventually { !$0.waiting.isEmpty })
+        sink.state.withLock { $0.isSlow = false }
+        var closing = close(&fleet)
+        closing.events = [fleet.event(.nodeUp, "r0-n1")]
+        await commit(closing, keeper)
+        sink.keepAll()
+        await #expect(throws: Sink.Failure.self) { try await saving.value }
+        sink.state.withLock { $0.fails = false }
+        await commit(close(&fleet), keeper)
+        #expect(try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] })
+        #expect(sink.state.withLock { $0.closes.last?.alerts.saved.map(\.state) } == [.resolved])
+    }
+
+    @Test("alerts of a run that does not play end when it had come as far as it did")
     func overRuns() async throws {
         let sink = Sink()
         let streams = try ["a", "b"].map { try #require(StreamID.simulated(run: $0)) } + [.measured]
         let alerts = streams.map { stream in
-            var alert = Alert(
+            Alert(
                 id: "NodeDown|\(stream.name)|node=n1", rule: "NodeDown", stream: stream.name, entity: "n1",
-                severity: .warning, labels: ["node": "n1"], annotations: [:], value: 1, sinceMs: 1)
-            alert.state = .firing
-            return alert
+                severity: .warning, labels: ["node": "n1"], state: .firing, value: 1, sinceMs: 1)
         }
-        var policy = AlertPolicy()
-        policy.streams = .all
-        let keeper = AlertKeeper(
-            engine: AlertEngine(policy, restoring: alerts), sink: sink, store: sink, clock: WallClock { 5 },
-            metrics: Metrics())
-        try await keeper.forgetRuns(except: [streams[1]])
+        let keeper = keeper(sink, restoring: alerts)
+        #expect(await keeper.simulatedStreams == Set(streams.prefix(2)))
+        try await keeper.forget(streams[0], closedThroughMs: 77)
         let open = await keeper.alerts.filter { $0.state == .firing }.map(\.stream)
         #expect(open.sorted() == ["measured", "sim/b"])
-        #expect(sink.state.withLock { $0.saved }.map { $0.events.map(\.kind) } == [[.alertResolved]])
-        try await keeper.forget(streams[1])
-        #expect(await keeper.alerts.filter { $0.state == .firing }.map(\.stream) == ["measured"])
+        let events = sink.state.withLock { $0.saved }.flatMap(\.events)
+        #expect(events.map(\.kind) == [.alertResolved] && events.map(\.timeMs) == [77])
     }
 }
