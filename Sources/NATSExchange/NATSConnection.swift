@@ -45,7 +45,8 @@ final class NATSConnection: @unchecked Sendable {
                 throw .failed("TLS with \(where_): \(text); check certificate files and the host's name")
             case NATS_PROTOCOL_ERROR:
                 // With TLS 1.3 a broker that wants a client certificate hangs up after the handshake.
-                let wish = options.tls && options.certificate == nil ? "; does it want a client certificate?" : ""
+                let lacksOwn = options.tls && options.certificate == nil
+                let wish = lacksOwn ? "; does it want a client certificate?" : ""
                 throw .failed("\(where_) does not answer as a NATS server does: \(text)\(wish)")
             default: throw .unavailable
             }

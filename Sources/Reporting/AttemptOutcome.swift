@@ -21,9 +21,10 @@ enum AttemptOutcome: Sendable, Equatable {
         }
     }
 
-    /// The beginning of the response's body.
+    /// The beginning of the response's body, for people.
     var responseBody: [UInt8] {
-        if case .response(_, _, _, let details) = self { details.body } else { [] }
+        guard case .response(_, _, _, let details) = self else { return [] }
+        return Array(details.body.prefix(ResponseHead.excerptBytesMax))
     }
 
     /// For people: what went wrong, in a line.

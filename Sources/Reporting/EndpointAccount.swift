@@ -36,6 +36,8 @@ struct EndpointAccount: Sendable, Equatable {
     var isRefusedAll: Bool {
         refusalsInARow >= 3 || refusalsInARow > 0 && [401, 402, 403, 404, 405, 407].contains(refusedStatus)
     }
+    /// What it said last about something that it took.
+    var lastWarning: String?
     var lastError: String?
     var lastErrorMs: Int64?
     var lastDeliveredMs: Int64?
@@ -79,7 +81,7 @@ struct EndpointAccount: Sendable, Equatable {
 
     /// All of a part has its answers.
     mutating func finished(_ delivery: EndpointStateMachine.Delivery) {
-        let isTaken = delivery.accepted > 0
+        let isTaken = delivery.isTaken
         isHopeless = !isTaken && (isHopeless || delivery.refusals > EndpointStateMachine.Limits.refusals)
         if isTaken { hasRefreshedCredentials = false }
         isRefusing = !delivery.dead.isEmpty

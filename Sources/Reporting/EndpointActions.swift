@@ -66,6 +66,9 @@ extension EndpointStateMachine {
         /// Attempts that failed because of secrets that may have been replaced.
         var refreshes = 0
         var dead: [Refusal] = []
+
+        /// Some of it was taken, whether it is known how much or not.
+        var isTaken: Bool { accepted > 0 || dead.contains(where: \.isPartial) }
     }
 
     /// A part, or a piece of one, that was refused for good.
@@ -90,11 +93,15 @@ extension EndpointStateMachine {
         /// A part makes room for others, and is tried on beside them.
         case setAside(id: String, attempts: Int, reason: String)
         case simplified(from: WireForm, to: WireForm, because: String)
+        /// It took everything, and has something to say.
+        case warned(String)
     }
 
     /// Why samples are not sent although they were selected. The raw value is the label of a metric.
     enum DropReason: String, CaseIterable, Sendable {
         case future, revision
+        /// The endpoint does not understand the form that would have them.
+        case form
     }
 
     enum Step: Sendable, Equatable { case open, fetch, send, advance }
@@ -109,8 +116,10 @@ extension EndpointStateMachine {
     enum Limits {
         /// Windows held in memory.
         static let fetchedWindows = 4
-        /// Refusals of one part before what is left is no longer cut: enough to find several bad rows.
+        /// Refusals of one part before what is left is no longer cut, while nothing of it was taken; and where some was:
+        /// enough to find a hundred bad rows among five thousand.
         static let refusals = 64
+        static let refusalsWhenTaken = 1_024
         /// The same after a part of which nothing was accepted: an endpoint that refuses everything costs little.
         static let refusalsWhenHopeless = 2
         /// Attempts of one part that a replaced token may cost; with several lanes another one may find it first.

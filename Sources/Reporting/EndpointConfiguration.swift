@@ -154,17 +154,25 @@ public struct EndpointConfiguration: Sendable, Hashable {
         fsync = false
     }
 
-    /// All settings that decide where the parts of a window end. Windows that are left out as a whole (by stream or
-    /// resolution) are none of them.
+    /// All that decides where the parts of a window end: settings, and how this program lays out a window. Which streams
+    /// are selected is none of it; which resolutions is, because series of several have a label for it.
     var cut: String {
         let levels = selection.levels.map(\.rawValue).sorted().joined(separator: ",")
         let fields = selection.fields.map { String($0.field.id) }.sorted().joined(separator: ",")
         let chosen = statistics.map(\.rawValue).sorted().joined(separator: ",")
+        let resolutions = selection.resolutions.sorted().map(String.init).joined(separator: ",")
         return [
+            "layout-\(Self.layout)", resolutions,
             kind.rawValue, "\(batch.samplesMax)", "\(batch.bytesMax)", levels, fields, chosen,
             "\(hasGPUCounts)", "\(hasHistograms)", payload.rawValue, format.rawValue, labels.cut,
         ].joined(separator: " ")
     }
+
+    /// Another one whenever rows, or how much they weigh, change: texts of the catalogue count themselves.
+    private static let layout =
+        "2."
+        + String(
+            FieldCatalog.all.reduce(0) { $0 + $1.help.utf8.count + $1.unit.utf8.count + $1.name.utf8.count })
 
     /// Where it goes, without user, password and query: fit for logs.
     public var destination: String {

@@ -355,7 +355,7 @@ extension EndpointStateMachine {
         guard let piece = delivery?.pieces.last else { return }
         let verdict = credentialsMayBeStale(outcome) ? .retry : encoding.verdict(outcome, form: form)
         if verdict == .retry { return retry(outcome, nowMs, &actions) }
-        if verdict == .renegotiate || isUnknownVersion(outcome, verdict),
+        if verdict == .renegotiate || isUnknownForm(outcome, verdict),
             let simpler = encoding.simpler(than: form, after: outcome)
         {
             actions.append(.report(.simplified(from: form, to: simpler, because: outcome.text)))
@@ -373,21 +373,38 @@ extension EndpointStateMachine {
         settled(nowMs, &actions)
         delivery?.pieces.removeLast()
         switch verdict {
-        case .delivered: delivery?.accepted += piece.samples
+        case .delivered: accept(piece, outcome, &actions)
         case .partial:
-            delivery?.accepted += piece.samples
-            refuse(piece, outcome, nowMs, mayCut: false, isPartial: true)
+            // Each number counts once: as delivered, or as what the endpoint says that it did not take.
+            var rejected = piece
+            rejected.samples = min(encoding.rejected(outcome) ?? piece.samples, piece.samples)
+            delivery?.accepted += piece.samples - rejected.samples
+            refuse(rejected, outcome, nowMs, mayCut: false, isPartial: true)
         case .bisect: refuse(piece, outcome, nowMs, mayCut: true)
         default: refuse(piece, outcome, nowMs, mayCut: false)
         }
         delivery?.pieces.isEmpty ?? true ? finish(&actions) : send(&actions)
     }
 
-    /// A receiver that knows only an older version may call the very first request malformed.
-    private func isUnknownVersion(_ outcome: AttemptOutcome, _ verdict: Verdict) -> Bool {
+    private mutating func accept(_ piece: Part, _ outcome: AttemptOutcome, _ actions: inout [Action]) {
+        let left = progress?.grid.leftOut(piece.rows, form: form) ?? 0
+        if left > 0 {
+            if account.dropped[.form] == nil { actions.append(.report(.dropped(samples: left, .form))) }
+            account.dropped[.form, default: 0] += left
+        }
+        delivery?.accepted += piece.samples - left
+        if let warning = encoding.warning(outcome), warning != account.lastWarning {
+            account.lastWarning = warning
+            actions.append(.report(.warned(warning)))
+        }
+    }
+
+    /// A receiver that knows only an older version, or another compression, may call the very first request malformed.
+    private func isUnknownForm(_ outcome: AttemptOutcome, _ verdict: Verdict) -> Bool {
         guard case .response(400, _, _, let details) = outcome, !details.saysWritten else { return false }
-        return form.version > 1 && verdict == .bisect && account.samples == 0 && delivery?.accepted == 0
-            && delivery?.refusals == 0
+        let isPlain = form.version == 1 && form.compression == .snappy
+        return configuration.kind == .remoteWrite && !isPlain && verdict == .bisect && account.samples == 0
+            && delivery?.accepted == 0 && delivery?.refusals == 0
     }
 
     /// A token that was replaced in its file looks like a refusal, once.
@@ -431,7 +448,10 @@ extension EndpointStateMachine {
         account.failed(outcome.text, nowMs)
         delivery.refusals += 1
         let isLost = account.isHopeless && delivery.accepted == 0
-        let budget = isLost ? Limits.refusalsWhenHopeless : Limits.refusals
+        let budget =
+            isLost
+            ? Limits.refusalsWhenHopeless
+            : delivery.accepted > 0 ? Limits.refusalsWhenTaken : Limits.refusals
         if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
             delivery.pieces += [second, first]
         } else {
@@ -454,7 +474,7 @@ extension EndpointStateMachine {
         account.finished(delivery)
         move(
             Advance(
-                to: progress.position(after: delivery.part), parts: delivery.accepted > 0 ? 1 : 0,
+                to: progress.position(after: delivery.part), parts: delivery.isTaken ? 1 : 0,
                 samples: delivery.accepted,
                 dead: delivery.dead
             ), &actions

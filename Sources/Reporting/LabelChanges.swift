@@ -29,7 +29,7 @@ public struct LabelChanges: Sendable, Hashable {
         var found: [String] = []
         if added.count > Self.addedMax { found.append("more than \(Self.addedMax) labels are added") }
         for name in added.keys.sorted() + renamed.values.sorted() where !Self.isName(name) {
-            found.append("`\(name)` is no label: a-z or _ and then letters, digits and _")
+            found.append("`\(name)` is no label: a-z, or _ and a-z, and then letters, digits and _")
         }
         for name in renamed.keys.sorted() where !Self.own.contains(name) && !Self.ofAlerts.contains(name) {
             found.append("there is no label `\(name)` to rename")
@@ -68,13 +68,15 @@ public struct LabelChanges: Sendable, Hashable {
             .map { "\($0.key)=\($0.value)" }.joined(separator: ",")
     }
 
-    /// `__name__` has to stay the first in order: hence no capitals and no leading `__`.
+    /// `__name__` has to stay the first in order: hence no capital and no digit where it has its `__`.
     private static func isName(_ name: String) -> Bool {
         guard let first = name.utf8.first, name.utf8.count <= nameBytesMax, !name.hasPrefix("__") else {
             return false
         }
         func isLower(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z") }
-        guard isLower(first) || first == UInt8(ascii: "_") else { return false }
+        guard
+            isLower(first) || first == UInt8(ascii: "_") && name.utf8.dropFirst().first.map(isLower) ?? false
+        else { return false }
         return name.utf8.allSatisfy { byte in
             isLower(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_")

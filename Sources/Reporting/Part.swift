@@ -18,9 +18,14 @@ protocol WindowGrid: Sendable {
 
     /// The form that was meant for it.
     var form: WireForm { get }
+
+    /// Numbers of those rows that a form cannot bring.
+    func leftOut(_ rows: Range<Int>, form: WireForm) -> Int
 }
 
 extension WindowGrid {
+    func leftOut(_ rows: Range<Int>, form: WireForm) -> Int { 0 }
+
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {
         var fill = PartFill(limits: limits)
         var row = first

@@ -34,6 +34,9 @@ extension Reporter {
             logger.warning(
                 "what an endpoint does not take makes room for other windows; it is tried on beside them",
                 metadata: said(["part": "\(id)", "attempts": "\(attempts)", "reason": "\(reason)"]))
+        case .warned(let text):
+            logger.warning(
+                "endpoint has taken everything, and warns", metadata: said(["warning": "\(text)"]))
         case .simplified(let from, let to, let because):
             logger.notice(
                 "endpoint does not understand the form; a simpler one is taken from now on",

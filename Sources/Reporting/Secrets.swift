@@ -5,6 +5,21 @@ struct Secrets: Sendable {
     var headers: [HTTPHeader] = []
     var signingKey: [UInt8]?
 
+    /// What must not be shown when a receiver repeats it: values of headers, and tokens without their scheme.
+    var hidden: [[UInt8]] {
+        let words = headers.flatMap { header in
+            [header.value] + header.value.split(separator: " ").dropFirst().map(String.init)
+        }
+        return (words.map { Array($0.utf8) } + [plainPassword, signingKey].compactMap(\.self))
+            // Less would tear innocent texts apart, and is no secret.
+            .filter { $0.count >= Self.hiddenBytesMin }
+            .sorted { $0.count > $1.count }
+    }
+
+    static let hiddenBytesMin = 6
+    /// Of basic authentication.
+    private var plainPassword: [UInt8]?
+
     /// Puts together what was read of the files.
     init(_ places: EndpointSecrets, kind: EndpointKind, read: (String) throws(FileAppender.Problem) -> String)
         throws(FileAppender.Problem)
@@ -14,7 +29,9 @@ struct Secrets: Sendable {
             headers.append(HTTPHeader("Authorization", "\(scheme) \(try read(file))"))
         }
         if let user = places.basicUser, let file = places.basicPasswordFile {
-            let pair = Array("\(user):\(try read(file))".utf8)
+            let password = try read(file)
+            plainPassword = Array(password.utf8)
+            let pair = Array("\(user):\(password)".utf8)
             headers.append(HTTPHeader("Authorization", "Basic " + Base64.encode(pair)))
         }
         for (name, file) in places.headerFiles.sorted(by: { $0.key < $1.key }) {

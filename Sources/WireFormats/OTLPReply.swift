@@ -8,6 +8,12 @@ public enum OTLPReply {
         return rejected.map { Int64(bitPattern: $0) } ?? 0
     }
 
+    /// `ExportMetricsServiceResponse { partial_success = 1 { error_message = 2 } }`; `nil` for none.
+    public static func warning(_ bytes: [UInt8]) -> String? {
+        guard let partial = fields(bytes[...])?.last(where: { $0.number == 1 })?.bytes else { return nil }
+        return statusMessage(Array(partial))
+    }
+
     /// `google.rpc.Status { message = 2 }`; `nil` for what cannot be read or has no message.
     public static func statusMessage(_ bytes: [UInt8]) -> String? {
         let message = fields(bytes[...])?.last { $0.number == 2 }?.bytes

@@ -152,10 +152,12 @@ struct AlertKeeperTests {
         keeper.commit(closing) {}
         // It ends while the closing that says that it fires is not kept yet; whoever listens is not kept waiting.
         try await keeper.keep([fleet.event(.nodeUp, "r0-n1")])
-        #expect(sink.state.withLock { $0.saved }.map { $0.events.map(\.kind) } == [[.nodeUp, .alertResolved]])
+        let saved = sink.state.withLock { $0.saved }
+        #expect(saved.map { $0.events.map(\.kind) } == [[.nodeUp, .alertResolved]])
         #expect(sink.state.withLock { $0.kept.values.map(\.state) } == [.resolved])
         sink.keepAll()
-        #expect(try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
+        #expect(
+            try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
     }
 
     @Test("nor has one that was kept between closings, and was slow")
@@ -175,7 +177,8 @@ struct AlertKeeperTests {
         #expect(sink.state.withLock { $0.kept.values.map(\.state) } == [.resolved])
         sink.keepAll()
         try await saving.value
-        #expect(try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
+        #expect(
+            try await sink.eventually { $0.kept.values.map(\.state) == [.resolved] && $0.saved.count == 2 })
     }
 
     @Test("what fails after something newer was kept is kept as it is by then")

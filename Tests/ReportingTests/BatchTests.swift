@@ -122,6 +122,28 @@ import Testing
         #expect(driver.cursor == DeliveryPosition(sequence: 3, parts: 0))
     }
 
+    @Test("a hundred poisoned series, scattered over five thousand, cost none of the others")
+    func scattered() {
+        let window = StoredWindow(
+            sequence: 1, summary: Windows.window(0, racks: 384), topology: Windows.topology(racks: 384))
+        var endpoint = configuration()
+        endpoint.batch.samplesMax = 5_000
+        endpoint.batch.bytesMax = 16 << 20
+        var taken: Set<Int> = []
+        var attempts = 0
+        var driver = MachineDriver(endpoint, [window]) { part, _ in
+            attempts += 1
+            if part.rows.contains(where: { $0 % 50 == 7 }) { return MachineDriver.status(400) }
+            taken.formUnion(part.rows)
+            return Self.ok
+        }
+        driver.run()
+        let poisoned = Set((0..<4_992).filter { $0 % 50 == 7 })
+        #expect(taken == Set(0..<4_992).subtracting(poisoned))
+        #expect(Set(driver.dead.flatMap { Array($0.part.rows) }) == poisoned)
+        #expect(attempts < 1_500, "\(attempts)")
+    }
+
     @Test("a window that comes alone waits for others, up to a time or a number")
     func waiting() {
         var endpoint = configuration(windows: 3)

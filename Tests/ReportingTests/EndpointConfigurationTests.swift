@@ -73,4 +73,23 @@ import Testing
         ]
             as [(Int64, String)])
     func resolutions(ms: Int64, text: String) { #expect(Resolution.text(ms) == text) }
+
+    @Test(
+        "labels that would come before the name are refused",
+        arguments: ["_Zone", "_1", "_", "__a", "Zone", "1a"])
+    func labels(name: String) {
+        #expect(LabelChanges(added: [name: "x"]).problems.count == 1)
+        #expect(LabelChanges(added: ["_zone": "x", "zOne_1": "y"]).problems.isEmpty)
+    }
+
+    @Test("other resolutions may cut windows in another way: their series have another label")
+    func cut() {
+        var one = EndpointConfiguration.test(.remoteWrite)
+        one.selection.resolutions = [10_000, 60_000]
+        var other = one
+        other.selection.resolutions = [10_000]
+        #expect(one.cut != other.cut)
+        other.selection.resolutions = [60_000, 10_000]
+        #expect(one.cut == other.cut)
+    }
 }

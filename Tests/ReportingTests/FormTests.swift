@@ -78,6 +78,23 @@ import WireFormats
         let older = try RemoteWriteReader.series(
             grid.body(0..<grid.rowCount, id: "", part: 0, form: WireForm(compression: .snappy)))
         #expect(older.count == 26)
+        let all = 0..<grid.rowCount
+        #expect(grid.leftOut(all, form: WireForm(compression: .snappy)) == 1)
+        #expect(grid.leftOut(all, form: WireForm(compression: .snappy, version: 2)) == 0)
+    }
+
+    @Test("what the older version leaves out counts as dropped, and not as delivered")
+    func leftOut() {
+        var configuration = EndpointConfiguration.test(.remoteWrite)
+        configuration.protocolVersion = 2
+        configuration.hasHistograms = true
+        var driver = MachineDriver(configuration, [window()]) { _, attempt in
+            MachineDriver.status(attempt == 1 ? 415 : 204)
+        }
+        driver.run()
+        #expect(driver.advances.map(\.samples) == [26])
+        #expect(driver.machine.account.dropped == [.form: 1])
+        #expect(driver.notices.contains(.dropped(samples: 1, .form)))
     }
 
     @Test("OTLP in JSON: gauges and exponential histograms")

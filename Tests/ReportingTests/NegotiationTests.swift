@@ -124,6 +124,64 @@ import Testing
         #expect(requests[0].headers["content-type"] == (json ? "application/json" : "application/x-protobuf"))
         #expect(store.dead.count == 1 && store.dead.first?.isReplayable == false)
         #expect(store.dead.first?.response == Array(body.utf8))
+        // Each number counts once.
+        #expect(store.dead.first?.samples == 3 && store.samples["e"] == 23)
+    }
+
+    @Test("OTLP: how many were rejected is read however long the message is that comes before")
+    func longMessage() async throws {
+        let message = String(repeating: "no such metric; ", count: 1_000)
+        let body = "{\"partialSuccess\":{\"errorMessage\":\"\(message)\",\"rejectedDataPoints\":\"3\"}}"
+        let (_, store, _) = try await run(.otlp, windows: 1, { $0.payload = .json }) { _ in
+            .status(200, body: body)
+        }
+        #expect(store.dead.first?.samples == 3 && store.samples["e"] == 23)
+        #expect(store.dead.first?.response.count == 4_096)
+    }
+
+    @Test("OTLP: what a receiver says of what it took is told once")
+    func warned() {
+        // ExportMetricsServiceResponse { partial_success { error_message: "hm" } }
+        let proto: [UInt8] = [0x0A, 0x04, 0x12, 0x02, 0x68, 0x6D]
+        let json = Array("{\"partialSuccess\":{\"errorMessage\":\"hm\"}}".utf8)
+        for body in [proto, json] {
+            let windows = (0..<3).map {
+                StoredWindow(
+                    sequence: Int64($0) + 1, summary: Windows.window($0, racks: 2),
+                    topology: Windows.topology(racks: 2))
+            }
+            var driver = MachineDriver(.test(.otlp), windows) { _, _ in
+                .response(status: 200, retryAfterMs: nil, reason: "", details: ResponseDetails(body: body))
+            }
+            driver.run()
+            #expect(driver.notices == [.warned("hm")] && driver.dead.isEmpty)
+        }
+    }
+
+    @Test(
+        "zstd called malformed by who does not know it: snappy, then 1.0; and nothing becomes a dead letter")
+    func malformed() async throws {
+        for version in [1, 2] {
+            let (requests, store, _) = try await run(
+                .remoteWrite, windows: 2,
+                {
+                    $0.protocolVersion = version
+                    $0.compression = .zstd
+                },
+                answer: { request in
+                    // As Prometheus did before 2.0 was known: it looks at neither header, and takes all for snappy of 1.0.
+                    let isKnown =
+                        request.headers["content-encoding"] == "snappy"
+                        && request.headers[Self.version] == "0.1.0"
+                    return .status(isKnown ? 204 : 400, body: isKnown ? "" : "snappy: corrupt input")
+                })
+            let forms = requests.map {
+                "\($0.headers[Self.version] ?? "") \($0.headers["content-encoding"] ?? "")"
+            }
+            let tried = version == 2 ? ["2.0.0 zstd", "2.0.0 snappy"] : ["0.1.0 zstd"]
+            #expect(forms == tried + ["0.1.0 snappy", "0.1.0 snappy"])
+            #expect(store.dead.isEmpty && store.samples["e"] == 52)
+        }
     }
 
     @Test("OTLP: a warning without rejected points is a success, and so is a body that nobody can read")

@@ -64,6 +64,22 @@ import Testing
         #expect(backoff.nextMs() <= 300)
     }
 
+    @Test("secrets that a receiver repeats are not shown, whole or next to each other")
+    func hidden() {
+        var secrets = Secrets()
+        secrets.headers = [HTTPHeader("Authorization", "Bearer s3cret-token"), HTTPHeader("X-Scope", "abc")]
+        var head = ResponseHead(hidden: secrets.hidden)
+        for line in ["HTTP/1.1 401 No\r\n", "\r\n"] { head.headerLine(Array(line.utf8)) }
+        _ = head.bodyBytes(Array("bad s3cret-to".utf8))
+        _ = head.bodyBytes(Array("ken in 'Bearer s3cret-token'; ss3cret-tokens3cret-token of abc".utf8))
+        guard case .response(_, _, let reason, let details)? = head.outcome(nowMs: 0) else {
+            Issue.record("no outcome")
+            return
+        }
+        #expect(reason == "bad [hidden] in '[hidden]'; s[hidden][hidden] of abc")
+        #expect(String(decoding: details.body, as: UTF8.self) == reason)
+    }
+
     @Test("a response head is read line by line, interim responses and control characters included")
     func responseHead() {
         var head = ResponseHead()

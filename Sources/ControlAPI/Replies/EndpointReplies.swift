@@ -30,7 +30,7 @@ public struct EndpointStatus: Codable, Sendable, Hashable {
     public var retryAt: UTCTime?
     /// Since it was configured: attempts that failed and were made again.
     public var retried: Int64?
-    /// Windows or samples that it did not get, by reason: `coarsened` and `dropped` windows, `future` and `revision` samples.
+    /// Windows or samples that it did not get, by reason: `coarsened` and `dropped` windows, `future`, `revision` and `form` samples.
     public var dropped: [String: Int64]?
     /// A request is on its way.
     public var inFlight: Bool?

@@ -17,6 +17,10 @@ protocol EndpointEncoding: Sendable {
     func verdict(_ outcome: AttemptOutcome, form: WireForm) -> Verdict
     /// What to try when a form is not understood; `nil` when nothing is simpler.
     func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm?
+    /// How many numbers were not taken by a request of which others were; `nil` when the endpoint does not say.
+    func rejected(_ outcome: AttemptOutcome) -> Int?
+    /// What an endpoint says of a request that it took whole.
+    func warning(_ outcome: AttemptOutcome) -> String?
 }
 
 extension EndpointEncoding {
@@ -35,6 +39,8 @@ extension EndpointEncoding {
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] { [] }
     func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? { nil }
     func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? { nil }
+    func rejected(_ outcome: AttemptOutcome) -> Int? { nil }
+    func warning(_ outcome: AttemptOutcome) -> String? { nil }
 }
 
 /// One line of a request's head.

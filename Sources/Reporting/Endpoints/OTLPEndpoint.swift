@@ -43,6 +43,28 @@ struct OTLPEndpoint: EndpointEncoding {
         return [HTTPHeader("Content-Type", type)] + form.compression.header
     }
 
+    func rejected(_ outcome: AttemptOutcome) -> Int? {
+        guard case .response(200..<300, _, _, let details) = outcome else { return nil }
+        let count = Self.rejected(details.body)
+        return count > 0 ? Int(clamping: count) : nil
+    }
+
+    /// "A partial success with 0 rejected points is a warning": `error_message` without anything that was rejected.
+    func warning(_ outcome: AttemptOutcome) -> String? {
+        guard case .response(200..<300, _, _, let details) = outcome, !details.body.isEmpty else {
+            return nil
+        }
+        let text: String?
+        if details.body.first == UInt8(ascii: "{") {
+            let reply = try? JSONDecoder().decode(JSONReply.self, from: Data(details.body))
+            text = reply?.partialSuccess?.message
+        } else {
+            text = OTLPReply.warning(details.body)
+        }
+        guard let text, !text.isEmpty else { return nil }
+        return ResponseHead.line(Array(text.utf8.prefix(ResponseHead.reasonBytesMax)))
+    }
+
     /// Data points that were rejected by a request that was taken otherwise; 0 for what cannot be read.
     static func rejected(_ body: [UInt8]) -> Int64 {
         if body.first == UInt8(ascii: "{") {
@@ -57,11 +79,13 @@ struct OTLPEndpoint: EndpointEncoding {
 
         struct Partial: Decodable {
             var count: Int64
-            private enum CodingKeys: String, CodingKey { case rejectedDataPoints }
+            var message: String?
+            private enum CodingKeys: String, CodingKey { case rejectedDataPoints, errorMessage }
 
             /// 64-bit numbers are texts in the JSON of Protocol Buffers; not everybody knows.
             init(from decoder: any Decoder) throws {
                 let container = try decoder.container(keyedBy: CodingKeys.self)
+                message = try? container.decode(String.self, forKey: .errorMessage)
                 if let text = try? container.decode(String.self, forKey: .rejectedDataPoints) {
                     count = Int64(text) ?? 0
                 } else {

@@ -10,8 +10,8 @@ import WireFormats
 /// is the only one that the endpoint selects. In version 2.0 there are units and help texts, and on request native histograms
 /// `rack:DCGM_FI_DEV_POWER_USAGE:distribution`, where sketches are kept.
 ///
-/// What is not understood is made simpler, and stays so: another compression than snappy first, then 2.0 (after 415;
-/// after 2xx without any header `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
+/// What is not understood is made simpler, and stays so: another compression than snappy first, which a receiver that
+/// does not know it may call malformed (400), then 2.0 (after 415; after 2xx without any header `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
 /// and after 400 to the very first request).
 struct RemoteWriteEndpoint: EndpointEncoding {
     let configuration: EndpointConfiguration
@@ -45,10 +45,11 @@ struct RemoteWriteEndpoint: EndpointEncoding {
     }
 
     func simpler(than form: WireForm, after outcome: AttemptOutcome) -> WireForm? {
-        if form.compression != .snappy, outcome.status == 415 {
+        if form.compression != .snappy, [400, 415].contains(outcome.status) {
             return WireForm(compression: .snappy, version: form.version)
         }
-        return form.version == 2 ? WireForm(compression: form.compression, version: 1) : nil
+        // 1.0 as it was published knows no other compression.
+        return form.version == 2 ? WireForm(compression: .snappy, version: 1) : nil
     }
 
     private static func headers(_ form: WireForm) -> [HTTPHeader] {

@@ -71,6 +71,15 @@ struct SeriesGrid: WindowGrid {
         return form.compression.pack(plain)
     }
 
+    /// Remote write 1.0 as it was published has no histograms.
+    func leftOut(_ rows: Range<Int>, form: WireForm) -> Int {
+        guard format == .remoteWrite, form.version < 2 else { return 0 }
+        return levels.reduce(0) { sum, level in
+            guard level.hasDistributions, level.rows.overlaps(rows) else { return sum }
+            return sum + level.distributions(in: level.rows.clamped(to: rows))
+        }
+    }
+
     private func write(_ rows: Range<Int>, with writer: some SeriesWriter) -> [UInt8] {
         var writer = writer
         for level in levels where level.rows.overlaps(rows) {
@@ -177,6 +186,17 @@ private struct SeriesLevel: Sendable {
     }
 
     private var width: Int { cells.count }
+
+    var hasDistributions: Bool { fieldCells > fieldStatistics.count }
+
+    /// How many distributions there are in some rows.
+    func distributions(in rows: Range<Int>) -> Int {
+        let cells = self.cells.span
+        return rows.reduce(0) { sum, row in
+            let (entity, cell) = (row - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
+            return sum + (cells[cell].isDistribution ? distributionWeight(entity, cell).samples : 0)
+        }
+    }
 
     func weight(row: Int) -> RowWeight {
         let (entity, cell) = (row - rows.lowerBound).quotientAndRemainder(dividingBy: width)

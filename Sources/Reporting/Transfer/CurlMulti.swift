@@ -25,7 +25,8 @@ actor CurlMulti {
     private var lastID = 0
     private var isShutDown = false
 
-    private static let connectionsMax = 64
+    /// Connections that are kept for the next request: enough for some hundred endpoints, with several requests at a time.
+    private static let connectionsMax = 1_024
     /// libcurl's global state, once in the process. The threaded (or c-ares) resolver is what keeps DNS off our queue.
     private static let hasAsynchronousResolver: Bool = {
         guard curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK,

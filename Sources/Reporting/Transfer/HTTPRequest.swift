@@ -13,6 +13,8 @@ struct HTTPRequest: Sendable {
     var timeoutMs: Int64
     /// Paths as libcurl opens them.
     var tls = EndpointTLS()
+    /// Secrets that may be in it, and are not shown should the receiver repeat them.
+    var hidden: [[UInt8]] = []
 }
 
 /// What a request brought, or why it brought nothing.
@@ -25,9 +27,11 @@ struct HTTPResult: Sendable {
 struct ResponseHead: Sendable {
     /// The body is read to its end so that the connection can be used again, but not for ever.
     static let bodyBytesMax = 1_048_576
-    /// What goes into a log line, and what is kept with a dead letter.
+    /// What goes into a log line, what is kept with a dead letter, and what may be looked into.
     static let reasonBytesMax = 512
     static let excerptBytesMax = 4_096
+    static let keptBytesMax = 65_536
+    private static let mask = Array("[hidden]".utf8)
 
     private(set) var status = 0
     private(set) var retryAfter: String?
@@ -36,6 +40,10 @@ struct ResponseHead: Sendable {
     private(set) var bodyBytes = 0
     private var details = ResponseDetails()
     private var isProtobuf = false
+    private let hidden: [[UInt8]]
+
+    /// - Parameter hidden: secrets, the longest first.
+    init(hidden: [[UInt8]] = []) { self.hidden = hidden }
 
     /// Takes one line of the head, as libcurl gives them.
     mutating func headerLine(_ line: some Collection<UInt8>) {
@@ -68,7 +76,7 @@ struct ResponseHead: Sendable {
 
     /// - Returns: `false` when enough has been read.
     mutating func bodyBytes(_ bytes: some Collection<UInt8>) -> Bool {
-        details.body.append(contentsOf: bytes.prefix(max(0, Self.excerptBytesMax - details.body.count)))
+        details.body.append(contentsOf: bytes.prefix(max(0, Self.keptBytesMax - details.body.count)))
         bodyBytes += bytes.count
         return bodyBytes <= Self.bodyBytesMax
     }
@@ -77,19 +85,37 @@ struct ResponseHead: Sendable {
     /// given all the same: receivers answer after they have taken the data, and their bodies say nothing we need.
     func outcome(nowMs: Int64) -> AttemptOutcome? {
         guard isComplete else { return nil }
+        var details = details
+        details.body = masked(details.body)
         return .response(
             status: status, retryAfterMs: retryAfter.flatMap { RetryAfter.delayMs($0, nowMs: nowMs) },
-            reason: (200..<300).contains(status) ? "" : reason,
+            reason: (200..<300).contains(status) ? "" : reason(details.body),
             details: details
         )
     }
 
     /// What the body says, in a line. Protocol buffers are taken for a `google.rpc.Status`.
-    private var reason: String {
-        if isProtobuf, let message = OTLPReply.statusMessage(details.body) {
+    private func reason(_ body: [UInt8]) -> String {
+        if isProtobuf, let message = OTLPReply.statusMessage(body) {
             return Self.line(Array(message.utf8.prefix(Self.reasonBytesMax)))
         }
-        return Self.line(Array(details.body.prefix(Self.reasonBytesMax)))
+        return Self.line(Array(body.prefix(Self.reasonBytesMax)))
+    }
+
+    private func masked(_ body: [UInt8]) -> [UInt8] {
+        var body = body
+        for secret in hidden where body.count >= secret.count {
+            var rest = body[...]
+            var shown: [UInt8] = []
+            while let place = rest.firstIndex(of: secret[0]) {
+                shown += rest[..<place]
+                let isSecret = rest[place...].starts(with: secret)
+                shown += isSecret ? Self.mask : [secret[0]]
+                rest = rest[(place + (isSecret ? secret.count : 1))...]
+            }
+            body = shown + rest
+        }
+        return body
     }
 
     /// One line without control characters: it goes to logs and terminals.

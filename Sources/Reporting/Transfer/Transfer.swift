@@ -5,7 +5,7 @@ final class Transfer {
     let id: Int
     let handle: UnsafeMutableRawPointer
     let done: @Sendable (HTTPResult) -> Void
-    var head = ResponseHead()
+    var head: ResponseHead
     /// libcurl reads the body from here and copies nothing: it must not move until the transfer is over.
     private let body: UnsafeMutableBufferPointer<UInt8>
     private var headers: UnsafeMutablePointer<curl_slist>?
@@ -19,6 +19,7 @@ final class Transfer {
         self.id = id
         self.handle = handle
         self.done = done
+        head = ResponseHead(hidden: request.hidden)
         body = .allocate(capacity: max(1, request.body.count))
         _ = body.initialize(from: request.body)
         setUp(request, multi)
@@ -54,7 +55,11 @@ final class Transfer {
         _ = ccurl_setopt_long(handle, CURLOPT_SSL_VERIFYHOST, 2)
         let lowest = tls.minimumVersion == .tls13 ? ccurl_tls13 : ccurl_tls12
         _ = ccurl_setopt_long(handle, CURLOPT_SSLVERSION, lowest)
-        if let caFile = tls.caFile { _ = ccurl_setopt_string(handle, CURLOPT_CAINFO, caFile) }
+        if let caFile = tls.caFile {
+            _ = ccurl_setopt_string(handle, CURLOPT_CAINFO, caFile)
+            // In place of the system's, and not beside them: Debian's libcurl looks into a folder as well.
+            _ = ccurl_setopt_string(handle, CURLOPT_CAPATH, nil)
+        }
         // Certificates that were replaced count from the next connection on.
         ccurl_setopt_ca_cache_off(handle)
         if let file = tls.certificateFile { _ = ccurl_setopt_string(handle, CURLOPT_SSLCERT, file) }

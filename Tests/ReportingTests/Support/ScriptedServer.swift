@@ -19,6 +19,10 @@ final class ScriptedServer: Sendable {
         /// The beginning of a response whose rest never comes.
         case cutHead
         case cutBody(Int)
+        /// A whole head, and then a gigabyte.
+        case gigabyte(Int)
+        /// A good response, a byte every 20 ms.
+        case trickle
         /// The connection ends without a word.
         case close
     }
@@ -114,6 +118,20 @@ final class ScriptedServer: Sendable {
         case .cutBody(let status):
             _ = send("HTTP/1.1 \(status) Said\r\nContent-Length: 1000\r\n\r\nhalf", peer)
             return false
+        case .gigabyte(let status):
+            let length = 1 << 30
+            _ = send("HTTP/1.1 \(status) Said\r\nContent-Length: \(length)\r\n\r\n", peer)
+            let chunk = String(repeating: "x", count: 1 << 20)
+            for _ in 0..<(length >> 20) where !send(chunk, peer) { return false }
+            return true
+        case .trickle:
+            for letter in "HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n"
+                + String(repeating: "x", count: 600)
+            {
+                guard send(String(letter), peer) else { return false }
+                usleep(20_000)
+            }
+            return true
         case .close:
             return false
         }
