@@ -332,11 +332,10 @@ struct DaemonParts: Sendable {
                 endpoint: one.name,
                 limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
         }
-        let records = try await store.endpointRecords() + store.eventRecords()
-        let paused = records.filter(\.isPaused).map(\.endpoint)
+        let paused = try await store.pausedEndpoints()
         let forms = try await store.rememberedForms(
             sinceMs: WallClock.system.nowMs() - Self.formsKeepMs)
-        try await reporter.apply(configurations, paused: Set(paused), forms: forms)
+        try await reporter.apply(configurations, paused: paused, forms: forms)
     }
 
     private static func makeIngest(
