@@ -30,6 +30,9 @@ extension EndpointStateMachine {
         case resume
         /// Nobody is to wait for more windows to come along.
         case hurry
+        /// For `EndpointLanes`: the receiver has said elsewhere that it wants no requests for so long, or none any more.
+        case quiet(forMs: Int64)
+        case gone(String)
     }
 
     enum Action: Sendable, Equatable {

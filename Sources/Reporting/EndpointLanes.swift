@@ -59,6 +59,8 @@ struct EndpointLanes: Sendable {
     private var unsplitThrough: Int64?
     /// The receiver wants no requests until this timer.
     private var quietToken: Int?
+    /// It has said elsewhere that it wants none any more.
+    private var isGone = false
     /// The receiver takes so many a minute.
     private var pace = RequestPace()
     private var paceToken: Int?
@@ -83,7 +85,7 @@ struct EndpointLanes: Sendable {
 
     var isPaused: Bool { lanes[Self.live]?.isPaused ?? false }
     var isStopped: Bool { hasStopped }
-    var isDisabled: Bool { lanes.values.contains { $0.state == .disabled } }
+    var isDisabled: Bool { isGone || lanes.values.contains { $0.state == .disabled } }
 
     /// Everything is delivered.
     var isIdle: Bool { lanes[Self.live]?.state == .idle && pendingWindows == 0 }
@@ -108,6 +110,10 @@ struct EndpointLanes: Sendable {
             if lane != Self.live { feed(event, lane, nowMs, &actions) }
         case .pause, .resume, .drain: all(event, nowMs, &actions)
         case .attempted(let outcome): attempted(outcome, lane, nowMs, &actions)
+        case .quiet(let pauseMs): beQuiet(pauseMs, &actions)
+        case .gone(let text):
+            isGone = true
+            account.failed(text, nowMs)
         case .timer(let token) where lane == Self.gate:
             if token == quietToken { quietToken = nil }
             if token == paceToken { paceToken = nil }
@@ -116,6 +122,7 @@ struct EndpointLanes: Sendable {
         default: feed(event, lane, nowMs, &actions)
         }
         plan(nowMs, &actions)
+        if isGone, draining != nil { withdraw(nowMs, &actions) }
         release(nowMs, &actions)
         if hasGivenUp, openingAt != nil {
             openingAt = nil
@@ -191,7 +198,7 @@ extension EndpointLanes {
         _ event: EndpointStateMachine.Event, _ nowMs: Int64, _ actions: inout [LaneAction]
     ) {
         if case .resume = event {
-            (quietToken, asideToken) = (nil, nil)
+            (quietToken, asideToken, isGone) = (nil, nil, false)
             for through in aside.keys { aside[through]?.token = nil }
         }
         if case .drain(let scope) = event { draining = scope }

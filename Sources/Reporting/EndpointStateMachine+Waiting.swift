@@ -2,9 +2,16 @@
 
 extension EndpointStateMachine {
     mutating func wait(_ step: Step, _ delayMs: Int64, _ nowMs: Int64, _ actions: inout [Action]) {
+        if step == .send { letGoOfFetched() }
         token += 1
         state = .waiting(step, token: token, untilMs: nowMs + delayMs)
         actions.append(.wake(afterMs: delayMs, token: token))
+    }
+
+    /// It may take long: windows behind the one that is being delivered are fetched again.
+    mutating func letGoOfFetched() {
+        fetched = []
+        scannedThrough = progress?.consignment.sequence ?? reachedSequence
     }
 
     /// An operator says so: at once, whatever it waited for.

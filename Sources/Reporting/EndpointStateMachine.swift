@@ -46,7 +46,8 @@ struct EndpointStateMachine: Sendable {
     var reachedSequence: Int64 { reached.sequence }
     /// Windows that were fetched, oldest last.
     var fetched: [Consignment] = []
-    private var scannedThrough: Int64 = 0
+    /// What of the windows up to here was to be sent is in `fetched`, or was taken out of it.
+    var scannedThrough: Int64 = 0
     private var newestAtFetch: Int64 = 0
     var progress: WindowProgress?
     var delivery: Delivery?
@@ -262,6 +263,7 @@ extension EndpointStateMachine {
     mutating func proceed(_ nowMs: Int64, _ actions: inout [Action]) {
         if draining == .inFlight { return stop(nowMs, &actions) }
         if isPaused, draining == nil {
+            letGoOfFetched()
             state = .paused
             return
         }
@@ -366,6 +368,7 @@ extension EndpointStateMachine {
         if verdict == .disable {
             account.failed(outcome.text, nowMs)
             actions.append(.report(.disabled(outcome.text)))
+            letGoOfFetched()
             state = .disabled
             if draining != nil { stopNow(&actions) }
             return

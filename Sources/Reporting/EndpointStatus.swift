@@ -126,6 +126,7 @@ extension EndpointLanes {
     private var visibleState: EndpointStatus.State {
         var states = Set(lanes.values.map(\.visibleState))
         if !aside.isEmpty { states.insert(.retrying) }
+        if isDisabled, !isStopped { states.insert(.disabled) }
         // The cursor may wait for gaps to be closed.
         if isPaused, states == [.starting] { return .paused }
         let order: [EndpointStatus.State] = [.disabled, .paused, .retrying, .sending, .idle, .starting]

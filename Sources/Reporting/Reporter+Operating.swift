@@ -9,19 +9,17 @@ extension Reporter {
     /// Behind the name of an endpoint: the lane that sends a stretch of the history once more.
     static var replayMark: String { "#replay" }
 
-    /// The endpoint that a lane belongs to.
-    static func owner(of name: String) -> String { String(name.prefix { $0 != "#" }) }
-
-    /// Lets an endpoint rest, after what is on its way, or go on at once: also one that was disabled or waits.
+    /// Lets an endpoint rest, after what is on its way, or go on at once: also one that was disabled or waits. Its events and
+    /// its replay do the same.
     ///
     /// - Returns: `false` when there is no endpoint of that name.
     public func setPaused(_ name: String, _ isPaused: Bool) -> Bool {
         guard endpoints[name] != nil else { return false }
         logger.notice(
             isPaused ? "endpoint is paused" : "endpoint goes on", metadata: ["endpoint": "\(name)"])
-        for lane in [name, name + EndpointConfiguration.eventsMark] where endpoints[lane] != nil {
-            handle(isPaused ? .pause : .resume, lane)
-        }
+        if !isPaused { receivers[Self.owner(of: name)]?.quietUntilMs = nil }
+        let names = [name, name + EndpointConfiguration.eventsMark, name + Self.replayMark]
+        for lane in names where endpoints[lane] != nil { handle(isPaused ? .pause : .resume, lane) }
         return true
     }
 
@@ -33,7 +31,8 @@ extension Reporter {
     }
 
     /// Sends windows that start in a stretch of time once more, in order, beside what the endpoint gets anyway. It is an
-    /// endpoint of its own in all lists, `NAME#replay`, and gone when it is done; it ends with the process.
+    /// endpoint of its own in all lists, `NAME#replay`, and gone when it is done; it ends with the process. While the endpoint
+    /// rests it rests, too.
     ///
     /// The cursor `NAME#replay` must have been removed from the store.
     ///
@@ -49,7 +48,7 @@ extension Reporter {
         lane.sendsRevisions = true
         lane.selection.startsMs = range
         lane.takesAnyOrder = false
-        start(lane)
+        start(lane, isPaused: endpoint.lanes.isPaused)
         return true
     }
 

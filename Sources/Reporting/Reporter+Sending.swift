@@ -25,7 +25,7 @@ extension Reporter {
             if let pauseMs = reporter.pauseMs(name, nowMs: nowMs) {
                 return reporter.send(part, lane, afterMs: pauseMs)
             }
-            reporter.endpoints[name]?.pace.asked(nowMs: nowMs)
+            reporter.receivers[Reporter.owner(of: name)]?.pace.asked(nowMs: nowMs)
             let headers = endpoint.encoding.headers(for: part, form: endpoint.lanes.form(of: lane.number))
             let request = reporter.request(
                 endpoint.configuration, secrets, headers: headers, body: body, id: part.id)
@@ -37,9 +37,9 @@ extension Reporter {
         }
     }
 
-    /// How long its next request has to wait; `nil` for not at all.
+    /// How long the next request to its receiver has to wait; `nil` for not at all.
     private func pauseMs(_ name: String, nowMs: Int64) -> Int64? {
-        let pauseMs = endpoints[name]?.pace.waitMs(nowMs: nowMs) ?? 0
+        let pauseMs = receivers[Self.owner(of: name)]?.pace.waitMs(nowMs: nowMs) ?? 0
         return pauseMs > 0 ? pauseMs : nil
     }
 
@@ -94,6 +94,7 @@ extension Reporter {
             return handle(.attempted(outcome), name, lane.number)
         }
         endpoints[name]?.welcomed(ratePerMinute: details.allowedRate, nowMs: clock.nowMs())
+        receivers[Self.owner(of: name), default: Receiver()].pace.allow(ratePerMinute: details.allowedRate)
         // The part that waits goes out now.
         if let part = endpoints[name]?.lanes.partOnItsWay(lane.number) { send(part, lane) }
     }

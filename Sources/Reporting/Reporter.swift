@@ -55,7 +55,6 @@ public actor Reporter {
         var lastSeconds: Double?
         /// A webhook has said that it wants events, or need not be asked.
         private(set) var isWelcome: Bool
-        var pace = RequestPace()
 
         init(
             generation: Int, configuration: EndpointConfiguration, meters: EndpointMeters,
@@ -72,11 +71,12 @@ public actor Reporter {
         mutating func welcomed(ratePerMinute: Int?, nowMs: Int64) {
             isWelcome = true
             lanes.welcomed(ratePerMinute: ratePerMinute, nowMs: nowMs)
-            pace.allow(ratePerMinute: ratePerMinute)
         }
     }
 
     var endpoints: [String: Endpoint] = [:]
+    /// By the names of endpoints, without what is behind `#`.
+    var receivers: [String: Receiver] = [:]
     private var lastGeneration = 0
     private(set) var newestSequence: Int64 = 0
     var newestEvent: Int64 = 0
@@ -134,16 +134,22 @@ public actor Reporter {
         let lanes = configurations.flatMap(\.lanes)
         let wanted = Set(lanes.map(\.name) + configurations.map { $0.name + Self.replayMark })
         for name in endpoints.keys.sorted() where !wanted.contains(name) { forget(name) }
-        for configuration in lanes
-        where endpoints[configuration.name]?.configuration != configuration {
-            if let lane = endpoints[configuration.name + Self.replayMark] { forget(lane.configuration.name) }
-            // Who rests goes on resting.
-            let isPaused =
-                endpoints[configuration.name]?.lanes.isPaused
-                ?? (paused.contains(configuration.name)
-                    || paused.contains(Self.owner(of: configuration.name)))
-            remove(configuration.name)
-            start(configuration, isPaused: isPaused, kept: forms[configuration.name])
+        let changed = lanes.filter { endpoints[$0.name]?.configuration != $0 }
+        // Who rests goes on resting.
+        let resting = Set(
+            changed.map(\.name).filter { name in
+                endpoints[name]?.lanes.isPaused
+                    ?? (paused.contains(name) || paused.contains(Self.owner(of: name)))
+            })
+        // Before the first begins anew: what the receiver said is forgotten with the last name of an endpoint.
+        for name in changed.map(\.name) {
+            if endpoints[name + Self.replayMark] != nil { forget(name + Self.replayMark) }
+            remove(name)
+        }
+        for configuration in changed {
+            start(
+                configuration, isPaused: resting.contains(configuration.name),
+                kept: forms[configuration.name])
         }
     }
 
@@ -192,6 +198,7 @@ public actor Reporter {
             "endpoint started",
             metadata: ["endpoint": "\(name)", "destination": "\(configuration.destination)"])
         if isPaused { handle(.pause, name) }
+        tellOfReceiver(name)
         handle(.committed(newest(configuration.feed)), name)
         handle(.start, name)
         remindOfAlerts(name, lastGeneration)
@@ -210,6 +217,7 @@ public actor Reporter {
             let target = old.configuration.target
             files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(target) } }
         }
+        if relatives(of: name).isEmpty { receivers[Self.owner(of: name)] = nil }
         logger.info("endpoint stopped", metadata: ["endpoint": "\(name)"])
     }
 
@@ -240,10 +248,14 @@ public actor Reporter {
     ) {
         guard var endpoint = endpoints.removeValue(forKey: name) else { return }
         let before = endpoint.lanes.account
+        let wasDisabled = endpoint.lanes.isDisabled
         let actions = endpoint.lanes.handle(event, lane: lane, nowMs: clock.nowMs())
         endpoint.meters.count(before, endpoint.lanes.account)
         endpoint.meters.show(endpoint.lanes)
         endpoints[name] = endpoint
+        if case .attempted(let outcome) = event {
+            passOn(outcome, of: name, retries: before.retries, wasDisabled: wasDisabled)
+        }
         for one in actions {
             perform(
                 one.action,

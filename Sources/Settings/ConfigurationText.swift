@@ -106,6 +106,7 @@ store:
     10m: 90d
     1h: 730d
   events: 730d
+  undelivered_keep: 3d # for so long windows wait for an endpoint that has not got them, beyond their time
   bytes_max: 10GB # then the oldest of the finest windows go before their time
 
 # Simulations that the daemon knows of. Others are started with `colossusctl simulate start`.

@@ -186,6 +186,8 @@ public struct DaemonSettings: Sendable, Equatable {
             Retention(resolutionMs: 3_600_000, keepMs: 730 * UTC.dayMs),
         ]
         public var eventsKeepMs: Int64 = 730 * UTC.dayMs
+        /// How long windows that an endpoint has not got are kept for it beyond `retention`, from their commit.
+        public var undeliveredKeepMs: Int64 = 3 * UTC.dayMs
         /// Bytes of the database file at which the oldest of the finest windows are removed before their time.
         public var bytesMax: Int64 = 10_000_000_000
 

@@ -188,6 +188,8 @@ final class SettingsDraft {
             if table.isEmpty { m.fail("retention", "the mapping is empty", expected: "10s: 6h and so on") }
         }
         new.eventsKeepMs = m.optional("events", keep, default: new.eventsKeepMs)
+        new.undeliveredKeepMs = m.optional(
+            "undelivered_keep", .duration(in: 60_000...(366 * UTC.dayMs)), default: new.undeliveredKeepMs)
         new.bytesMax = m.optional("bytes_max", .bytes(in: (1 << 20)...(1 << 50)), default: new.bytesMax)
         settings.store = new
     }

@@ -160,18 +160,6 @@ extension HistoryStore {
         try await read { reader in try Int64.fetchOne(reader.db, sql: "SELECT max(id) FROM events") ?? 0 }
     }
 
-    /// Where all endpoints stand, by name.
-    public func endpointRecords() async throws -> [EndpointRecord] {
-        let limits = await withCheckedContinuation { continuation in
-            onWriter { continuation.resume(returning: $0.endpointLimits) }
-        }
-        return try await read { reader in
-            try Row.fetchAll(reader.db, sql: "SELECT * FROM endpoints ORDER BY name").map { row in
-                try Self.account(row, limits[row.value("name")]?.selection, reader.db)
-            }
-        }
-    }
-
     /// Size of the history's files.
     public var sizeBytes: Int64 { StateDirectory.bytes(writer.path) }
 
@@ -206,32 +194,5 @@ extension HistoryStore {
         point.interruptions = try row.value("interruptions")
         point.ettr = try row.value("ettr")
         return point
-    }
-
-    private static func account(
-        _ row: Row, _ selection: DeliverySelection?, _ db: Database
-    ) throws -> EndpointRecord {
-        let position = try DeliveryPosition(sequence: row.value("sequence"), parts: row.value("parts"))
-        let streams = try selectedStreams(selection ?? DeliverySelection(streams: .all), db)
-        var condition =
-            "sequence > ? AND sequence <= ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
-        if let selection { condition += StandIns.condition(selection) }
-        func lacking(after: Int64, through: Int64) throws -> (count: Int64, oldestMs: Int64?) {
-            let row = try Row.fetchOne(
-                db, sql: "SELECT count(*), min(created_ms) FROM windows WHERE " + condition,
-                arguments: [after, through])
-            return (try row?.value(0) ?? 0, try row?.value(1))
-        }
-        let gaps = try GapRows(db: db, endpoint: row.value("name")).all()
-        let live = try lacking(after: position.sequence, through: .max)
-        let behind = try gaps.map { try lacking(after: $0.after.sequence, through: $0.through) }
-        let backlog = behind.reduce(0) { $0 + $1.count }
-        return try EndpointRecord(
-            endpoint: row.value("name"), position: position, deliveredParts: row.value("delivered_parts"),
-            deliveredSamples: row.value("delivered_samples"), dead: row.value("dead"),
-            coarsened: row.value("coarsened"),
-            dropped: row.value("dropped"), pending: live.count + backlog,
-            oldestPendingMs: ([live] + behind).compactMap(\.oldestMs).min(), isPaused: row.value("paused"),
-            gaps: gaps, backlog: backlog, oldestLiveMs: live.oldestMs)
     }
 }

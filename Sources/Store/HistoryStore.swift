@@ -21,6 +21,8 @@ public final class HistoryStore: SummarySink, DeliveryStore, Sendable {
     let limits: StoreLimits
     /// Numbers of the calls that are answered in order.
     private let tickets = Atomic<Int>(0)
+    /// What waited for endpoints when it was counted last, by name.
+    let waiting = Mutex<[String: WaitingWindows]>([:])
     // One for each queue that reads.
     private let topologies = TopologyCache()
     private let deliveryTopologies = TopologyCache()

@@ -16,6 +16,22 @@ public struct EndpointLimit: Sendable, Equatable {
 /// Deletes what is over its age or over the size, a few windows a step, so that commits get in between.
 struct Retention {
     static let windowsPerStep = 8
+    /// Windows of one stream and resolution that a step looks at in search of some that nobody waits for.
+    static let looksPerStep = 512
+
+    /// Of one stream and resolution.
+    struct Series: Hashable, Sendable {
+        var stream: Int64
+        var resolutionMs: Int64
+    }
+
+    /// A window among those of its series.
+    struct Place: Sendable {
+        static let first = Place(startMs: .min, revision: .min)
+
+        var startMs: Int64
+        var revision: Int64
+    }
 
     let db: Database
     let limits: StoreLimits
@@ -23,6 +39,10 @@ struct Retention {
     let endpoints: [Endpoint]
     /// Rows that the next closings will name.
     let fleetsInUse: Set<Int64>
+    /// Where the next step goes on to look for windows that are too old, behind those that endpoints hold back. A series
+    /// that is not here is looked at from its oldest window.
+    var places: [Series: Place] = [:]
+    var looks = Retention.looksPerStep
 
     struct Endpoint {
         var name: String
@@ -57,6 +77,7 @@ struct Retention {
         var streamID: StreamID?
         var resolutionMs: Int64
         var startMs: Int64
+        var revision: Int64
         var createdMs: Int64
         var topology: Int64
 
@@ -66,13 +87,14 @@ struct Retention {
             streamID = try StreamID(row.value("name") as String)
             resolutionMs = try row.value("resolution_ms")
             startMs = try row.value("start_ms")
+            revision = try row.value("revision")
             createdMs = try row.value("created_ms")
             topology = try row.value("topology")
         }
     }
 
     /// Deletes at most `windowsPerStep` windows; true if there may be more to delete.
-    func step() throws -> Bool {
+    mutating func step() throws -> Bool {
         if try removedStreams() { return true }
         for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
             if try aged(stream: stream.value("id"), closedThroughMs: stream.value("closed_through_ms")) {
@@ -84,18 +106,41 @@ struct Retention {
 
     // MARK: Age
 
-    private func aged(stream: Int64, closedThroughMs: Int64) throws -> Bool {
+    private mutating func aged(stream: Int64, closedThroughMs: Int64) throws -> Bool {
         for resolution in try resolutions("stream = \(stream)") {
             let keepMs = limits.keepMs(resolutionMs: resolution)
             guard keepMs >= 0, keepMs < closedThroughMs else { continue }
-            let candidates = try windows(
-                """
-                windows.stream = ? AND resolution_ms = ? AND start_ms <= ? ORDER BY start_ms, revision
-                """, [stream, resolution, closedThroughMs - keepMs - resolution])
-            let free = try candidates.filter { window in try !endpoints.contains { try holds($0, window) } }
-            if try delete(free) { return true }
+            let series = Series(stream: stream, resolutionMs: resolution)
+            let found = try free(series, throughMs: closedThroughMs - keepMs - resolution)
+            if try delete(found) { return true }
         }
         return false
+    }
+
+    /// Some windows that are too old and that no endpoint holds back. Those that one does are passed by: an endpoint that has
+    /// not got old ones keeps no others.
+    private mutating func free(_ series: Series, throughMs: Int64) throws -> [Window] {
+        var place = places[series] ?? .first
+        var found: [Window] = []
+        var left = looks
+        while left > 0, found.isEmpty {
+            let looked = try windows(
+                """
+                windows.stream = ? AND resolution_ms = ? AND start_ms BETWEEN ? AND ? AND (start_ms, revision) > (?, ?)
+                ORDER BY start_ms, revision
+                """,
+                [series.stream, series.resolutionMs, place.startMs, throughMs, place.startMs, place.revision])
+            found = try looked.filter { window in try !endpoints.contains { try holds($0, window) } }
+            guard looked.count == Self.windowsPerStep, let last = looked.last else {
+                // That was the end; the next step begins with the oldest again.
+                places[series] = nil
+                return found
+            }
+            place = Place(startMs: last.startMs, revision: last.revision)
+            left -= looked.count
+        }
+        places[series] = place
+        return found
     }
 
     private func holds(_ endpoint: Endpoint, _ window: Window) throws -> Bool {
@@ -143,7 +188,7 @@ struct Retention {
     // MARK: Streams that were removed
 
     /// A removed stream keeps its rows under a name that no stream can have, until they are all deleted.
-    private func removedStreams() throws -> Bool {
+    private mutating func removedStreams() throws -> Bool {
         guard
             let id = try Int64.fetchOne(db, sql: "SELECT id FROM streams WHERE name GLOB 'removed/*' LIMIT 1")
         else { return false }
@@ -152,6 +197,7 @@ struct Retention {
             try db.execute(sql: "DELETE FROM \(table) WHERE stream = ?", arguments: [id])
         }
         try db.execute(sql: "DELETE FROM streams WHERE id = ?", arguments: [id])
+        places = places.filter { $0.key.stream != id }
         return true
     }
 

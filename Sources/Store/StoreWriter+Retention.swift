@@ -28,16 +28,23 @@ extension StoreWriter {
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
         let fleets = Set(topologies.values.map(\.id))
-        let pass = attempt(.retention) { [limits, endpointLimits] db in
+        let pass = attempt(.retention) { [limits, endpointLimits, retentionPlaces] db in
             if isSweep { try sweep.run(db) }
             let before = try RetentionLosses.accounts(db)
             let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
-            let retention = Retention(
-                db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints, fleetsInUse: fleets)
+            var retention = Retention(
+                db: db, limits: limits, nowMs: sweep.nowMs, endpoints: endpoints, fleetsInUse: fleets,
+                places: retentionPlaces)
             let more = try retention.step()
-            return (more: more, before: before, after: try RetentionLosses.accounts(db))
+            return (
+                more: more, before: before, after: try RetentionLosses.accounts(db),
+                places: retention.places
+            )
         }
-        if let pass { tell(before: pass.before, after: pass.after) }
+        if let pass {
+            retentionPlaces = pass.places
+            tell(before: pass.before, after: pass.after)
+        }
         let shrank = shrink()
         metrics.bytes.set(Double(StateDirectory.bytes(path)))
         if pass?.more == true || shrank { planRetention() }

@@ -56,6 +56,8 @@ actor StoreWriter {
     private var replies = OrderedReplies()
     var isRetentionPlanned = false
     var retentionPasses = 0
+    /// Where retention goes on to look.
+    var retentionPlaces: [Retention.Series: Retention.Place] = [:]
     var losses = RetentionLosses()
 
     init(

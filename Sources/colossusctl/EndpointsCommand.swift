@@ -75,7 +75,8 @@ struct EndpointsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Waits until an endpoint has got everything there is, and pauses it then.",
             discussion: """
-                Ends with 75 when there is still something left after the time.
+                One that rests goes on for that. Ends with 75 when there is still something left after the time: then it \
+                goes on, or rests again where it was paused before.
 
                 Example:
                   colossusctl endpoints drain victoria --timeout 5m

@@ -6,10 +6,14 @@ import Telemetry
 
 // What the control interface asks of the endpoints.
 extension Daemon {
-    func endpoints() async throws -> [ControlAPI.EndpointStatus] {
+    func endpoints() async throws -> [ControlAPI.EndpointStatus] { try await endpoints(isExact: true) }
+
+    /// - Parameter isExact: what waits is counted by now, also where that takes a while.
+    private func endpoints(isExact: Bool) async throws -> [ControlAPI.EndpointStatus] {
         let parts = try running()
         // Of an endpoint that gets events alone, there may be an older cursor over the windows.
-        let accounts = try await parts.store.endpointRecords()
+        let accounts =
+            try await (isExact ? parts.store.endpointRecords() : parts.store.recentEndpointRecords())
         let events = try await parts.store.eventRecords()
         let configured = Set(
             settings.endpoints.map { EndpointConfiguration($0) }.compactMap(\.eventCursor?.name))
@@ -21,9 +25,9 @@ extension Daemon {
         }
     }
 
-    /// Every two seconds, for `/metrics`: what only the store knows.
+    /// Every two seconds, for `/metrics`: what only the store knows. Long backlogs are counted less often.
     func measureEndpoints() async {
-        guard let endpoints = try? await endpoints() else { return }
+        guard let endpoints = try? await endpoints(isExact: false) else { return }
         await forgetReplays()
         for endpoint in endpoints where !endpoint.name.hasSuffix("#replay") {
             metrics.gauge(
@@ -58,7 +62,7 @@ extension Daemon {
     /// The cursor of a replay that is over would hold windows in the store. Cursors are looked at first: one that is there
     /// belongs to a replay that the reporter knows already, or to none.
     private func forgetReplays() async {
-        guard let parts, let records = try? await parts.store.endpointRecords() else { return }
+        guard let parts, let records = try? await parts.store.recentEndpointRecords() else { return }
         let lanes = records.map(\.endpoint).filter { $0.hasSuffix("#replay") }
         guard !lanes.isEmpty else { return }
         let names = Set(await parts.reporter.status().map(\.name))
@@ -85,7 +89,11 @@ extension Daemon {
             message = "goes on"
         case .drain:
             isDone = try await drain(name, parts)
-            message = isDone ? "has got everything, and rests" : "is still being sent to"
+            let rests = try await parts.store.pausedEndpoints().contains(name)
+            message =
+                isDone
+                ? "has got everything, and rests"
+                : rests ? "has not got everything yet, and rests as before" : "is still being sent to"
         case .replay(let replay):
             try await start(replay, of: name, parts)
             message = "gets windows from \(replay.from) to \(replay.to) once more, as \(name)#replay"
@@ -95,19 +103,46 @@ extension Daemon {
         return EndpointChangeReply(now, done: isDone, message: message)
     }
 
+    /// Afterwards it is as the store says: it rests when it has got everything, and when it rested before.
     private func drain(_ name: String, _ parts: DaemonParts) async throws -> Bool {
-        let began = clock.nowMs()
         _ = await parts.reporter.setPaused(name, false)
+        do {
+            let isDone = try await hasGotAll(name, parts)
+            if isDone { try await parts.store.setPaused(endpoint: name, true) }
+            try await restIfToldTo(name, parts)
+            return isDone
+        } catch {
+            try? await restIfToldTo(name, parts)
+            throw error
+        }
+    }
+
+    private func restIfToldTo(_ name: String, _ parts: DaemonParts) async throws {
+        let paused = try await parts.store.pausedEndpoints()
+        guard !paused.isDisjoint(with: [name, name + "#events"]) else { return }
+        _ = await parts.reporter.setPaused(name, true)
+    }
+
+    private func hasGotAll(_ name: String, _ parts: DaemonParts) async throws -> Bool {
+        let began = clock.nowMs()
         while clock.nowMs() - began < Self.drainMsMax {
             await parts.reporter.hurry(name)
-            let lanes = try await endpoints().filter { $0.name == name || $0.name == name + "#events" }
-            if !lanes.isEmpty, lanes.allSatisfy({ $0.pending == 0 }) {
-                try await parts.store.setPaused(endpoint: name, true)
-                return await parts.reporter.setPaused(name, true)
+            // What takes a while to count is counted only when little seems to be left.
+            if try await hasNothingPending(name, isExact: false),
+                try await hasNothingPending(name, isExact: true)
+            {
+                return true
             }
             try await Task.sleep(for: .milliseconds(100))
         }
         return false
+    }
+
+    private func hasNothingPending(_ name: String, isExact: Bool) async throws -> Bool {
+        let lanes = try await endpoints(isExact: isExact).filter {
+            $0.name == name || $0.name == name + "#events"
+        }
+        return !lanes.isEmpty && lanes.allSatisfy { $0.pending == 0 }
     }
 
     private func start(_ replay: EndpointReplay, of name: String, _ parts: DaemonParts) async throws {

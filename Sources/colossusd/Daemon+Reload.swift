@@ -55,7 +55,7 @@ extension Daemon {
             try ListenerTLS.load("ingest", new.ingest.tls, over: ingestTLS),
             try ListenerTLS.load("web", new.web.tls, over: webTLS)
         )
-        try await DaemonParts.apply(new.endpoints, parts.reporter, parts.store)
+        try await DaemonParts.apply(new, parts.reporter, parts.store)
         try? await parts.alerts.replace(AlertPolicy(new.alerts))
         let before = parts.ingest.inventory
         let moves = parts.ingest.reload(inventory: inventory)
@@ -79,6 +79,7 @@ extension Daemon {
         warnOfTokensInClear(parts)
         if new.log != settings.log { threshold.level = .init(new.log.level) }
         settings.endpoints = new.endpoints
+        settings.store.undeliveredKeepMs = new.store.undeliveredKeepMs
         settings.alerts = new.alerts
         settings.inventory.file = new.inventory.file
         settings.log = new.log

@@ -67,7 +67,7 @@ struct DaemonParts: Sendable {
         let log = try openLog(settings, places, after: mark?.cut, metrics)
         let measured = try await openIngest(settings, record, streams, core, store, log)
         cluster?.share(measured, sink: alerts)
-        try await apply(settings.endpoints, reporter, store)
+        try await apply(settings, reporter, store)
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
@@ -190,6 +190,7 @@ struct DaemonParts: Sendable {
         limits.ages = settings.store.retention.map { .init(resolutionMs: $0.resolutionMs, keepMs: $0.keepMs) }
         limits.eventsKeepMs = settings.store.eventsKeepMs
         limits.bytesMax = settings.store.bytesMax
+        limits.undeliveredKeepMs = settings.store.undeliveredKeepMs
         return try HistoryStore(
             directory: places.stateDirectory, limits: limits, clock: clock, metrics: metrics,
             logger: Logger(label: "store"))
@@ -320,9 +321,9 @@ struct DaemonParts: Sendable {
 
     /// Tells the reporter and, for its retention, the store what the endpoints want.
     static func apply(
-        _ endpoints: [DaemonSettings.Endpoint], _ reporter: Reporter, _ store: HistoryStore
+        _ settings: DaemonSettings, _ reporter: Reporter, _ store: HistoryStore
     ) async throws {
-        let configurations = endpoints.map { EndpointConfiguration($0) }
+        let configurations = settings.endpoints.map { EndpointConfiguration($0) }
         for one in configurations {
             if let events = one.eventCursor {
                 store.describe(endpoint: events.name, events: events.selection)
@@ -330,13 +331,12 @@ struct DaemonParts: Sendable {
             guard one.wantsWindows else { continue }
             store.describe(
                 endpoint: one.name,
-                limit: EndpointLimit(selection: one.selection, keepMs: StoreLimits().undeliveredKeepMs))
+                limit: EndpointLimit(selection: one.selection, keepMs: settings.store.undeliveredKeepMs))
         }
-        let records = try await store.endpointRecords() + store.eventRecords()
-        let paused = records.filter(\.isPaused).map(\.endpoint)
+        let paused = try await store.pausedEndpoints()
         let forms = try await store.rememberedForms(
             sinceMs: WallClock.system.nowMs() - Self.formsKeepMs)
-        try await reporter.apply(configurations, paused: Set(paused), forms: forms)
+        try await reporter.apply(configurations, paused: paused, forms: forms)
     }
 
     private static func makeIngest(

@@ -9,6 +9,18 @@ import Testing
         #expect(String(decoding: data, as: UTF8.self).contains("\"schema\":\"\(schema)\""))
     }
 
+    @Test("of the history's keys a reload takes over how long windows wait for endpoints, and no other")
+    func takenOver() {
+        func entries(_ keep: String, _ bytes: String) -> [ConfigEntry] {
+            [
+                ConfigEntry(key: "store.bytes_max", value: bytes),
+                ConfigEntry(key: "store.undelivered_keep", value: keep),
+            ]
+        }
+        let reply = ConfigDiffReply(path: "c", running: entries("3d", "10GB"), file: entries("5d", "20GB"))
+        #expect(reply.differences.map(\.needs) == ["restart", "reload"])
+    }
+
     @Test("every reply survives JSON and says what it is")
     func roundTrips() throws {
         try expectRoundTrip(Samples.status, "colossus.status/v1")

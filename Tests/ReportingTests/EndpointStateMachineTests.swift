@@ -40,6 +40,55 @@ import Testing
         #expect(driver.machine.pendingWindows == 0)
     }
 
+    @Test("who waits holds no windows but the one that failed, and then goes on behind it")
+    func holdsLittle() {
+        // Some were not selected.
+        let windows = threeWindows().enumerated().map { index, window in
+            StoredWindow(
+                sequence: Int64(3 * index + 2), summary: window.summary, topology: window.topology)
+        }
+        var machine = EndpointStateMachine(webhook(), seed: 1)
+        _ = machine.handle(.start, nowMs: 0)
+        _ = machine.handle(.cursor(.start), nowMs: 0)
+        let first = machine.handle(.windows(windows, scannedThrough: 9), nowMs: 0)
+        guard case .send(let part)? = first.first else {
+            Issue.record("\(first)")
+            return
+        }
+        let body = machine.body(of: part)
+        #expect(machine.fetched.count == 2 && body != nil)
+        _ = machine.handle(.attempted(MachineDriver.status(503)), nowMs: 0)
+        #expect(machine.fetched.isEmpty && machine.body(of: part) == body)
+        guard case .waiting(.send, let token, _) = machine.state else {
+            Issue.record("\(machine.state)")
+            return
+        }
+        // Both parts of the window go out; then it looks for what is behind the window, and skips nothing.
+        #expect(machine.handle(.timer(token), nowMs: 50) == [.send(part)])
+        _ = machine.handle(.attempted(Self.ok), nowMs: 60)
+        _ = machine.handle(.advanced(true), nowMs: 70)
+        _ = machine.handle(.attempted(Self.ok), nowMs: 80)
+        let after = DeliveryPosition(sequence: 2, parts: 0)
+        #expect(
+            machine.handle(.advanced(true), nowMs: 90) == [.fetch(after: after, through: nil, limit: 4)])
+        // The same when an operator lets it rest between two windows, and when it says that it is gone.
+        _ = machine.handle(.windows(Array(windows.dropFirst()), scannedThrough: 9), nowMs: 100)
+        _ = machine.handle(.pause, nowMs: 100)
+        for time in [Int64(110), 120] {
+            _ = machine.handle(.attempted(Self.ok), nowMs: time)
+            _ = machine.handle(.advanced(true), nowMs: time)
+            if machine.state == .paused { _ = machine.handle(.resume, nowMs: time) }
+        }
+        #expect(machine.fetched.isEmpty)
+        #expect(machine.reachedSequence == 5)
+        var driver = MachineDriver(webhook(), windows) { _, attempt in
+            attempt % 3 == 0 ? Self.ok : MachineDriver.status(503)
+        }
+        driver.run()
+        #expect(driver.accepted == ids(3, parts: 2))
+        #expect(driver.cursor == DeliveryPosition(sequence: 8, parts: 0))
+    }
+
     @Test("500, then 200: the same part again under the same id, with growing waits, then the rest")
     func retries() {
         var driver = MachineDriver(webhook(), threeWindows()) { _, attempt in

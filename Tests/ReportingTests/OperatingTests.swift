@@ -104,6 +104,135 @@ import Testing
         await reporter.drain(within: .seconds(30))
     }
 
+    /// Windows and events.
+    private func both(_ server: ScriptedServer) -> EndpointConfiguration {
+        var endpoint = EndpointConfiguration.test(.webhook, url: server.url())
+        endpoint.eventKinds = [.xid]
+        return endpoint
+    }
+
+    private func event(_ number: Int) -> Event {
+        Event(
+            stream: .measured, timeMs: Windows.startMs + Int64(number), kind: .xid, entity: "n\(number)",
+            gpu: 3, value: 79, source: .ingest)
+    }
+
+    @Test("a replay rests with its endpoint, also one that begins meanwhile, and goes on with it")
+    func pausedReplay() async throws {
+        let mood = Locked(204)
+        let server = try ScriptedServer { _ in .status(mood.withLock { $0 }) }
+        defer { server.stop() }
+        let store = FakeStore()
+        let reporter = reporter(store)
+        try await reporter.apply([.test(.webhook, url: server.url())])
+        commit(0..<4, store)
+        try await eventually("it has all") { store.cursor("e")?.sequence == 4 }
+        let range = Windows.startMs..<(Windows.startMs + 40_000)
+        func replay() async -> EndpointStatus? {
+            await reporter.status().first { $0.name == "e#replay" }
+        }
+        for isMeanwhile in [true, false] {
+            mood.withLock { $0 = 503 }
+            if isMeanwhile { _ = await reporter.setPaused("e", true) }
+            #expect(await reporter.replay("e", startingIn: range))
+            if !isMeanwhile { _ = await reporter.setPaused("e", true) }
+            try await eventually("the replay rests") { await replay()?.state == .paused }
+            mood.withLock { $0 = 204 }
+            let before = server.requests.count
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(server.requests.count == before)
+            _ = await reporter.setPaused("e", false)
+            try await eventually("the replay is over") { await replay() == nil }
+            #expect(starts(server.requests).suffix(4) == [0, 1, 2, 3])
+            // A new one begins with a cursor of its own.
+            store.change { $0.cursors["e#replay"] = nil }
+        }
+        await reporter.drain(within: .seconds(30))
+    }
+
+    @Test(
+        "Retry-After and 410 count for windows, events and a replay, until an operator says that it goes on",
+        arguments: [429, 410])
+    func saidOnce(status: Int) async throws {
+        let mood = Locked(status)
+        let server = try ScriptedServer { _ in
+            mood.withLock { $0 == 429 ? .status($0, headers: ["Retry-After: 3600"]) : .status($0) }
+        }
+        defer { server.stop() }
+        let store = FakeStore()
+        let reporter = reporter(store)
+        try await reporter.apply([both(server)])
+        commit(0..<2, store)
+        try await eventually("it has an answer") {
+            await reporter.status().first { $0.name == "e" }?.lastError != nil
+        }
+        store.store([event(0)])
+        #expect(await reporter.replay("e", startingIn: Windows.startMs..<(Windows.startMs + 10_000)))
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(server.requests.count == 1)
+        let states = await reporter.status().map(\.state)
+        #expect(states.count == 3 && (status == 429 || states.allSatisfy { $0 == .disabled }))
+        mood.withLock { $0 = 204 }
+        _ = await reporter.setPaused("e", false)
+        try await eventually("all of it is there") {
+            await reporter.status().map(\.name) == ["e", "e#events"]
+                && store.cursor("e")?.sequence == 2 && store.snapshot.eventCursors["e#events"] == 1
+        }
+        await reporter.drain(within: .seconds(30))
+    }
+
+    @Test("so many requests a minute are for windows and events together")
+    func pace() async throws {
+        let times = Locked<[ContinuousClock.Instant]>([])
+        let server = try ScriptedServer { request in
+            if request.method == "OPTIONS" {
+                return .status(200, headers: ["WebHook-Allowed-Origin: *", "WebHook-Allowed-Rate: 120"])
+            }
+            times.withLock { $0.append(ContinuousClock.now) }
+            return .status(204)
+        }
+        defer { server.stop() }
+        let store = FakeStore()
+        var endpoint = both(server)
+        endpoint.handshakeOrigin = "here"
+        store.store((0..<3).map(event))
+        commit(0..<3, store)
+        let reporter = reporter(store)
+        try await reporter.apply([endpoint])
+        try await eventually("all of it is there") {
+            store.cursor("e")?.sequence == 3 && store.snapshot.eventCursors["e#events"] == 3
+        }
+        let taken = times.withLock { $0 }
+        let first = try #require(taken.first)
+        let last = try #require(taken.last)
+        // Six requests, half a second between two; each for itself, both would be through after a second.
+        #expect(taken.count == 6 && first.duration(to: last) > .milliseconds(1_750))
+        await reporter.drain(within: .seconds(30))
+    }
+
+    @Test("what the receiver has said is forgotten when the endpoint changes")
+    func forgotten() async throws {
+        let mood = Locked(410)
+        let server = try ScriptedServer { _ in .status(mood.withLock { $0 }) }
+        defer { server.stop() }
+        let store = FakeStore()
+        let reporter = reporter(store)
+        try await reporter.apply([both(server)])
+        commit(0..<1, store)
+        try await eventually("both are disabled") {
+            await reporter.status().map(\.state) == [.disabled, .disabled]
+        }
+        mood.withLock { $0 = 204 }
+        var changed = both(server)
+        changed.timeoutMs = 29_000
+        try await reporter.apply([changed])
+        store.store([event(0)])
+        try await eventually("all of it is there") {
+            store.cursor("e")?.sequence == 1 && store.snapshot.eventCursors["e#events"] == 1
+        }
+        await reporter.drain(within: .seconds(30))
+    }
+
     @Test("a response of a gigabyte is cut off, and one that trickles in ends at the time limit")
     func endlessResponses() async throws {
         let taken = Locked(0)

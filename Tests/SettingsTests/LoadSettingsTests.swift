@@ -300,6 +300,10 @@ struct LoadSettingsTests {
                 "c.yaml:1:26: `5` is not allowed here, expected a duration from 1m"
             ),
             (
+                "store: {undelivered_keep: 30s}",
+                "c.yaml:1:27: `30s` is not allowed here, expected a duration from 1m"
+            ),
+            (
                 "simulations: [{run: r, scenario: none.yaml}]",
                 "c.yaml:1:34: none.yaml cannot be read: No such file"
             ),
@@ -408,6 +412,13 @@ struct LoadSettingsTests {
         try FileManager.default.createDirectory(atPath: binary.path, withIntermediateDirectories: true)
         try Data([0xFF, 0xFE, 0x00]).write(to: URL(fileURLWithPath: binary.path + "/c.yaml"))
         #expect(binary.errors() == ["c.yaml: is not UTF-8, expected a text file"])
+    }
+
+    @Test("what waits for an endpoint is kept as long as the file says, three days where it says nothing")
+    func undelivered() throws {
+        let folder = try ConfigFolder(["c.yaml": "store: {undelivered_keep: 36h}"])
+        #expect(try folder.load().store.undeliveredKeepMs == 36 * 3_600_000)
+        #expect(try ConfigFolder(["c.yaml": "{}"]).load().store.undeliveredKeepMs == 3 * UTC.dayMs)
     }
 
     @Test("lengths that the retention table does not name are kept as the next shorter one")

@@ -122,6 +122,52 @@ import Testing
         await store.close()
     }
 
+    @Test("a long backlog is not counted each time, except for whoever wants to know it by now")
+    func recentCounts() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        _ = await store.cursor("far")
+        _ = await store.cursor("near")
+        #expect(await store.leap("far", from: 0, through: 3_000))
+        var maker = CloseMaker(seed: 1)
+        func commit(_ steps: Range<Int64>) async {
+            for step in steps { await store.commit(maker.close(at: start + step * 10_000)) }
+        }
+        func recent() async throws -> [Int64] { try await store.recentEndpointRecords().map(\.pending) }
+        await commit(0..<10)
+        #expect(try await recent() == [10, 10])
+        await commit(10..<15)
+        // Where little can be pending it is counted.
+        #expect(try await recent() == [10, 15])
+        #expect(try await store.recentEndpointRecords().first?.backlog == 10)
+        #expect(try await store.endpointRecords().map(\.pending) == [15, 15])
+        #expect(try await recent() == [15, 15])
+        await commit(15..<16)
+        sandbox.nowMs.withLock { $0 += WaitingWindows.keepMs - 1 }
+        #expect(try await recent() == [15, 16])
+        sandbox.nowMs.withLock { $0 += 1 }
+        #expect(try await recent() == [16, 16])
+        // It wants something else now.
+        store.describe(
+            endpoint: "far",
+            limit: EndpointLimit(selection: DeliverySelection(resolutions: [60_000]), keepMs: 1_000_000))
+        #expect(try await recent() == [0, 16])
+        await store.close()
+    }
+
+    @Test("who was paused is known without counting anything")
+    func paused() async throws {
+        let sandbox = try Sandbox()
+        let store = try await filled(sandbox, windows: 1)
+        _ = await store.cursor("a")
+        _ = await store.cursor("b")
+        for name in ["a", "alertmanager"] { try await store.setPaused(endpoint: name, true) }
+        #expect(try await store.pausedEndpoints() == ["a", "alertmanager"])
+        try await store.setPaused(endpoint: "a", false)
+        #expect(try await store.pausedEndpoints() == ["alertmanager"])
+        await store.close()
+    }
+
     @Test("who reads gets to the end, though the newest windows are gone")
     func newestGone() async throws {
         let sandbox = try Sandbox()

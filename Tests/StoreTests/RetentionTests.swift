@@ -83,6 +83,55 @@ import Testing
         await store.close()
     }
 
+    @Test("old windows that one endpoint waits for keep no others, however many they are")
+    func passesHeld() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits())
+        _ = await store.openCursor("gap", fromBeginning: true)
+        // Two minutes are left behind: twelve windows of 10 s, more than one step takes.
+        #expect(await store.leap("gap", from: 0, through: 14))
+        #expect(await store.advance("gap", to: 1_000))
+        var maker = CloseMaker(seed: 1)
+        await fill(store, &maker, minutes: 10, from: start)
+        let held = (0..<12).map { start + $0 * 10_000 }
+        let young = (54..<60).map { start + $0 * 10_000 }
+        #expect(try await starts(store, .measured, 10_000) == held + young)
+        #expect(try await store.endpointRecords().first?.pending == 14)
+        await store.close()
+    }
+
+    @Test(
+        "a step looks at so many, the next one goes on behind them, and then it begins with the oldest again")
+    func looksOn() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open(limits: limits(keepMs: 3_600_000))
+        var maker = CloseMaker(seed: 1)
+        await fill(store, &maker, minutes: 10, from: start)
+        let old = limits()
+        // Numbers 1 to 21 are those of three minutes: 18 windows of 10 s.
+        let gap = DeliveryGap(after: .start, through: 21)
+        let done = try await store.writeCounted { writer in
+            writer.attempt(.retention) { db -> Int in
+                let endpoint = Retention.Endpoint(
+                    name: "gap", sequence: 1_000, selection: nil, keepMs: .max, gaps: [gap])
+                var places: [Retention.Series: Retention.Place] = [:]
+                var done = 0
+                for step in 0..<12 {
+                    var retention = Retention(
+                        db: db, limits: old, nowMs: 0, endpoints: [endpoint], fleetsInUse: [],
+                        places: places, looks: 8)
+                    if try retention.step() { done |= 1 << step }
+                    places = retention.places
+                }
+                return done
+            }
+        }
+        // The first two steps see nothing but what is held; from the eighth on nothing else is left.
+        #expect(done == 0b0111_1100)
+        #expect(try await starts(store, .measured, 10_000).count == 24)
+        await store.close()
+    }
+
     @Test(
         "a fine window that goes undelivered counts as coarsened when a coarser one still waits in its place")
     func coarsened() async throws {

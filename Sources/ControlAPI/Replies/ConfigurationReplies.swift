@@ -101,8 +101,8 @@ public struct ConfigDiffReply: Reply, Hashable {
     /// What a change of the key needs to take effect.
     public static func needs(_ key: String) -> String {
         let reloaded = [
-            "alerts", "endpoints", "ingest.tls", "ingest.tokens", "inventory.file", "log", "web.tls",
-            "web.tokens",
+            "alerts", "endpoints", "ingest.tls", "ingest.tokens", "inventory.file", "log",
+            "store.undelivered_keep", "web.tls", "web.tokens",
         ]
         return reloaded.contains { key == $0 || key.hasPrefix($0 + ".") } ? "reload" : "restart"
     }
