@@ -144,13 +144,13 @@ extension StoreWriter {
                     UPDATE event_cursors SET delivered = delivered + ?, dead = dead + ?, opened_ms = ?,
                         event = max(event, ?) WHERE name = ?
                     """,
-                arguments: [delivered, kept.new, nowMs, id, endpoint])
+                arguments: [delivered, kept.newCount, nowMs, id, endpoint])
             guard db.changesCount == 1 else {
                 throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
             }
             return kept.cut
         }
-        if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
+        if let cut { tell(ofCut: cut) }
         return cut != nil
     }
 }

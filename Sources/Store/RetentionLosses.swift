@@ -1,6 +1,6 @@
 import GRDB
 
-/// What retention took away before endpoints had got it: noticed by comparing the accounts, said now and then.
+/// What was taken away before endpoints had got it: noticed by comparing the accounts, said now and then.
 struct RetentionLosses: Sendable {
     struct Count: Sendable, Equatable {
         /// Windows of which a coarser one still waits in their place.

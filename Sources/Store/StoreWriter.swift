@@ -57,6 +57,9 @@ actor StoreWriter {
     var isRetentionPlanned = false
     var retentionPasses = 0
     var losses = RetentionLosses()
+    /// Dead letters that had to go because there are too many, by endpoint, since the start.
+    var cutLetters: [String: Int64] = [:]
+    var letterLosses = RetentionLosses()
 
     init(
         executor: QueueExecutor, directory: consuming StateDirectory, pool: DatabasePool, limits: StoreLimits,

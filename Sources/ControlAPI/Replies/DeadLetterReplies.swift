@@ -18,7 +18,7 @@ public struct DeadLettersReply: Reply, Hashable {
 public struct DeadLetterRow: Codable, Sendable, Hashable {
     public var number: Int64
     public var endpoint: String
-    /// The idempotency id: `STREAM/RESOLUTION/START/REVISION/PART`.
+    /// The idempotency id: `STREAM/RESOLUTION/START/REVISION/PART`; with `~2` and so on where others had it before.
     public var id: String
     /// When it was refused last.
     public var time: UTCTime
