@@ -79,13 +79,30 @@ extension HistoryStore {
     /// A dead letter was taken after all: it goes, and counts as delivered.
     public func delivered(deadLetter number: Int64) async throws {
         try await write(.cursor) { db in
-            try db.execute(
-                sql: """
-                    UPDATE endpoints SET delivered_parts = delivered_parts + 1, dead = max(0, dead - 1),
-                    delivered_samples = delivered_samples + (SELECT samples FROM dead_letters WHERE number = ?1)
-                    WHERE name = (SELECT endpoint FROM dead_letters WHERE number = ?1)
-                    """,
-                arguments: [number])
+            guard
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT endpoint, id, samples FROM dead_letters WHERE number = ?",
+                    arguments: [number])
+            else { return }
+            let endpoint: String = try row.value("endpoint")
+            let id: String = try row.value("id")
+            let samples: Int64 = try row.value("samples")
+            if id.hasPrefix(DeadLetter.eventPrefix) {
+                // Events have an account of their own, under the endpoint's name where it gets nothing else.
+                try db.execute(
+                    sql: """
+                        UPDATE event_cursors SET delivered = delivered + ?2, dead = max(0, dead - 1)
+                        WHERE name = (SELECT max(name) FROM event_cursors WHERE name IN (?1, ?1 || '#events'))
+                        """,
+                    arguments: [endpoint, samples])
+            } else {
+                try db.execute(
+                    sql: """
+                        UPDATE endpoints SET delivered_parts = delivered_parts + 1, dead = max(0, dead - 1),
+                        delivered_samples = delivered_samples + ? WHERE name = ?
+                        """,
+                    arguments: [samples, endpoint])
+            }
             try db.execute(sql: "DELETE FROM dead_letters WHERE number = ?", arguments: [number])
         }
     }
