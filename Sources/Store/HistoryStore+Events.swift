@@ -74,9 +74,7 @@ extension HistoryStore {
         let wanted = selection?.streams ?? .all
         let streams = try Self.streams(db) { wanted.tellsOf($0) }
         var condition = "id > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
-        if let kinds = selection?.kinds, !kinds.isEmpty {
-            condition += " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"
-        }
+        condition += selection?.kindCondition ?? ""
         // It is asked for every two seconds: beyond some number it is only "many".
         let pending =
             try Int64.fetchOne(
@@ -86,8 +84,8 @@ extension HistoryStore {
         let delivered: Int64 = try row.value("delivered")
         return try EndpointRecord(
             endpoint: row.value("name"), position: position, deliveredParts: delivered,
-            deliveredSamples: delivered, dead: row.value("dead"), coarsened: 0, dropped: 0, pending: pending,
-            oldestPendingMs: nil, isPaused: row.value("paused"))
+            deliveredSamples: delivered, dead: row.value("dead"), coarsened: 0, dropped: row.value("dropped"),
+            pending: pending, oldestPendingMs: nil, isPaused: row.value("paused"))
     }
 }
 

@@ -28,6 +28,14 @@ struct RetentionLosses: Sendable {
             }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// The same of the cursors over events.
+    static func eventAccounts(_ db: Database) throws -> [String: Count] {
+        let rows = try Row.fetchAll(db, sql: "SELECT name, dropped FROM event_cursors")
+        return Dictionary(
+            try rows.map { (try $0.value(0) as String, try Count(coarsened: 0, dropped: $0.value(1))) },
+            uniquingKeysWith: { first, _ in first })
+    }
+
     /// - Parameter before: the accounts before the step, which begin the story of an endpoint that is new here.
     /// - Returns: what is new, for counters; and what is to be said now.
     mutating func note(

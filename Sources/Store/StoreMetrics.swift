@@ -45,6 +45,14 @@ struct StoreMetrics: Sendable {
         }
     }
 
+    func lost(events count: Int64, _ endpoint: String) {
+        metrics.counter(
+            "colossus_report_lost_events_total",
+            "Events that retention took because of their age before the endpoint had got them.",
+            ["endpoint": endpoint]
+        ).add(count)
+    }
+
     func lost(letters count: Int64, _ endpoint: String) {
         metrics.counter(
             "colossus_report_lost_dead_letters_total",

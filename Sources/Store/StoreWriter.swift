@@ -57,6 +57,7 @@ actor StoreWriter {
     var isRetentionPlanned = false
     var retentionPasses = 0
     var losses = RetentionLosses()
+    var eventLosses = RetentionLosses()
     /// Dead letters that had to go because there are too many, by endpoint, since the start.
     var cutLetters: [String: Int64] = [:]
     var letterLosses = RetentionLosses()
