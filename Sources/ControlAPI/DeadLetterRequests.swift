@@ -30,6 +30,8 @@ public struct DeadLetterSelection: Codable, Sendable, Hashable {
     public var endpoint: String?
     /// Must be said where nothing else is.
     public var all: Bool?
+    /// Only those with a greater number: a replay goes on behind what it has tried.
+    public var after: Int64?
 
     public init() {}
 

@@ -62,7 +62,7 @@ enum Consignment: Sendable {
         case .windows(let windows):
             // With the last window: after a restart a batch may begin with the same one, and hold others.
             windows.first.map { Part.id(of: $0.summary, part: part) + "x\(windows.count)@\(sequence)" } ?? ""
-        case .events(let events): "event/\(events.last?.id ?? 0)"
+        case .events(let events): DeadLetter.eventPrefix + "\(events.last?.id ?? 0)"
         case .alerts(let snapshot): "alerts/\(snapshot.version)/\(part)"
         }
     }

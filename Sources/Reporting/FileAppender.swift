@@ -26,18 +26,18 @@ extension EndpointConfiguration {
     }
 }
 
-/// Appends lines to files, each id once; on a queue with a thread of its own, because writing may block.
+/// Appends lines to files, each once; on a queue with a thread of its own, because writing may block.
 ///
 /// A line goes out with one `write`, and what is left of a line that did not fit is cut off again, so that a file ends
 /// with a whole line at all times except in the middle of a crash. When a file is opened, a torn last line is cut off
-/// and the ids of the lines before it are read: a part that was written but not yet accounted for when the process
-/// died is recognised, and not written again.
+/// and the lines before it are read: a part that was written but not yet accounted for when the process died is
+/// recognised by its id and its bytes (`LineMemory`), and not written again.
 actor FileAppender {
     /// Named limits.
     enum Limits {
-        /// How much of the end of a file is searched for ids. A line has 16 MiB at most.
+        /// How much of the end of a file is searched for lines. A line has 16 MiB at most.
         static let tailBytes = 32 * 1_024 * 1_024
-        static let rememberedIDs = 4_096
+        static let rememberedLines = 4_096
         static let tokenBytes = 65_536
     }
 
@@ -53,9 +53,10 @@ actor FileAppender {
         var descriptor: Int32
         var device: dev_t
         var inode: ino_t
-        /// Newest last.
-        var ids: [String]
-        var known: Set<String>
+        /// The last lines that were there when it was opened first, newest last.
+        let found: [WrittenLine]
+        /// By the name of the lane that writes.
+        var lanes: [String: LineMemory] = [:]
     }
 
     struct Problem: Error {
@@ -68,20 +69,20 @@ actor FileAppender {
         self.credentialsFolder = credentialsFolder
     }
 
-    /// Writes a line unless one with that id is there already. Must run on the queue.
-    func append(_ line: [UInt8], id: String, to target: LineTarget) -> AttemptOutcome {
+    /// Writes a line unless it is there already, because the lane has sent it before. Must run on the queue.
+    func append(_ line: [UInt8], id: String, from lane: String, to target: LineTarget) -> AttemptOutcome {
         guard case .file(let path, let sync, let rotation) = target else {
-            return standardOutput.write(line, id: id)
+            return standardOutput.write(line, id: id, from: lane)
         }
+        let written = WrittenLine(id: id, line[...])
         do throws(Problem) {
             let path = try resolve(path)
             try openIfNeeded(path)
-            guard files[path]?.known.contains(id) == false else { return .written }
+            if files[path]?.isRepeat(written, from: lane) == true { return .written }
             if let rotation { try rotate(path, rotation, adding: line.count) }
-            guard var file = files[path] else { throw Problem(text: "\(path) is not open") }
+            guard let file = files[path] else { throw Problem(text: "\(path) is not open") }
             try write(line, to: file.descriptor, path: path, sync: sync)
-            file.remember(id)
-            files[path] = file
+            files[path]?.lanes[lane]?.wrote(written)
             return .written
         } catch {
             return .failed(.file, reason: error.text)
@@ -99,11 +100,17 @@ actor FileAppender {
         }
     }
 
-    /// Closes the file of an endpoint that is gone.
-    func close(_ target: LineTarget) {
-        guard case .file(let path, _, _) = target, let path = try? resolve(path),
-            let file = files.removeValue(forKey: path)
-        else { return }
+    /// Forgets a lane that is gone, and closes its file unless another one writes there.
+    func close(_ target: LineTarget, of lane: String) {
+        guard case .file(let name, _, _) = target else {
+            // Another replay begins anew; an endpoint that was changed goes on where it was.
+            if lane.hasSuffix(Reporter.replayMark) { standardOutput.forget(lane) }
+            return
+        }
+        guard let path = try? resolve(name) else { return }
+        files[path]?.lanes[lane] = nil
+        guard let file = files[path], file.lanes.isEmpty else { return }
+        files[path] = nil
         _ = Glibc.close(file.descriptor)
     }
 
@@ -147,7 +154,7 @@ actor FileAppender {
 // MARK: Rotation
 
 extension FileAppender {
-    /// Makes room for a line: the file gets the number 1, older ones the next. What it remembers of ids goes on.
+    /// Makes room for a line: the file gets the number 1, older ones the next. What it remembers of lines goes on.
     private func rotate(_ path: String, _ rotation: LineTarget.Rotation, adding bytes: Int) throws(Problem) {
         guard let file = files[path] else { return }
         let size = Int64(lseek(file.descriptor, 0, SEEK_END))
@@ -164,15 +171,15 @@ extension FileAppender {
         try openIfNeeded(path)
     }
 
-    /// Ids at the end of the file that was rotated last: the process may have died before anything came into the new one.
-    private static func idsBefore(_ path: String) -> [String] {
+    /// The end of the file that was rotated last: the process may have died before anything came into the new one.
+    private static func linesBefore(_ path: String) -> [WrittenLine] {
         let descriptor = open(path + ".1", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return [] }
         defer { _ = Glibc.close(descriptor) }
         let size = Int(lseek(descriptor, 0, SEEK_END))
         let start = max(0, size - Limits.tailBytes)
         guard let tail = read(descriptor, from: start, count: max(0, size - start)) else { return [] }
-        return ids(in: tail[...])
+        return lines(in: tail[...])
     }
 }
 
@@ -222,12 +229,13 @@ extension FileAppender {
                 throw Problem(text: "\(path) is no regular file")
             }
             let found = try Self.recover(descriptor, size: Int(now.st_size), path: path)
-            // What went into the file before it was moved away counts, too.
-            let older = files[path]?.ids ?? Self.idsBefore(path)
-            let ids = (older + found).suffix(Limits.rememberedIDs)
+            let old = files[path]
             files[path] = OpenFile(
-                descriptor: descriptor, device: now.st_dev, inode: now.st_ino, ids: Array(ids),
-                known: Set(ids)
+                descriptor: descriptor, device: now.st_dev, inode: now.st_ino,
+                // What went into the file before it was moved away counts.
+                found: old?.found
+                    ?? Array((Self.linesBefore(path) + found).suffix(Limits.rememberedLines)),
+                lanes: old?.lanes ?? [:]
             )
         } catch {
             _ = Glibc.close(descriptor)
@@ -236,8 +244,10 @@ extension FileAppender {
         }
     }
 
-    /// Cuts a torn last line off and reads the ids of the lines before it.
-    private static func recover(_ descriptor: Int32, size: Int, path: String) throws(Problem) -> [String] {
+    /// Cuts a torn last line off and reads the lines before it.
+    private static func recover(
+        _ descriptor: Int32, size: Int, path: String
+    ) throws(Problem) -> [WrittenLine] {
         let start = max(0, size - Limits.tailBytes)
         guard let tail = read(descriptor, from: start, count: size - start) else {
             throw problem("cannot read \(path)")
@@ -257,19 +267,20 @@ extension FileAppender {
                 throw problem("cannot cut the torn last line off \(path)")
             }
         }
-        return ids(in: tail[..<whole])
+        return lines(in: tail[..<whole])
     }
 
-    private static func ids(in bytes: ArraySlice<UInt8>) -> [String] {
+    private static func lines(in bytes: ArraySlice<UInt8>) -> [WrittenLine] {
         let prefix = Array(SummaryGrid.idPrefix.utf8)
-        var ids: [String] = []
+        var found: [WrittenLine] = []
         // The first line may be half outside of the tail; it is then too old to matter.
-        for line in bytes.split(separator: UInt8(ascii: "\n")) where line.starts(with: prefix) {
+        let lines = bytes.split(separator: UInt8(ascii: "\n")).suffix(Limits.rememberedLines)
+        for line in lines where line.starts(with: prefix) {
             let rest = line.dropFirst(prefix.count)
             guard let end = rest.firstIndex(of: UInt8(ascii: "\"")) else { continue }
-            ids.append(String(decoding: rest[..<end], as: UTF8.self))
+            found.append(WrittenLine(id: String(decoding: rest[..<end], as: UTF8.self), line))
         }
-        return Array(ids.suffix(Limits.rememberedIDs))
+        return found
     }
 }
 
@@ -330,13 +341,8 @@ extension FileAppender {
 }
 
 extension FileAppender.OpenFile {
-    fileprivate mutating func remember(_ id: String) {
-        ids.append(id)
-        known.insert(id)
-        if ids.count > 2 * FileAppender.Limits.rememberedIDs {
-            let dropped = ids.count - FileAppender.Limits.rememberedIDs
-            known.subtract(ids.prefix(dropped))
-            ids.removeFirst(dropped)
-        }
+    fileprivate mutating func isRepeat(_ line: WrittenLine, from lane: String) -> Bool {
+        let isReplay = lane.hasSuffix(Reporter.replayMark)
+        return lanes[lane, default: LineMemory(isReplay: isReplay)].isRepeat(line, of: found)
     }
 }

@@ -188,7 +188,9 @@ extension Reporter {
         let configuration = endpoint.configuration
         endpoints[lane.endpoint]?.windowBytes.sent(line.count, of: part, lane: lane.number)
         files.executor.queue.async { @Sendable [files, weak self] in
-            let outcome = files.assumeIsolated { $0.append(line, id: part.id, to: configuration.target) }
+            let outcome = files.assumeIsolated {
+                $0.append(line, id: part.id, from: lane.endpoint, to: configuration.target)
+            }
             self?.reply(.attempted(outcome), to: lane)
         }
     }

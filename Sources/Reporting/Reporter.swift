@@ -215,7 +215,9 @@ public actor Reporter {
         for transfer in old.transfers.values { transfers?.assumeIsolated { $0.cancel(transfer) } }
         if !old.configuration.kind.isRequesting {
             let target = old.configuration.target
-            files.executor.queue.async { @Sendable [files] in files.assumeIsolated { $0.close(target) } }
+            files.executor.queue.async { @Sendable [files] in
+                files.assumeIsolated { $0.close(target, of: name) }
+            }
         }
         if relatives(of: name).isEmpty { receivers[Self.owner(of: name)] = nil }
         logger.info("endpoint stopped", metadata: ["endpoint": "\(name)"])

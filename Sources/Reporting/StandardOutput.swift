@@ -5,10 +5,16 @@
 /// Lines on standard output, which somebody else reads at a pace of his own: never waits for longer than a moment, and
 /// goes on later in the middle of the line.
 struct StandardOutput {
+    /// A line, and who wants it there: a replay may send what was sent last.
+    private struct Key: Hashable {
+        var lane: String
+        var line: WrittenLine
+    }
+
     private let descriptor: Int32
     /// A line that is half out.
-    private var rest: (id: String, bytes: ArraySlice<UInt8>)?
-    private var lastID: String?
+    private var rest: (key: Key, bytes: ArraySlice<UInt8>)?
+    private var last: Key?
 
     /// How long to wait for room, and the most that goes out at once: a pipe that is ready takes so much without waiting.
     private static let waitMs: Int32 = 500
@@ -16,21 +22,25 @@ struct StandardOutput {
 
     init(descriptor: Int32 = STDOUT_FILENO) { self.descriptor = descriptor }
 
-    mutating func write(_ line: [UInt8], id: String) -> AttemptOutcome {
-        if lastID == id { return .written }
-        var bytes = line[...]
+    mutating func write(_ line: [UInt8], id: String, from lane: String) -> AttemptOutcome {
+        let key = Key(lane: lane, line: WrittenLine(id: id, line[...]))
+        if last == key { return .written }
         if let rest {
             // A line that was begun is ended before another.
-            guard drain(rest.bytes, id: rest.id) else { return stuck }
-            if rest.id == id { return .written }
-            bytes = line[...]
+            guard drain(rest.bytes, rest.key) else { return stuck }
+            if rest.key == key { return .written }
         }
-        return drain(bytes, id: id) ? .written : stuck
+        return drain(line[...], key) ? .written : stuck
+    }
+
+    /// What a lane of that name sends from now on is new.
+    mutating func forget(_ lane: String) {
+        if last?.lane == lane { last = nil }
     }
 
     private var stuck: AttemptOutcome { .failed(.file, reason: "nobody reads standard output") }
 
-    private mutating func drain(_ bytes: ArraySlice<UInt8>, id: String) -> Bool {
+    private mutating func drain(_ bytes: ArraySlice<UInt8>, _ key: Key) -> Bool {
         var left = bytes
         while !left.isEmpty {
             var watched = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
@@ -44,13 +54,13 @@ struct StandardOutput {
             if count < 0, errno == EINTR || errno == EAGAIN { continue }
             guard count > 0 else {
                 // What is not begun can be forgotten; what is, cannot.
-                if left.count < bytes.count || rest != nil { rest = (id, left) }
+                if left.count < bytes.count || rest != nil { rest = (key, left) }
                 return false
             }
             left = left.dropFirst(count)
         }
         rest = nil
-        lastID = id
+        last = key
         return true
     }
 }

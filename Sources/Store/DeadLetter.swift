@@ -1,5 +1,8 @@
 /// What an endpoint refused for good.
 public struct DeadLetter: Sendable, Hashable {
+    /// Ids of events begin with it; no stream is named like that.
+    public static let eventPrefix = "event/"
+
     public var endpoint: String
     /// The idempotency id of the part.
     public var id: String

@@ -201,4 +201,10 @@ public struct EventSelection: Sendable, Hashable {
         self.streams = streams
         self.kinds = kinds
     }
+
+    /// The end of an SQL condition on events; nothing where all kinds are wanted.
+    var kindCondition: String {
+        if kinds.isEmpty { return "" }
+        return " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"
+    }
 }

@@ -1,5 +1,7 @@
 import FoundationEssentials
 import GRDB
+import Logging
+import Telemetry
 
 // Dead letters, read and worked off by an operator.
 extension HistoryStore {
@@ -77,14 +79,53 @@ extension HistoryStore {
     /// A dead letter was taken after all: it goes, and counts as delivered.
     public func delivered(deadLetter number: Int64) async throws {
         try await write(.cursor) { db in
-            try db.execute(
-                sql: """
-                    UPDATE endpoints SET delivered_parts = delivered_parts + 1, dead = max(0, dead - 1),
-                    delivered_samples = delivered_samples + (SELECT samples FROM dead_letters WHERE number = ?1)
-                    WHERE name = (SELECT endpoint FROM dead_letters WHERE number = ?1)
-                    """,
-                arguments: [number])
+            guard
+                let row = try Row.fetchOne(
+                    db, sql: "SELECT endpoint, id, samples FROM dead_letters WHERE number = ?",
+                    arguments: [number])
+            else { return }
+            let endpoint: String = try row.value("endpoint")
+            let id: String = try row.value("id")
+            let samples: Int64 = try row.value("samples")
+            if id.hasPrefix(DeadLetter.eventPrefix) {
+                // Events have an account of their own, under the endpoint's name where it gets nothing else.
+                try db.execute(
+                    sql: """
+                        UPDATE event_cursors SET delivered = delivered + ?2, dead = max(0, dead - 1)
+                        WHERE name = (SELECT max(name) FROM event_cursors WHERE name IN (?1, ?1 || '#events'))
+                        """,
+                    arguments: [endpoint, samples])
+            } else {
+                try db.execute(
+                    sql: """
+                        UPDATE endpoints SET delivered_parts = delivered_parts + 1, dead = max(0, dead - 1),
+                        delivered_samples = delivered_samples + ? WHERE name = ?
+                        """,
+                    arguments: [samples, endpoint])
+            }
             try db.execute(sql: "DELETE FROM dead_letters WHERE number = ?", arguments: [number])
+        }
+    }
+}
+
+extension StoreWriter {
+    /// Dead letters that had to go because there are too many are counted each time, and said once a minute.
+    func tell(ofCut cut: [String: Int]) {
+        guard !cut.isEmpty else { return }
+        metrics.error(.deadLettersFull, count: Int64(cut.values.reduce(0, +)))
+        for (endpoint, count) in cut { cutLetters[endpoint, default: 0] += Int64(count) }
+        let (new, say) = letterLosses.note(
+            cutLetters.mapValues { RetentionLosses.Count(coarsened: 0, dropped: $0) }, before: [:],
+            nowMs: clock.nowMs())
+        for (endpoint, count) in new { metrics.lost(letters: count.dropped, endpoint) }
+        for (endpoint, count) in say.sorted(by: { $0.key < $1.key }) {
+            logger.warning(
+                "an endpoint has too many dead letters; the oldest had to go, and are lost",
+                metadata: [
+                    "endpoint": "\(endpoint)", "count": "\(count.dropped)",
+                    "kept_at_most": "\(limits.deadLettersMax)",
+                    "bytes_at_most": "\(limits.deadLettersBytesMax)",
+                ])
         }
     }
 }
@@ -148,27 +189,64 @@ struct DeadLetterRows: Sendable {
         self.rows = rows
     }
 
-    /// Returns how many are new, and how many old ones had to go.
-    func insert(_ db: Database) throws -> (new: Int, cut: Int) {
-        var new = 0
+    /// How many letters are new, and how many old ones had to go, by the endpoint that they belong to.
+    struct Outcome: Sendable {
+        var new: [String: Int] = [:]
+        var cut: [String: Int] = [:]
+
+        var newCount: Int { new.values.reduce(0, +) }
+    }
+
+    func insert(_ db: Database) throws -> Outcome {
+        var outcome = Outcome()
         for row in rows {
-            let letter = row.letter
-            try db.execute(
-                sql: """
-                    INSERT OR IGNORE INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body,
-                        response, headers, samples, body_bytes, is_whole)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    letter.endpoint, letter.id, letter.sequence, letter.status, letter.reason, letter.timeMs,
-                    row.body, Data(letter.response), DeadLetterHeaders.encode(letter.headers), letter.samples,
-                    letter.body.count, row.isWhole,
-                ])
-            new += db.changesCount
+            if try keep(row, db) { outcome.new[row.letter.endpoint, default: 0] += 1 }
         }
-        var cut = 0
-        for endpoint in Set(rows.map(\.letter.endpoint)) { cut += try bound(endpoint, db) }
-        return (new, cut)
+        for endpoint in Set(rows.map(\.letter.endpoint)) {
+            let cut = try bound(endpoint, db)
+            if cut > 0 { outcome.cut[endpoint] = cut }
+        }
+        return outcome
+    }
+
+    /// - Returns: `false` when that body is there already: then it has been refused once more.
+    private func keep(_ row: Packed, _ db: Database) throws -> Bool {
+        let letter = row.letter
+        let known = """
+            SELECT number, body_bytes = ? AND body IS ? AS same FROM dead_letters WHERE endpoint = ? AND id = ?
+            """
+        var id = letter.id
+        var count = 1
+        // A run that is played again has the ids of the one before, and so has what is cut in another way: both are kept.
+        while let found = try Row.fetchOne(
+            db.cachedStatement(sql: known), arguments: [letter.body.count, row.body, letter.endpoint, id])
+        {
+            let isSame: Bool = try found.value("same")
+            if isSame {
+                let number: Int64 = try found.value("number")
+                try db.execute(
+                    sql: """
+                        UPDATE dead_letters SET status = ?, reason = ?, response = ?, time_ms = ?,
+                        attempts = attempts + 1 WHERE number = ?
+                        """,
+                    arguments: [letter.status, letter.reason, Data(letter.response), letter.timeMs, number])
+                return false
+            }
+            count += 1
+            id = "\(letter.id)~\(count)"
+        }
+        try db.execute(
+            sql: """
+                INSERT INTO dead_letters (endpoint, id, sequence, status, reason, time_ms, body, response, headers,
+                    samples, body_bytes, is_whole)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                letter.endpoint, id, letter.sequence, letter.status, letter.reason, letter.timeMs,
+                row.body, Data(letter.response), DeadLetterHeaders.encode(letter.headers), letter.samples,
+                letter.body.count, row.isWhole,
+            ])
+        return true
     }
 
     /// The oldest go while there are too many, or too large ones; the newest stays.

@@ -217,11 +217,16 @@ extension StoreWriter {
             try db.execute(
                 sql: """
                     UPDATE endpoints SET delivered_parts = delivered_parts + ?, delivered_samples =
-                        delivered_samples + ?, dead = dead + ?, opened_ms = ? WHERE name = ?
+                        delivered_samples + ?, opened_ms = ? WHERE name = ?
                     """,
-                arguments: [parts, samples, kept.new, nowMs, endpoint])
+                arguments: [parts, samples, nowMs, endpoint])
             guard db.changesCount == 1 else {
                 throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
+            }
+            // Those of a replay are its endpoint's: when they are delivered after all, they are taken off there.
+            for (owner, count) in kept.new {
+                try db.execute(
+                    sql: "UPDATE endpoints SET dead = dead + ? WHERE name = ?", arguments: [count, owner])
             }
             if let through {
                 try GapRows(db: db, endpoint: endpoint).advance(through: through, to: position)
@@ -236,7 +241,7 @@ extension StoreWriter {
                 arguments: [position.sequence, position.parts, endpoint])
             return kept.cut
         }
-        if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
+        if let cut { tell(ofCut: cut) }
         return cut != nil
     }
 }

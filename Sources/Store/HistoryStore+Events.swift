@@ -74,9 +74,7 @@ extension HistoryStore {
         let wanted = selection?.streams ?? .all
         let streams = try Self.streams(db) { wanted.tellsOf($0) }
         var condition = "id > ? AND +stream IN (\(streams.map(String.init).joined(separator: ",")))"
-        if let kinds = selection?.kinds, !kinds.isEmpty {
-            condition += " AND kind IN (\(kinds.map { "'\($0.rawValue)'" }.sorted().joined(separator: ",")))"
-        }
+        condition += selection?.kindCondition ?? ""
         // It is asked for every two seconds: beyond some number it is only "many".
         let pending =
             try Int64.fetchOne(
@@ -86,8 +84,8 @@ extension HistoryStore {
         let delivered: Int64 = try row.value("delivered")
         return try EndpointRecord(
             endpoint: row.value("name"), position: position, deliveredParts: delivered,
-            deliveredSamples: delivered, dead: row.value("dead"), coarsened: 0, dropped: 0, pending: pending,
-            oldestPendingMs: nil, isPaused: row.value("paused"))
+            deliveredSamples: delivered, dead: row.value("dead"), coarsened: 0, dropped: row.value("dropped"),
+            pending: pending, oldestPendingMs: nil, isPaused: row.value("paused"))
     }
 }
 
@@ -144,13 +142,13 @@ extension StoreWriter {
                     UPDATE event_cursors SET delivered = delivered + ?, dead = dead + ?, opened_ms = ?,
                         event = max(event, ?) WHERE name = ?
                     """,
-                arguments: [delivered, kept.new, nowMs, id, endpoint])
+                arguments: [delivered, kept.newCount, nowMs, id, endpoint])
             guard db.changesCount == 1 else {
                 throw StoreError(.malformed, "endpoint \(endpoint) has no cursor", advice: "open it first")
             }
             return kept.cut
         }
-        if let cut, cut > 0 { metrics.error(.deadLettersFull, count: Int64(cut)) }
+        if let cut { tell(ofCut: cut) }
         return cut != nil
     }
 }

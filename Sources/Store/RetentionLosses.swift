@@ -1,6 +1,6 @@
 import GRDB
 
-/// What retention took away before endpoints had got it: noticed by comparing the accounts, said now and then.
+/// What was taken away before endpoints had got it: noticed by comparing the accounts, said now and then.
 struct RetentionLosses: Sendable {
     struct Count: Sendable, Equatable {
         /// Windows of which a coarser one still waits in their place.
@@ -26,6 +26,14 @@ struct RetentionLosses: Sendable {
             try rows.map {
                 (try $0.value(0) as String, try Count(coarsened: $0.value(1), dropped: $0.value(2)))
             }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// The same of the cursors over events.
+    static func eventAccounts(_ db: Database) throws -> [String: Count] {
+        let rows = try Row.fetchAll(db, sql: "SELECT name, dropped FROM event_cursors")
+        return Dictionary(
+            try rows.map { (try $0.value(0) as String, try Count(coarsened: 0, dropped: $0.value(1))) },
+            uniquingKeysWith: { first, _ in first })
     }
 
     /// - Parameter before: the accounts before the step, which begin the story of an endpoint that is new here.

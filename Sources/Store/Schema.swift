@@ -89,6 +89,10 @@ enum Schema {
         // No tables change: fleets may be kept in a form that has the standing of nodes (`TopologyBlob`), which those
         // before do not read.
         migrator.registerMigration("standing of nodes") { _ in }
+        migrator.registerMigration("event losses") { db in
+            // Events that went because of their age before the endpoint had got them.
+            try db.execute(sql: "ALTER TABLE event_cursors ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0")
+        }
         return migrator
     }
 

@@ -45,5 +45,21 @@ struct StoreMetrics: Sendable {
         }
     }
 
+    func lost(events count: Int64, _ endpoint: String) {
+        metrics.counter(
+            "colossus_report_lost_events_total",
+            "Events that retention took because of their age before the endpoint had got them.",
+            ["endpoint": endpoint]
+        ).add(count)
+    }
+
+    func lost(letters count: Int64, _ endpoint: String) {
+        metrics.counter(
+            "colossus_report_lost_dead_letters_total",
+            "Dead letters that had to go unsent because the endpoint has too many, or too large ones.",
+            ["endpoint": endpoint]
+        ).add(count)
+    }
+
     func error(_ work: StoreWork, count: Int64 = 1) { errors[work]?.add(count) }
 }

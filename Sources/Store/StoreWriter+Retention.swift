@@ -24,12 +24,15 @@ extension StoreWriter {
 
     private func retain() {
         guard !isClosed else { return }
-        let sweep = Sweep(limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints)
+        let sweep = Sweep(
+            limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints, eventSelections: eventSelections)
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
         let fleets = Set(topologies.values.map(\.id))
         let pass = attempt(.retention) { [limits, endpointLimits, retentionPlaces] db in
+            let eventsBefore = try RetentionLosses.eventAccounts(db)
             if isSweep { try sweep.run(db) }
+            let eventsAfter = try RetentionLosses.eventAccounts(db)
             let before = try RetentionLosses.accounts(db)
             let endpoints = try Retention.endpoints(db, described: endpointLimits, limits: limits)
             var retention = Retention(
@@ -38,12 +41,13 @@ extension StoreWriter {
             let more = try retention.step()
             return (
                 more: more, before: before, after: try RetentionLosses.accounts(db),
-                places: retention.places
+                places: retention.places, eventsBefore: eventsBefore, eventsAfter: eventsAfter
             )
         }
         if let pass {
             retentionPlaces = pass.places
             tell(before: pass.before, after: pass.after)
+            tell(eventsBefore: pass.eventsBefore, eventsAfter: pass.eventsAfter)
         }
         let shrank = shrink()
         metrics.bytes.set(Double(StateDirectory.bytes(path)))
@@ -64,6 +68,19 @@ extension StoreWriter {
                     "endpoint": "\(endpoint)", "coarsened": "\(count.coarsened)",
                     "dropped": "\(count.dropped)",
                 ])
+        }
+    }
+
+    /// The same of events.
+    private func tell(
+        eventsBefore: [String: RetentionLosses.Count], eventsAfter: [String: RetentionLosses.Count]
+    ) {
+        let (new, say) = eventLosses.note(eventsAfter, before: eventsBefore, nowMs: clock.nowMs())
+        for (cursor, count) in new { metrics.lost(events: count.dropped, cursor) }
+        for (cursor, count) in say.sorted(by: { $0.key < $1.key }) {
+            logger.warning(
+                "events that an endpoint has not got had to go because of their age",
+                metadata: ["endpoint": "\(cursor)", "dropped": "\(count.dropped)"])
         }
     }
 
@@ -94,14 +111,20 @@ struct Sweep: Sendable {
     let nowMs: Int64
     /// Endpoints that this process knows.
     let opened: Set<String>
+    /// Which events they want, by the name of the cursor.
+    var eventSelections: [String: EventSelection] = [:]
 
     func run(_ db: Database) throws {
         let day: Int64 = 86_400_000
-        for stream in try Row.fetchAll(db, sql: "SELECT id, closed_through_ms FROM streams") {
+        for stream in try Row.fetchAll(db, sql: "SELECT id, name, closed_through_ms FROM streams") {
             let id: Int64 = try stream.value("id")
             let now: Int64 = try stream.value("closed_through_ms")
             guard now > 0, limits.eventsKeepMs >= 0 else { continue }
             let oldest = now - limits.eventsKeepMs
+            // Those of a run that somebody removed are nobody's loss.
+            if let name = StreamID(try stream.value("name") as String) {
+                try countLosses(id, name, before: oldest, db)
+            }
             try db.execute(
                 sql: "DELETE FROM events WHERE stream = ? AND time_ms < ?", arguments: [id, oldest])
             try db.execute(
@@ -125,6 +148,34 @@ struct Sweep: Sendable {
                 try GapRows(db: db, endpoint: name).removeAll()
                 try StandIns.removeAll(of: name, db)
             }
+        }
+    }
+
+    /// Counts the events that go now for the cursors that have not passed them: one query a cursor, over those alone
+    /// that go.
+    private func countLosses(
+        _ stream: Int64, _ name: StreamID, before oldestMs: Int64, _ db: Database
+    ) throws {
+        let newest = try Int64.fetchOne(
+            db, sql: "SELECT max(id) FROM events WHERE stream = ? AND time_ms < ?",
+            arguments: [stream, oldestMs])
+        guard let newest else { return }
+        let behind = try String.fetchAll(
+            db, sql: "SELECT name FROM event_cursors WHERE event < ?", arguments: [newest])
+        for cursor in behind {
+            // Nobody waits behind a cursor that nobody opens; it may only say that an endpoint rests.
+            let selection = eventSelections[cursor]
+            guard opened.contains(cursor) || selection != nil, (selection?.streams ?? .all).tellsOf(name)
+            else { continue }
+            let kinds = selection?.kindCondition ?? ""
+            // The plus sign keeps SQLite on the index by stream and time.
+            try db.execute(
+                sql: """
+                    UPDATE event_cursors SET dropped = dropped + (SELECT count(*) FROM events
+                        WHERE stream = ?2 AND time_ms < ?3 AND +id > event_cursors.event\(kinds))
+                    WHERE name = ?1
+                    """,
+                arguments: [cursor, stream, oldestMs])
         }
     }
 }

@@ -59,6 +59,10 @@ actor StoreWriter {
     /// Where retention goes on to look.
     var retentionPlaces: [Retention.Series: Retention.Place] = [:]
     var losses = RetentionLosses()
+    var eventLosses = RetentionLosses()
+    /// Dead letters that had to go because there are too many, by endpoint, since the start.
+    var cutLetters: [String: Int64] = [:]
+    var letterLosses = RetentionLosses()
 
     init(
         executor: QueueExecutor, directory: consuming StateDirectory, pool: DatabasePool, limits: StoreLimits,

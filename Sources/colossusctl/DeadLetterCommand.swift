@@ -57,8 +57,10 @@ struct DeadLetterCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Sends dead letters again; what is taken is no dead letter any more.",
             discussion: """
-                Ends with 1 when one of them was refused again. It is sent as it was, beside what the endpoint gets \
-                in order; what is for a changed protocol or another endpoint is refused once more, and stays.
+                Each is tried once, however many there are; where an endpoint is not there, it ends. \
+                Ends with 1 when one of them was refused again or could not be sent. It is sent as it was, \
+                beside what the endpoint gets in order; what is for a changed protocol or another endpoint \
+                is refused once more, and stays.
 
                 Examples:
                   colossusctl deadletter replay 17 18
@@ -69,18 +71,14 @@ struct DeadLetterCommand: ParsableCommand {
         @OptionGroup var chosen: Chosen
 
         func run() throws {
-            var reply: DeadLettersDoneReply
-            var sum = DeadLettersDoneReply()
             let client = global.client(timeout: .seconds(120))
-            repeat {
-                reply = try client.replayDeadLetters(chosen.selection)
-                sum.delivered += reply.delivered
-                sum.refused += reply.refused
-                sum.skipped += reply.skipped
-                sum.problems += reply.problems
-                // What was refused stays, and would be tried for ever.
-            } while reply.truncated && reply.refused == 0 && reply.skipped == 0
-            sum.truncated = reply.truncated
+            var line = ProgressLine()
+            defer { line.clear() }
+            let sum = try client.replayAllDeadLetters(chosen.selection) { done in
+                line.show(
+                    "\(done.delivered) delivered, \(done.refused) refused again, \(done.skipped) skipped …")
+            }
+            line.clear()
             try global.show(sum)
             if sum.refused + sum.skipped > 0 { throw ExitReason.failed }
         }

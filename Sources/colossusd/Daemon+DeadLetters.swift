@@ -47,13 +47,15 @@ extension Daemon {
         let began = clock.nowMs()
         // One at a time: a body may have megabytes, and a receiver that was broken need not get all at once.
         while let letter = try await parts.store.deadLetters(query, bodies: true).first {
-            query.afterNumber = letter.number
             guard reply.delivered + reply.refused + reply.skipped < Self.replayLettersMax,
                 clock.nowMs() - began < Self.replayMsMax
             else {
+                // Those that stay are not tried again by whoever goes on.
                 reply.truncated = true
+                reply.next = query.afterNumber
                 break
             }
+            query.afterNumber = letter.number
             guard try await replay(letter, parts, &reply) else {
                 reply.truncated = true
                 break
@@ -100,7 +102,9 @@ extension Daemon {
 
 extension DeadLetterQuery {
     init(_ selection: DeadLetterSelection) {
-        self.init(endpoint: selection.endpoint, numbers: Set(selection.numbers ?? []))
+        self.init(
+            endpoint: selection.endpoint, numbers: Set(selection.numbers ?? []),
+            afterNumber: selection.after ?? 0)
     }
 }
 

@@ -160,6 +160,31 @@ import Testing
         #expect(error?.code == .badRequest)
     }
 
+    @Test("all dead letters are replayed, however many requests it takes and whatever is refused")
+    func manyDeadLetters() async throws {
+        try await ServerUnderTest.run { (server) async throws in
+            for (endpoint, rounds) in [("many", 3), ("down", 2)] {
+                var selection = DeadLetterSelection()
+                selection.endpoint = endpoint
+                let all = selection
+                let (sum, seen) = try await server.ask {
+                    (client) throws -> (DeadLettersDoneReply, [Int]) in
+                    var seen: [Int] = []
+                    let sum = try client.replayAllDeadLetters(all) { seen.append($0.delivered) }
+                    return (sum, seen)
+                }
+                #expect(sum.delivered == 2 * rounds && sum.refused == rounds && sum.problems.count <= 10)
+                #expect(sum.truncated == (endpoint == "down") && sum.next == nil)
+                #expect(seen == Array([2, 4].prefix(rounds - 1)))
+            }
+            #expect(
+                server.plane.asked == [
+                    "replay [] many", "replay [] many after 1000", "replay [] many after 2000",
+                    "replay [] down", "replay [] down after 1000",
+                ])
+        }
+    }
+
     @Test("who may only read cannot change anything")
     func readers() async throws {
         try await ServerUnderTest.run(writers: []) { (server) async throws in

@@ -227,9 +227,19 @@ final class FakeControlPlane: ControlPlane {
     }
 
     func replayDeadLetters(_ selection: DeadLetterSelection) async throws -> DeadLettersDoneReply {
-        try note("replay \(selection.numbers ?? []) \(selection.endpoint ?? "")")
+        let after = selection.after.map { " after \($0)" } ?? ""
+        try note("replay \(selection.numbers ?? []) \(selection.endpoint ?? "")\(after)")
         var reply = DeadLettersDoneReply()
         reply.delivered = 2
+        // One that has more than a request works off, and one that is not there in the middle of it.
+        if selection.endpoint == "many" || selection.endpoint == "down" {
+            (reply.refused, reply.problems) = (1, ["17: no", "18: no", "19: no", "20: no"])
+            switch selection.after {
+            case nil: (reply.truncated, reply.next) = (true, 1_000)
+            case 1_000?: (reply.truncated, reply.next) = (true, selection.endpoint == "down" ? nil : 2_000)
+            default: break
+            }
+        }
         return reply
     }
 

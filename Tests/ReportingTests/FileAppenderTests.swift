@@ -19,7 +19,9 @@ import Testing
         }
     }
 
-    private func line(_ id: String) -> String { "\(SummaryGrid.idPrefix)\(id)\",\"rows\":[]}\n" }
+    private func line(_ id: String, _ rows: String = "") -> String {
+        "\(SummaryGrid.idPrefix)\(id)\",\"rows\":[\(rows)]}\n"
+    }
 
     private func append(
         _ ids: [String], _ folder: Folder, path: String = "out.jsonl", sync: Bool = false
@@ -28,19 +30,72 @@ import Testing
         var outcomes: [AttemptOutcome] = []
         for id in ids {
             outcomes.append(
-                await files.append(Array(line(id).utf8), id: id, to: .file(path: path, sync: sync)))
+                await files.append(
+                    Array(line(id).utf8), id: id, from: "e", to: .file(path: path, sync: sync)))
         }
         await files.closeAll()
         return outcomes
     }
 
-    @Test("lines are appended, and each id once, also after a restart")
+    /// Writes lines with ids and rows, as one lane.
+    private func write(
+        _ lines: [(id: String, rows: String)], from lane: String = "e", _ files: FileAppender
+    ) async {
+        for (id, rows) in lines {
+            let outcome = await files.append(
+                Array(line(id, rows).utf8), id: id, from: lane, to: .file(path: "out.jsonl"))
+            #expect(outcome == .written)
+        }
+    }
+
+    @Test("lines are appended, and each once, also after a restart")
     func onceEach() async throws {
         let folder = try Folder()
         #expect(
-            await append(["a", "b", "b", "a"], folder, sync: true) == Array(repeating: .written, count: 4))
+            await append(["a", "b", "b"], folder, sync: true) == Array(repeating: .written, count: 3))
         #expect(await append(["a", "b", "c"], folder) == Array(repeating: .written, count: 3))
         #expect(folder.text() == line("a") + line("b") + line("c"))
+    }
+
+    @Test("a run that is played again under its name is written again, though its parts have the same ids")
+    func sameIDs() async throws {
+        let folder = try Folder()
+        let files = FileAppender(folders: [folder.path])
+        await write([("a", "1"), ("b", "1")], files)
+        // Other numbers, also where only one part was written; and all the same numbers.
+        await write([("b", "2"), ("a", "1"), ("b", "1")], files)
+        await files.closeAll()
+        let first = line("a", "1") + line("b", "1") + line("b", "2") + line("a", "1") + line("b", "1")
+        #expect(folder.text() == first)
+        // The last line comes again after a crash; then a run begins that is a part of the one before.
+        let second = FileAppender(folders: [folder.path])
+        await write([("b", "1"), ("c", "1"), ("b", "2")], second)
+        await second.closeAll()
+        #expect(folder.text() == first + line("c", "1") + line("b", "2"))
+        // Other numbers are another line, whatever was last.
+        let third = FileAppender(folders: [folder.path])
+        await write([("b", "3")], third)
+        await third.closeAll()
+        #expect(folder.text() == first + line("c", "1") + line("b", "2") + line("b", "3"))
+    }
+
+    @Test("a replay writes once more what is there, whoever has written it, and each line once")
+    func replay() async throws {
+        let folder = try Folder()
+        _ = await append(["a", "b"], folder)
+        let files = FileAppender(folders: [folder.path])
+        await write([("b", ""), ("c", "")], files)
+        await write([("b", ""), ("b", ""), ("c", "")], from: "e#replay", files)
+        // What the endpoint gets goes on beside it; a repeat is one although others are behind it.
+        await write([("c", ""), ("d", "")], files)
+        let all = ["a", "b", "c", "b", "c", "d"]
+        #expect(folder.text() == all.map { line($0) }.joined())
+        // The next replay knows nothing of the last one, and the endpoint has not forgotten.
+        await files.close(.file(path: "out.jsonl"), of: "e#replay")
+        await write([("c", "")], from: "e#replay", files)
+        await write([("d", "")], files)
+        #expect(folder.text() == (all + ["c"]).map { line($0) }.joined())
+        await files.closeAll()
     }
 
     @Test("a torn last line is cut off, wherever it was torn, and written anew")
@@ -71,13 +126,9 @@ import Testing
     func rotation() async throws {
         let folder = try Folder()
         let files = FileAppender(folders: [folder.path])
-        for id in ["a", "b"] {
-            _ = await files.append(Array(line(id).utf8), id: id, to: .file(path: "out.jsonl"))
-        }
+        await write([("a", ""), ("b", "")], files)
         try FileManager.default.moveItem(atPath: folder.path + "/out.jsonl", toPath: folder.path + "/out.1")
-        for id in ["b", "c"] {
-            _ = await files.append(Array(line(id).utf8), id: id, to: .file(path: "out.jsonl"))
-        }
+        await write([("b", ""), ("c", "")], files)
         #expect(folder.text("out.1") == line("a") + line("b"))
         #expect(folder.text() == line("c"))
         await files.closeAll()
@@ -110,7 +161,7 @@ import Testing
         let files = FileAppender(folders: ["/dev"])
         guard
             case .failed(.file, _) = await files.append(
-                Array(line("a").utf8), id: "a", to: .file(path: "/dev/full"))
+                Array(line("a").utf8), id: "a", from: "e", to: .file(path: "/dev/full"))
         else {
             Issue.record("a device was written to")
             return
@@ -143,7 +194,8 @@ import Testing
         for id in ids {
             outcomes.append(
                 await files.append(
-                    Array(line(id).utf8), id: id, to: .file(path: "out.jsonl", rotation: rotation)))
+                    Array(line(id).utf8), id: id, from: "e",
+                    to: .file(path: "out.jsonl", rotation: rotation)))
         }
         await files.closeAll()
         return outcomes
@@ -190,10 +242,15 @@ import Testing
         }
         var output = StandardOutput(descriptor: ends[1])
         let large = String(repeating: "x", count: 200_000) + "\n"
-        #expect(output.write(Array("first\n".utf8), id: "1") == .written)
-        #expect(output.write(Array("first\n".utf8), id: "1") == .written)
+        #expect(output.write(Array("first\n".utf8), id: "1", from: "e") == .written)
+        #expect(output.write(Array("first\n".utf8), id: "1", from: "e") == .written)
+        // Another run, and two replays of it.
+        #expect(output.write(Array("other\n".utf8), id: "1", from: "e") == .written)
+        #expect(output.write(Array("other\n".utf8), id: "1", from: "e#replay") == .written)
+        output.forget("e#replay")
+        #expect(output.write(Array("other\n".utf8), id: "1", from: "e#replay") == .written)
         // A pipe holds 64 KiB.
-        guard case .failed(.file, _) = output.write(Array(large.utf8), id: "2") else {
+        guard case .failed(.file, _) = output.write(Array(large.utf8), id: "2", from: "e") else {
             Issue.record("it was not stuck")
             return
         }
@@ -207,10 +264,12 @@ import Testing
         }
         reader.start()
         var outcome = AttemptOutcome.failed(.file, reason: "")
-        for _ in 0..<100 where outcome != .written { outcome = output.write(Array(large.utf8), id: "2") }
+        for _ in 0..<100 where outcome != .written {
+            outcome = output.write(Array(large.utf8), id: "2", from: "e")
+        }
         #expect(outcome == .written)
-        #expect(output.write(Array("last\n".utf8), id: "3") == .written)
+        #expect(output.write(Array("last\n".utf8), id: "3", from: "e") == .written)
         while !reader.isFinished { usleep(1_000) }
-        #expect(all.withLock { $0 } == "first\n" + large + "last\n")
+        #expect(all.withLock { $0 } == "first\nother\nother\nother\n" + large + "last\n")
     }
 }

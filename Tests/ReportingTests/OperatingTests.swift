@@ -10,10 +10,12 @@ import Testing
 @Suite struct OperatingTests {
     private static let clock = WallClock { Int64(Date().timeIntervalSince1970 * 1_000) }
 
-    private func reporter(_ store: FakeStore, _ metrics: Metrics = Metrics()) -> Reporter {
+    private func reporter(
+        _ store: FakeStore, _ metrics: Metrics = Metrics(), folders: [String] = []
+    ) -> Reporter {
         Reporter(
             store: store, clock: Self.clock, metrics: metrics,
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, seed: 7)
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, seed: 7, fileFolders: folders)
     }
 
     private func commit(_ windows: Range<Int>, _ store: FakeStore) {
@@ -231,6 +233,27 @@ import Testing
             store.cursor("e")?.sequence == 1 && store.snapshot.eventCursors["e#events"] == 1
         }
         await reporter.drain(within: .seconds(30))
+    }
+
+    @Test("a replay to a file writes its lines once more, and leaves the endpoint's alone")
+    func replayToFile() async throws {
+        let folder = NSTemporaryDirectory() + "/reporting-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let store = FakeStore()
+        let reporter = reporter(store, folders: [folder])
+        try await reporter.apply([.test(.file)])
+        commit(0..<3, store)
+        try await eventually("it has all") { store.cursor("e")?.sequence == 3 }
+        #expect(await reporter.replay("e", startingIn: Windows.startMs..<(Windows.startMs + 20_000)))
+        try await eventually("it is over") { await reporter.status().map(\.name) == ["e"] }
+        commit(3..<4, store)
+        try await eventually("the live one is there") { store.cursor("e")?.sequence == 4 }
+        await reporter.drain(within: .seconds(30))
+        let lines = try String(contentsOfFile: folder + "/out.jsonl", encoding: .utf8)
+            .split(separator: "\n")
+        try #require(lines.count == 6)
+        #expect(lines[3] == lines[0] && lines[4] == lines[1] && Set(lines).count == 4)
     }
 
     @Test("a response of a gigabyte is cut off, and one that trickles in ends at the time limit")

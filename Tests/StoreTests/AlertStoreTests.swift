@@ -148,6 +148,37 @@ import Testing
         await store.close()
     }
 
+    @Test(
+        "an event that is taken after all is counted with the events, whatever the endpoint gets besides",
+        arguments: ["e", "e#events"])
+    func eventLetters(cursor: String) async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        _ = await store.openCursor("e", fromBeginning: true)
+        #expect(await position(store, of: cursor, fromBeginning: true) == 0)
+        func letter(_ id: String, _ samples: Int) -> DeadLetter {
+            DeadLetter(
+                endpoint: "e", id: id, sequence: 1, status: 400, reason: "no", body: [1], timeMs: 9,
+                samples: samples)
+        }
+        #expect(await store.advance("e", to: 0, delivered: 2, samples: 7, dead: [letter("measured/1", 5)]))
+        #expect(
+            await advance(store, of: cursor, to: 2, dead: [letter("event/1", 1), letter("event/2", 3)]))
+        #expect(try await store.eventRecords().map(\.dead) == [2])
+        #expect(try await store.endpointRecords().map(\.dead) == [1])
+        // Numbers of letters: the window's, and those of the events.
+        try await store.delivered(deadLetter: 3)
+        var events = try #require(try await store.eventRecords().first)
+        #expect(events.endpoint == cursor && events.dead == 1 && events.deliveredParts == 4)
+        try await store.delivered(deadLetter: 1)
+        try await store.delivered(deadLetter: 1)
+        events = try #require(try await store.eventRecords().first)
+        #expect(events.dead == 1 && events.deliveredParts == 4)
+        let windows = try #require(try await store.endpointRecords().first)
+        #expect(windows.dead == 0 && windows.deliveredParts == 3 && windows.deliveredSamples == 12)
+        await store.close()
+    }
+
     @Test("an endpoint without any cursor rests after a restart, too")
     func pausedWithoutCursor() async throws {
         let sandbox = try Sandbox()
@@ -207,9 +238,11 @@ import Testing
         }
     }
 
-    private func advance(_ store: HistoryStore, of endpoint: String = "e", to id: Int64) async -> Bool {
+    private func advance(
+        _ store: HistoryStore, of endpoint: String = "e", to id: Int64, dead: [DeadLetter] = []
+    ) async -> Bool {
         await withCheckedContinuation { continuation in
-            store.advanceEvents(endpoint: endpoint, to: id, delivered: 1, dead: []) {
+            store.advanceEvents(endpoint: endpoint, to: id, delivered: 1, dead: dead) {
                 continuation.resume(returning: $0)
             }
         }

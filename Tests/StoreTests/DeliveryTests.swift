@@ -133,6 +133,49 @@ import Testing
         await store.close()
     }
 
+    @Test("what is refused under an id that was refused before is kept and counted, unless it is the same")
+    func sameIDs() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        _ = await store.openCursor("a", fromBeginning: true)
+        #expect(await store.advance("a", to: 0, dead: [letter("1"), letter("2")]))
+        // A second run of that name; its window has another number.
+        var second = letter("1", sequence: 9)
+        second.body = Array("another".utf8)
+        var third = second
+        third.body = Array("a third".utf8)
+        #expect(await store.advance("a", to: 0, dead: [second, third]))
+        // The same once more.
+        var again = second
+        (again.status, again.reason, again.timeMs) = (422, "still no", 77)
+        #expect(await store.advance("a", to: 0, dead: [again]))
+        let kept = try await store.deadLetters(DeadLetterQuery(), bodies: true)
+        #expect(kept.map(\.letter.id) == ["1", "2", "1~2", "1~3"])
+        #expect(kept.map(\.letter.body) == ["body", "body", "another", "a third"].map { Array($0.utf8) })
+        #expect(kept.map(\.letter.sequence) == [1, 1, 9, 9])
+        #expect(kept.map(\.attempts) == [1, 1, 2, 1])
+        #expect(kept[2].letter.status == 422 && kept[2].letter.reason == "still no")
+        #expect(kept[2].letter.timeMs == 77)
+        #expect(try await store.endpointRecords().map(\.dead) == [4])
+        await store.close()
+    }
+
+    @Test("what a replay had refused is counted with the endpoint, which may get it after all")
+    func lettersOfReplays() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        for name in ["a", "a#replay"] { _ = await store.openCursor(name, fromBeginning: true) }
+        #expect(await store.advance("a", to: 0, dead: [letter("1")]))
+        var other = letter("1")
+        other.body = Array("in another batch".utf8)
+        #expect(await store.advance("a#replay", to: 0, dead: [other]))
+        #expect(try await store.endpointRecords().map(\.dead) == [2, 0])
+        #expect(try await store.deadLetterCounts() == ["a": 2])
+        try await store.delivered(deadLetter: 2)
+        #expect(try await store.endpointRecords().map(\.dead) == [1, 0])
+        await store.close()
+    }
+
     @Test("a cursor never goes back, and an endpoint that was never opened has none")
     func forwardOnly() async throws {
         let sandbox = try Sandbox()
@@ -169,6 +212,23 @@ import Testing
         #expect(kept.allSatisfy { !$0.letter.isReplayable })
         #expect(try await store.deadLetters(DeadLetterQuery(endpoint: "b")).count == 1)
         #expect(try await store.deadLetterCounts() == ["a": 3, "b": 1])
+        // It is counted for the endpoint, and said once a minute.
+        for id in 6...7 { _ = await store.advance("a", to: 0, dead: [letter("\(id)")]) }
+        func lost() -> String {
+            sandbox.metrics.exposition().split(separator: "\n").filter {
+                $0.hasPrefix("colossus_report_lost_dead_letters_total")
+            }.joined(separator: " ")
+        }
+        func said() -> [String] {
+            sandbox.log.lines.filter { "\($0.level)" == "warning" && $0.text.contains("dead letters") }.map(
+                \.text)
+        }
+        #expect(lost() == "colossus_report_lost_dead_letters_total{endpoint=\"a\"} 4")
+        #expect(said().count == 1 && said()[0].contains("\"count\": 2"))
+        sandbox.nowMs.withLock { $0 += 60_000 }
+        _ = await store.advance("a", to: 0, dead: [letter("8")])
+        #expect(lost() == "colossus_report_lost_dead_letters_total{endpoint=\"a\"} 5")
+        #expect(said().count == 2 && said()[1].contains("\"count\": 3"))
         await store.close()
     }
 

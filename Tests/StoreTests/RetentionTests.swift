@@ -132,6 +132,55 @@ import Testing
         await store.close()
     }
 
+    @Test("events that go because of their age are counted for the cursors that have not passed them")
+    func events() async throws {
+        let sandbox = try Sandbox()
+        var limits = limits()
+        limits.eventsKeepMs = 60_000
+        func open(_ store: HistoryStore, _ cursors: [String]) async {
+            for name in cursors {
+                await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                    store.openEventCursor(endpoint: name, fromBeginning: true) { _ in continuation.resume() }
+                }
+            }
+        }
+        func advance(_ store: HistoryStore, _ cursor: String, to id: Int64) async -> Bool {
+            await withCheckedContinuation { continuation in
+                store.advanceEvents(endpoint: cursor, to: id, delivered: 1, dead: []) {
+                    continuation.resume(returning: $0)
+                }
+            }
+        }
+        var store = try sandbox.open(limits: limits)
+        let kinds: [EventKind] = [.xid, .checkpoint, .xid, .xid]
+        let events = kinds.enumerated().map { index, kind in
+            Event(
+                stream: .measured, timeMs: start + Int64(index), kind: kind, entity: "n", source: .ingest)
+        }
+        try await store.save(events, alerts: AlertChanges(), nowMs: start)
+        await open(store, ["all", "gone", "quick", "simulated", "xids"])
+        #expect(await advance(store, "quick", to: 4))
+        #expect(await advance(store, "xids", to: 1))
+        await store.close()
+        // The first step of a process looks for them.
+        store = try sandbox.open(limits: limits)
+        await open(store, ["all", "quick", "simulated", "xids"])
+        store.describe(endpoint: "simulated", events: EventSelection(streams: .simulated))
+        store.describe(endpoint: "xids", events: EventSelection(streams: .measured, kinds: [.xid]))
+        var maker = CloseMaker(seed: 1)
+        await fill(store, &maker, minutes: 1, from: start + 300_000)
+        #expect(try await store.events(EventQuery()).isEmpty)
+        let records = try await store.eventRecords()
+        #expect(records.map(\.endpoint) == ["all", "gone", "quick", "simulated", "xids"])
+        #expect(records.map(\.dropped) == [4, 0, 0, 0, 2])
+        let text = sandbox.metrics.exposition()
+        #expect(text.contains("colossus_report_lost_events_total{endpoint=\"all\"} 4\n"))
+        #expect(text.contains("colossus_report_lost_events_total{endpoint=\"xids\"} 2\n"))
+        let said = sandbox.log.lines.filter { $0.text.contains("events that an endpoint has not got") }
+        #expect(said.count == 2)
+        await store.close()
+    }
+
     @Test(
         "a fine window that goes undelivered counts as coarsened when a coarser one still waits in its place")
     func coarsened() async throws {

@@ -129,6 +129,23 @@ public struct ControlClient: Sendable {
         _ selection: DeadLetterSelection
     ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/replay", selection) }
 
+    /// The same, as often as it takes until each was tried once; ends early where an endpoint takes nothing now.
+    ///
+    /// - Parameter progress: gets what is done so far.
+    public func replayAllDeadLetters(
+        _ selection: DeadLetterSelection, progress: (DeadLettersDoneReply) -> Void
+    ) throws(ControlError) -> DeadLettersDoneReply {
+        var selection = selection
+        var sum = DeadLettersDoneReply()
+        while true {
+            sum.add(try replayDeadLetters(selection))
+            // Whoever answers: it never begins anew.
+            guard sum.truncated, let next = sum.next, next > selection.after ?? 0 else { return sum }
+            progress(sum)
+            selection.after = next
+        }
+    }
+
     public func dropDeadLetters(
         _ selection: DeadLetterSelection
     ) throws(ControlError) -> DeadLettersDoneReply { try post("/v1/deadletters/drop", selection) }

@@ -18,7 +18,7 @@ public struct DeadLettersReply: Reply, Hashable {
 public struct DeadLetterRow: Codable, Sendable, Hashable {
     public var number: Int64
     public var endpoint: String
-    /// The idempotency id: `STREAM/RESOLUTION/START/REVISION/PART`.
+    /// The idempotency id: `STREAM/RESOLUTION/START/REVISION/PART`; with `~2` and so on where others had it before.
     public var id: String
     /// When it was refused last.
     public var time: UTCTime
@@ -94,8 +94,26 @@ public struct DeadLettersDoneReply: Reply, Hashable {
     public var skipped = 0
     /// Why, for the first of them.
     public var problems: [String] = []
-    /// There are more than one request works off.
+    /// There are more than one request works off, or than an endpoint takes now.
     public var truncated = false
+    /// The last one that was tried: ask again with it as `after`. Absent when it makes no sense to go on now.
+    public var next: Int64?
 
     public init() {}
+}
+
+extension DeadLettersDoneReply {
+    /// Problems that a sum of some replies tells of.
+    private static var problemsMax: Int { 10 }
+
+    /// Adds what a later request has done, which is also how far all of it is then.
+    public mutating func add(_ later: Self) {
+        delivered += later.delivered
+        dropped += later.dropped
+        refused += later.refused
+        skipped += later.skipped
+        problems = Array((problems + later.problems).prefix(Self.problemsMax))
+        truncated = later.truncated
+        next = later.next
+    }
 }
