@@ -1,5 +1,6 @@
 import GRDB
 import Synchronization
+import Telemetry
 
 // Where endpoints stand: how far their cursors are, and how many windows wait for them.
 extension HistoryStore {

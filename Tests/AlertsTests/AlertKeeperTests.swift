@@ -14,8 +14,8 @@ struct AlertKeeperTests {
             /// The alerts as they are kept, by id.
             var kept: [String: Alert] = [:]
             var fails = false
-            /// What comes is kept only when it is told so.
-            var isSlow = false
+            /// Closings, or what comes between them, are kept only when it is told so.
+            var (hasSlowClosings, hasSlowSaves) = (false, false)
             var waiting: [@Sendable () -> Void] = []
 
             mutating func keep(_ changes: AlertChanges) {
@@ -33,8 +33,8 @@ struct AlertKeeperTests {
             }
             let isSlow = state.withLock { state in
                 state.closes.append(close)
-                if state.isSlow { state.waiting.append(keep) }
-                return state.isSlow
+                if state.hasSlowClosings { state.waiting.append(keep) }
+                return state.hasSlowClosings
             }
             if !isSlow { keep() }
         }
@@ -42,8 +42,8 @@ struct AlertKeeperTests {
         func save(_ events: [Event], alerts: AlertChanges, nowMs: Int64) async throws {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
                 let isSlow = state.withLock { state in
-                    if state.isSlow { state.waiting.append { continuation.resume() } }
-                    return state.isSlow
+                    if state.hasSlowSaves { state.waiting.append { continuation.resume() } }
+                    return state.hasSlowSaves
                 }
                 if !isSlow { continuation.resume() }
             }
@@ -60,7 +60,8 @@ struct AlertKeeperTests {
         /// The disk is back.
         func keepAll() {
             let waiting = state.withLock { state in
-                defer { (state.isSlow, state.waiting) = (false, []) }
+                defer { state.waiting = [] }
+                (state.hasSlowClosings, state.hasSlowSaves) = (false, false)
                 return state.waiting
             }
             for one in waiting { one() }
@@ -146,7 +147,7 @@ struct AlertKeeperTests {
         var fleet = Fleet(racks: 2)
         let keeper = keeper(sink)
         await commit(close(&fleet), keeper)
-        sink.state.withLock { $0.isSlow = true }
+        sink.state.withLock { $0.hasSlowClosings = true }
         var closing = close(&fleet)
         closing.events = [fleet.event(.nodeDown, "r0-n1")]
         keeper.commit(closing) {}
@@ -166,11 +167,11 @@ struct AlertKeeperTests {
         var fleet = Fleet(racks: 2)
         let keeper = keeper(sink)
         await commit(close(&fleet), keeper)
-        sink.state.withLock { $0.isSlow = true }
+        sink.state.withLock { $0.hasSlowSaves = true }
         let down = fleet.event(.nodeDown, "r0-n1")
         let saving = Task { try await keeper.keep([down]) }
         #expect(try await sink.eventually { !$0.waiting.isEmpty })
-        sink.state.withLock { $0.isSlow = false }
+        sink.state.withLock { $0.hasSlowSaves = false }
         var closing = close(&fleet)
         closing.events = [fleet.event(.nodeUp, "r0-n1")]
         await commit(closing, keeper)
@@ -187,11 +188,11 @@ struct AlertKeeperTests {
         var fleet = Fleet(racks: 2)
         let keeper = keeper(sink)
         await commit(close(&fleet), keeper)
-        sink.state.withLock { ($0.isSlow, $0.fails) = (true, true) }
+        sink.state.withLock { ($0.hasSlowSaves, $0.fails) = (true, true) }
         let down = fleet.event(.nodeDown, "r0-n1")
         let saving = Task { try await keeper.keep([down]) }
         #expect(try await sink.eventually { !$0.waiting.isEmpty })
-        sink.state.withLock { $0.isSlow = false }
+        sink.state.withLock { $0.hasSlowSaves = false }
         var closing = close(&fleet)
         closing.events = [fleet.event(.nodeUp, "r0-n1")]
         await commit(closing, keeper)

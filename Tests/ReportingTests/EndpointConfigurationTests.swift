@@ -1,3 +1,4 @@
+import Store
 import Telemetry
 import Testing
 
