@@ -25,6 +25,9 @@ struct EndpointAccount: Sendable, Equatable {
     var isToldFailing = false
     /// It takes nothing of what was cut for long: cutting more is of no use.
     var isHopeless = false
+    /// Refusals of one part that are borne where some of it is taken: less with each part that has many, so that an endpoint which goes
+    /// on refusing some of everything does not fall behind for ever.
+    var patience = EndpointStateMachine.Limits.refusalsWhenTaken
     /// Said once, and again only after it has been otherwise.
     var isRefusing = false
     /// Secrets were read again because of a refusal, and nothing has been taken since.
@@ -83,6 +86,12 @@ struct EndpointAccount: Sendable, Equatable {
     mutating func finished(_ delivery: EndpointStateMachine.Delivery) {
         let isTaken = delivery.isTaken
         isHopeless = !isTaken && (isHopeless || delivery.refusals > EndpointStateMachine.Limits.refusals)
+        let limits = EndpointStateMachine.Limits.refusals...EndpointStateMachine.Limits.refusalsWhenTaken
+        if delivery.refusals > limits.lowerBound {
+            patience = max(limits.lowerBound, patience / 4)
+        } else if delivery.refusals == 0 {
+            patience = min(limits.upperBound, patience * 2)
+        }
         if isTaken { hasRefreshedCredentials = false }
         isRefusing = !delivery.dead.isEmpty
         refusalsInARow = !isTaken && isRefusing ? refusalsInARow + 1 : 0

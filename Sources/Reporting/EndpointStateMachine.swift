@@ -23,6 +23,10 @@ struct EndpointStateMachine: Sendable {
     /// How bodies are written: becomes simpler when the endpoint does not understand it, and stays so.
     var form: WireForm
     var state: State = .created
+    /// What was meant, while a simpler form is tried because the first request was called malformed.
+    var doubted: WireForm?
+    /// Malformed is what is in a request, and not its form.
+    var isFormKnown = false
     /// Lanes of one endpoint share it.
     var account = EndpointAccount()
     /// The cursor as it is in the store.
@@ -357,12 +361,20 @@ extension EndpointStateMachine {
         guard let piece = delivery?.pieces.last else { return }
         let verdict = credentialsMayBeStale(outcome) ? .retry : encoding.verdict(outcome, form: form)
         if verdict == .retry { return retry(outcome, nowMs, &actions) }
-        if verdict == .renegotiate || isUnknownForm(outcome, verdict),
-            let simpler = encoding.simpler(than: form, after: outcome)
+        let isMalformed = isUnknownForm(outcome, verdict)
+        if verdict == .renegotiate || isMalformed, let simpler = encoding.simpler(than: form, after: outcome)
         {
+            if isMalformed, doubted == nil { doubted = form }
             actions.append(.report(.simplified(from: form, to: simpler, because: outcome.text)))
             account.fallbacks += 1
             form = simpler
+            return send(&actions)
+        }
+        if verdict == .bisect, let meant = doubted {
+            // It was about the data: no form is any better.
+            actions.append(
+                .report(.simplified(from: form, to: meant, because: "a simpler form is refused, too")))
+            (form, doubted, isFormKnown) = (meant, nil, true)
             return send(&actions)
         }
         if verdict == .disable {
@@ -390,6 +402,7 @@ extension EndpointStateMachine {
     }
 
     private mutating func accept(_ piece: Part, _ outcome: AttemptOutcome, _ actions: inout [Action]) {
+        doubted = nil
         let left = progress?.grid.leftOut(piece.rows, form: form) ?? 0
         if left > 0 {
             if account.dropped[.form] == nil { actions.append(.report(.dropped(samples: left, .form))) }
@@ -406,7 +419,8 @@ extension EndpointStateMachine {
     private func isUnknownForm(_ outcome: AttemptOutcome, _ verdict: Verdict) -> Bool {
         guard case .response(400, _, _, let details) = outcome, !details.saysWritten else { return false }
         let isPlain = form.version == 1 && form.compression == .snappy
-        return configuration.kind == .remoteWrite && !isPlain && verdict == .bisect && account.samples == 0
+        return configuration.kind == .remoteWrite && !isPlain && !isFormKnown && verdict == .bisect
+            && account.samples == 0
             && delivery?.accepted == 0 && delivery?.refusals == 0
     }
 
@@ -454,7 +468,7 @@ extension EndpointStateMachine {
         let budget =
             isLost
             ? Limits.refusalsWhenHopeless
-            : delivery.accepted > 0 ? Limits.refusalsWhenTaken : Limits.refusals
+            : delivery.accepted > 0 ? account.patience : Limits.refusals
         if mayCut, delivery.refusals <= budget, let (first, second) = progress?.halves(of: piece) {
             delivery.pieces += [second, first]
         } else {

@@ -39,7 +39,9 @@ extension Reporter {
                 "endpoint has taken everything, and warns", metadata: said(["warning": "\(text)"]))
         case .simplified(let from, let to, let because):
             logger.notice(
-                "endpoint does not understand the form; a simpler one is taken from now on",
+                to == endpoints[name]?.encoding.form
+                    ? "endpoint refuses a simpler form as well; the one that was meant is taken again"
+                    : "endpoint does not understand the form; a simpler one is taken from now on",
                 metadata: said([
                     "from": "\(from.description)",
                     "to": "\(to.description)", "reason": "\(because)",

@@ -235,7 +235,7 @@ extension Reporter {
         return HTTPRequest(
             url: configuration.requestURL, headers: all, body: body,
             connectTimeoutMs: configuration.connectTimeoutMs, timeoutMs: configuration.timeoutMs,
-            tls: tls(configuration.tls), hidden: secrets.hidden
+            tls: tls(configuration.tls), hidden: Secrets.hidden(secrets, configuration)
         )
     }
 

@@ -10,9 +10,14 @@ struct Secrets: Sendable {
         let words = headers.flatMap { header in
             [header.value] + header.value.split(separator: " ").dropFirst().map(String.init)
         }
-        return (words.map { Array($0.utf8) } + [plainPassword, signingKey].compactMap(\.self))
-            // Less would tear innocent texts apart, and is no secret.
-            .filter { $0.count >= Self.hiddenBytesMin }
+        return words.map { Array($0.utf8) } + [plainPassword, signingKey].compactMap(\.self)
+    }
+
+    /// The same of an endpoint altogether, the longest first. Less than some bytes would tear innocent texts apart, and is no secret.
+    static func hidden(_ secrets: Secrets, _ configuration: EndpointConfiguration) -> [[UInt8]] {
+        let plain = configuration.headers.values + (DestinationURL(configuration.url)?.hidden ?? [])
+        return (secrets.hidden + plain.map { Array($0.utf8) })
+            .filter { $0.count >= hiddenBytesMin }
             .sorted { $0.count > $1.count }
     }
 

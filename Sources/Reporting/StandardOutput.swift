@@ -14,7 +14,8 @@ struct StandardOutput {
     private let descriptor: Int32
     /// A line that is half out.
     private var rest: (key: Key, bytes: ArraySlice<UInt8>)?
-    private var last: Key?
+    /// The last line of each lane.
+    private var last: [String: WrittenLine] = [:]
 
     /// How long to wait for room, and the most that goes out at once: a pipe that is ready takes so much without waiting.
     private static let waitMs: Int32 = 500
@@ -24,7 +25,7 @@ struct StandardOutput {
 
     mutating func write(_ line: [UInt8], id: String, from lane: String) -> AttemptOutcome {
         let key = Key(lane: lane, line: WrittenLine(id: id, line[...]))
-        if last == key { return .written }
+        if last[lane] == key.line { return .written }
         if let rest {
             // A line that was begun is ended before another.
             guard drain(rest.bytes, rest.key) else { return stuck }
@@ -35,7 +36,7 @@ struct StandardOutput {
 
     /// What a lane of that name sends from now on is new.
     mutating func forget(_ lane: String) {
-        if last?.lane == lane { last = nil }
+        last[lane] = nil
     }
 
     private var stuck: AttemptOutcome { .failed(.file, reason: "nobody reads standard output") }
@@ -60,7 +61,7 @@ struct StandardOutput {
             left = left.dropFirst(count)
         }
         rest = nil
-        last = key
+        last[key.lane] = key.line
         return true
     }
 }

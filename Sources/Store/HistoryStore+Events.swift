@@ -92,6 +92,7 @@ extension HistoryStore {
 extension StoreWriter {
     func openEventCursor(_ endpoint: String, fromBeginning: Bool) -> DeliveryPosition? {
         openedEndpoints.insert(endpoint)
+        openedEventCursors.insert(endpoint)
         let nowMs = clock.nowMs()
         return attempt(.cursor) { db in
             let start =

@@ -25,7 +25,8 @@ extension StoreWriter {
     private func retain() {
         guard !isClosed else { return }
         let sweep = Sweep(
-            limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints, eventSelections: eventSelections)
+            limits: limits, nowMs: clock.nowMs(), opened: openedEndpoints,
+            openedEvents: openedEventCursors, eventSelections: eventSelections)
         let isSweep = retentionPasses.isMultiple(of: Self.passesPerSweep)
         retentionPasses += 1
         let fleets = Set(topologies.values.map(\.id))
@@ -111,6 +112,7 @@ struct Sweep: Sendable {
     let nowMs: Int64
     /// Endpoints that this process knows.
     let opened: Set<String>
+    var openedEvents: Set<String> = []
     /// Which events they want, by the name of the cursor.
     var eventSelections: [String: EventSelection] = [:]
 
@@ -165,7 +167,8 @@ struct Sweep: Sendable {
         for cursor in behind {
             // Nobody waits behind a cursor that nobody opens; it may only say that an endpoint rests.
             let selection = eventSelections[cursor]
-            guard opened.contains(cursor) || selection != nil, (selection?.streams ?? .all).tellsOf(name)
+            guard openedEvents.contains(cursor) || selection != nil,
+                (selection?.streams ?? .all).tellsOf(name)
             else { continue }
             let kinds = selection?.kindCondition ?? ""
             // The plus sign keeps SQLite on the index by stream and time.

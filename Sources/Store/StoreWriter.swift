@@ -51,6 +51,8 @@ actor StoreWriter {
     var endpointLimits: [String: EndpointLimit] = [:]
     var eventSelections: [String: EventSelection] = [:]
     var openedEndpoints: Set<String> = []
+    /// Of them, those that read events.
+    var openedEventCursors: Set<String> = []
     var handlers: [@Sendable (Int64) -> Void] = []
     var eventHandlers: [@Sendable (Int64) -> Void] = []
     private var replies = OrderedReplies()

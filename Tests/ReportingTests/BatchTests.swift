@@ -144,6 +144,30 @@ import Testing
         #expect(attempts < 1_500, "\(attempts)")
     }
 
+    @Test(
+        "an endpoint that goes on refusing some of everything costs less and less; one that heals is trusted again"
+    )
+    func patience() {
+        let windows = (0..<8).map {
+            StoredWindow(
+                sequence: Int64($0) + 1, summary: Windows.window($0, racks: 384),
+                topology: Windows.topology(racks: 384))
+        }
+        var endpoint = configuration()
+        endpoint.batch.samplesMax = 5_000
+        endpoint.batch.bytesMax = 16 << 20
+        var attempts: [Int64: Int] = [:]
+        var driver = MachineDriver(endpoint, windows) { part, _ in
+            attempts[part.sequence, default: 0] += 1
+            let isBad = part.sequence != 5 && part.rows.contains { $0 % 20 == 3 }
+            return isBad ? MachineDriver.status(400) : Self.ok
+        }
+        driver.run()
+        #expect(driver.cursor == DeliveryPosition(sequence: 8, parts: 0))
+        #expect(attempts[1, default: 0] > 1_000 && attempts[4, default: 0] < 200 && attempts[5] == 1)
+        #expect(attempts[6, default: 0] < 400)
+    }
+
     @Test("a window that comes alone waits for others, up to a time or a number")
     func waiting() {
         var endpoint = configuration(windows: 3)

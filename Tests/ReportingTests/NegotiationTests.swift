@@ -158,6 +158,31 @@ import Testing
         }
     }
 
+    @Test("400 that no simpler form changes is about the data: the form that was meant stays")
+    func dataAlone() async throws {
+        let (requests, store, _) = try await run(.remoteWrite, windows: 2, { $0.protocolVersion = 2 }) {
+            request in
+            let isNew = request.headers[Self.version] == "2.0.0"
+            let names: [(String, String?)]
+            if isNew {
+                names = ((try? RemoteWriteReader.series2(request.body)) ?? []).map {
+                    ($0.name, $0.labels["rack"])
+                }
+            } else {
+                names = ((try? RemoteWriteReader.series(request.body)) ?? []).map {
+                    ($0.name, $0.label("rack"))
+                }
+            }
+            // It says nothing of what it has written where it refuses.
+            let isBad = names.contains { $0.0.hasSuffix(":DCGM_FI_DEV_POWER_USAGE:max") && $0.1 == "r1" }
+            return isBad ? .status(400, body: "duplicate") : .status(204, headers: Self.written)
+        }
+        let versions = requests.map { $0.headers[Self.version] ?? "" }
+        #expect(Array(versions.prefix(3)) == ["2.0.0", "0.1.0", "2.0.0"])
+        #expect(versions.dropFirst(2).allSatisfy { $0 == "2.0.0" })
+        #expect(store.dead.map(\.samples) == [1, 1] && store.samples["e"] == 50)
+    }
+
     @Test(
         "zstd called malformed by who does not know it: snappy, then 1.0; and nothing becomes a dead letter")
     func malformed() async throws {

@@ -68,7 +68,17 @@ import Testing
     func hidden() {
         var secrets = Secrets()
         secrets.headers = [HTTPHeader("Authorization", "Bearer s3cret-token"), HTTPHeader("X-Scope", "abc")]
-        var head = ResponseHead(hidden: secrets.hidden)
+        var endpoint = EndpointConfiguration.test(
+            .remoteWrite, url: "http://u:pass-word@h/in?key=k3y-k3y&a=b")
+        endpoint.headers = ["X-Other": "other-secret"]
+        let hidden = Secrets.hidden(secrets, endpoint)
+        let texts = hidden.map { String(decoding: $0, as: UTF8.self) }
+        #expect(texts.map(\.count) == [19, 15, 12, 12, 9, 7])
+        let wanted: Set<String> = [
+            "Bearer s3cret-token", "key=k3y-k3y&a=b", "s3cret-token", "other-secret", "pass-word", "k3y-k3y",
+        ]
+        #expect(Set(texts) == wanted)
+        var head = ResponseHead(hidden: hidden)
         for line in ["HTTP/1.1 401 No\r\n", "\r\n"] { head.headerLine(Array(line.utf8)) }
         _ = head.bodyBytes(Array("bad s3cret-to".utf8))
         _ = head.bodyBytes(Array("ken in 'Bearer s3cret-token'; ss3cret-tokens3cret-token of abc".utf8))
@@ -76,8 +86,23 @@ import Testing
             Issue.record("no outcome")
             return
         }
-        #expect(reason == "bad [hidden] in '[hidden]'; s[hidden][hidden] of abc")
+        let (long, short) = (String(repeating: "*", count: 19), String(repeating: "*", count: 12))
+        #expect(reason == "bad \(short) in '\(long)'; s\(short)\(short) of abc")
         #expect(String(decoding: details.body, as: UTF8.self) == reason)
+    }
+
+    @Test("what is hidden leaves a reply of OTLP readable")
+    func hiddenInProtobuf() {
+        // ExportMetricsServiceResponse { partial_success { rejected_data_points: 7, error_message: "no team-alpha" } }
+        let text = Array("no team-alpha".utf8)
+        let body = [0x0A, UInt8(4 + text.count), 0x08, 0x07, 0x12, UInt8(text.count)] + text
+        var head = ResponseHead(hidden: [Array("team-alpha".utf8)])
+        for line in ["HTTP/1.1 200 OK\r\n", "\r\n"] { head.headerLine(Array(line.utf8)) }
+        _ = head.bodyBytes(body)
+        let outcome = head.outcome(nowMs: 0)
+        #expect(outcome.flatMap { OTLPEndpoint(configuration: .test(.otlp)).rejected($0) } == 7)
+        let shown = outcome?.responseBody ?? []
+        #expect(String(decoding: shown, as: UTF8.self).hasSuffix("no **********"))
     }
 
     @Test("a response head is read line by line, interim responses and control characters included")

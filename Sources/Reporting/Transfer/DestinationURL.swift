@@ -4,6 +4,8 @@ import CCurl
 struct DestinationURL {
     /// Scheme, host, port and path: without user, password and query, which may be secrets.
     let display: String
+    /// Those: the password, the query as it is written, and its values.
+    let hidden: [String]
 
     init?(_ text: String) {
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }), text.utf8.count <= 8_192,
@@ -15,6 +17,11 @@ struct DestinationURL {
             let host = Self.part(CURLUPART_HOST, of: handle), !host.isEmpty
         else { return nil }
         let port = Self.part(CURLUPART_PORT, of: handle).map { ":" + $0 } ?? ""
+        let query = Self.part(CURLUPART_QUERY, of: handle) ?? ""
+        let values = query.split(separator: "&").compactMap { pair in
+            pair.firstIndex(of: "=").map { String(pair[pair.index(after: $0)...]) }
+        }
+        hidden = [Self.part(CURLUPART_PASSWORD, of: handle) ?? "", query] + values
         display = scheme + "://" + host + port + (Self.part(CURLUPART_PATH, of: handle) ?? "/")
     }
 

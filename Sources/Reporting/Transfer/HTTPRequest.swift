@@ -31,7 +31,6 @@ struct ResponseHead: Sendable {
     static let reasonBytesMax = 512
     static let excerptBytesMax = 4_096
     static let keptBytesMax = 65_536
-    private static let mask = Array("[hidden]".utf8)
 
     private(set) var status = 0
     private(set) var retryAfter: String?
@@ -110,8 +109,10 @@ struct ResponseHead: Sendable {
             while let place = rest.firstIndex(of: secret[0]) {
                 shown += rest[..<place]
                 let isSecret = rest[place...].starts(with: secret)
-                shown += isSecret ? Self.mask : [secret[0]]
-                rest = rest[(place + (isSecret ? secret.count : 1))...]
+                // Of the same length: protocol buffers around it stay readable.
+                let count = isSecret ? secret.count : 1
+                shown += isSecret ? Array(repeating: UInt8(ascii: "*"), count: count) : [secret[0]]
+                rest = rest[(place + count)...]
             }
             body = shown + rest
         }
