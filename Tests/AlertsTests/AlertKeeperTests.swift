@@ -141,6 +141,22 @@ struct AlertKeeperTests {
             metrics: Metrics())
     }
 
+    /// What says that an alert fires is held up, and a closing that says that it is over is kept before it.
+    private func overtaken(
+        _ sink: Sink, _ keeper: AlertKeeper, _ fleet: inout Fleet
+    ) async throws -> Task<Void, any Error> {
+        await commit(close(&fleet), keeper)
+        sink.state.withLock { $0.hasSlowSaves = true }
+        let down = fleet.event(.nodeDown, "r0-n1")
+        let saving = Task { try await keeper.keep([down]) }
+        #expect(try await sink.eventually { !$0.waiting.isEmpty })
+        sink.state.withLock { $0.hasSlowSaves = false }
+        var closing = close(&fleet)
+        closing.events = [fleet.event(.nodeUp, "r0-n1")]
+        await commit(closing, keeper)
+        return saving
+    }
+
     @Test("a closing that waited for the disk does not have the last word on an alert that has ended since")
     func slowClosing() async throws {
         let sink = Sink()
@@ -166,15 +182,7 @@ struct AlertKeeperTests {
         let sink = Sink()
         var fleet = Fleet(racks: 2)
         let keeper = keeper(sink)
-        await commit(close(&fleet), keeper)
-        sink.state.withLock { $0.hasSlowSaves = true }
-        let down = fleet.event(.nodeDown, "r0-n1")
-        let saving = Task { try await keeper.keep([down]) }
-        #expect(try await sink.eventually { !$0.waiting.isEmpty })
-        sink.state.withLock { $0.hasSlowSaves = false }
-        var closing = close(&fleet)
-        closing.events = [fleet.event(.nodeUp, "r0-n1")]
-        await commit(closing, keeper)
+        let saving = try await overtaken(sink, keeper, &fleet)
         #expect(sink.state.withLock { $0.kept.values.map(\.state) } == [.resolved])
         sink.keepAll()
         try await saving.value
@@ -187,15 +195,8 @@ struct AlertKeeperTests {
         let sink = Sink()
         var fleet = Fleet(racks: 2)
         let keeper = keeper(sink)
-        await commit(close(&fleet), keeper)
-        sink.state.withLock { ($0.hasSlowSaves, $0.fails) = (true, true) }
-        let down = fleet.event(.nodeDown, "r0-n1")
-        let saving = Task { try await keeper.keep([down]) }
-        #expect(try await sink.eventually { !$0.waiting.isEmpty })
-        sink.state.withLock { $0.hasSlowSaves = false }
-        var closing = close(&fleet)
-        closing.events = [fleet.event(.nodeUp, "r0-n1")]
-        await commit(closing, keeper)
+        sink.state.withLock { $0.fails = true }
+        let saving = try await overtaken(sink, keeper, &fleet)
         sink.keepAll()
         await #expect(throws: Sink.Failure.self) { try await saving.value }
         sink.state.withLock { $0.fails = false }
