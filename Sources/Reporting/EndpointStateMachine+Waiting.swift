@@ -1,3 +1,5 @@
+import Store
+
 // Waiting, resting and stopping.
 
 extension EndpointStateMachine {
@@ -69,5 +71,25 @@ extension EndpointStateMachine {
         fetched = []
         progress = nil
         actions.append(.stopped)
+    }
+}
+
+// MARK: What is new, and what waits for long
+
+extension EndpointStateMachine {
+    mutating func known(_ newest: Int64, _ atMs: Int64) {
+        newestSequence = max(newestSequence, newest)
+        commits.note(newest, atMs: atMs)
+    }
+
+    func leapTarget(_ nowMs: Int64) -> Int64? {
+        commits.leapTarget(from: reached.sequence, to: newestSequence, beforeMs: liveSince(nowMs))
+    }
+
+    /// The last of the windows that are not new any more.
+    func waitedFor(_ nowMs: Int64) -> Int64? { commits.newest(beforeMs: liveSince(nowMs)) }
+
+    private func liveSince(_ nowMs: Int64) -> Int64 {
+        nowMs - Limits.liveMs - configuration.batch.waitMs
     }
 }

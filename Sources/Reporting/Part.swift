@@ -21,9 +21,14 @@ protocol WindowGrid: Sendable {
 
     /// Numbers of those rows that a form cannot bring.
     func leftOut(_ rows: Range<Int>, form: WireForm) -> Int
+
+    /// What is remembered when all of it is delivered: `nil` where series do not end.
+    var memory: SeriesMemory? { get }
 }
 
 extension WindowGrid {
+    var memory: SeriesMemory? { nil }
+
     func leftOut(_ rows: Range<Int>, form: WireForm) -> Int { 0 }
 
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {

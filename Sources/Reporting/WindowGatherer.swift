@@ -15,7 +15,7 @@ struct WindowGatherer: Sendable {
     /// - Returns: `nil` where it goes alone.
     mutating func take(
         _ one: Consignment, _ fetched: inout [Consignment], _ encoding: any EndpointEncoding,
-        _ configuration: EndpointConfiguration, _ nowMs: Int64
+        _ configuration: EndpointConfiguration, _ memory: SeriesMemory?, _ nowMs: Int64
     ) -> WindowProgress? {
         let limits = configuration.batch
         // A revision has the times of a window that may be in the same request.
@@ -32,7 +32,7 @@ struct WindowGatherer: Sendable {
         }
         while windows.count > 1 {
             let all = Consignment.windows(windows)
-            let whole = WindowProgress(all, grid: encoding.grid(for: all), limits: limits, skipping: 0)
+            let whole = WindowProgress(all, grid: encoding.grid(for: all, after: memory), limits: limits, skipping: 0)
             var trial = whole
             _ = trial.nextPart()
             if trial.isFinished {

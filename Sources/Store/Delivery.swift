@@ -146,6 +146,12 @@ public protocol DeliveryStore: Sendable {
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     )
 
+    /// Of each stream and resolution that the selection wants the last window up to a sequence number, oldest first, without
+    /// revisions; a few of the newest where there are many.
+    func lastWindows(
+        through sequence: Int64, selection: DeliverySelection,
+        reply: @escaping @Sendable ([StoredWindow]?) -> Void)
+
     /// Moves a cursor, durably, together with the dead letters of the parts that were refused for good.
     /// `parts` and `samples` are what was delivered since the last move, for the endpoint's account.
     ///

@@ -66,6 +66,30 @@ extension HistoryStore {
         }
     }
 
+    public func lastWindows(
+        through sequence: Int64, selection: DeliverySelection,
+        reply: @escaping @Sendable ([StoredWindow]?) -> Void
+    ) {
+        answerInTurn(reply) { reader in
+            let streams = try Self.selectedStreams(selection, reader.db)
+            // The newest of so many: looking back further costs more than it tells.
+            let sql = """
+                SELECT max(sequence) FROM windows
+                WHERE sequence <= ?1 AND sequence > ?1 - 10000 AND revision = 0
+                AND +stream IN (\(streams.map(String.init).joined(separator: ",")))\(StandIns.condition(selection))
+                GROUP BY stream, resolution_ms ORDER BY 1 DESC LIMIT 8
+                """
+            let last = try Int64.fetchAll(reader.db, sql: sql, arguments: [sequence])
+            let heads = try reader.heads(
+                "sequence IN (\(last.map(String.init).joined(separator: ","))) ORDER BY sequence", [])
+            return try heads.map { head in
+                try reader.window(
+                    head, levels: selection.levels, fields: selection.fields,
+                    sketches: selection.sketches ? .history : .none)
+            }
+        }
+    }
+
     /// Reads for a delivery, and answers in the order of asking: `nil` when the read failed, which is reported.
     func answerInTurn<Found: Sendable>(
         _ reply: @escaping @Sendable (Found?) -> Void,

@@ -31,6 +31,7 @@ extension EndpointConfiguration {
         maxInFlight = endpoint.maxInFlight
         fromBeginning = endpoint.fromBeginning
         allowFuture = endpoint.allowFuture
+        hasStaleMarkers = hasStaleMarkers && endpoint.staleMarkers
     }
 
     private mutating func takeSelection(_ endpoint: DaemonSettings.Endpoint) {

@@ -93,6 +93,18 @@ final class FakeStore: DeliveryStore {
         }
     }
 
+    func lastWindows(
+        through sequence: Int64, selection: DeliverySelection,
+        reply: @escaping @Sendable ([StoredWindow]?) -> Void
+    ) {
+        queue.async { [self] in
+            let found = state.withLock { state in
+                state.windows.last { $0.sequence <= sequence && selection.streams.contains($0.summary.stream) }
+            }
+            reply(found.map { [$0] } ?? [])
+        }
+    }
+
     func advance(
         endpoint: String, to position: DeliveryPosition, through: Int64?, parts: Int, samples: Int,
         dead: [DeadLetter], reply: @escaping @Sendable (Bool) -> Void

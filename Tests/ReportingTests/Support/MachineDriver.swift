@@ -21,6 +21,8 @@ struct MachineDriver {
     var notices: [EndpointStateMachine.Notice] = []
     var advances: [EndpointStateMachine.Advance] = []
     var isStopped = false
+    /// Sees each part that goes out.
+    var onSend: ((EndpointStateMachine, Part) -> Void)?
     /// Nothing is answered after so many attempts: the process "dies".
     var attemptsMax = 100_000
 
@@ -54,6 +56,7 @@ struct MachineDriver {
                 fromBeginning ? .start : DeliveryPosition(sequence: windows.last?.sequence ?? 0, parts: 0)
             cursor = cursor ?? start
             return .cursor(cursor)
+        case .recall(let through): return .recalled(windows.last { $0.sequence <= through }.map { [$0] } ?? [])
         case .fetch(let after, _, let limit):
             if failReads > 0 {
                 failReads -= 1
@@ -64,6 +67,7 @@ struct MachineDriver {
         case .send(let part):
             guard sent.count < attemptsMax else { return nil }
             sent.append(part)
+            onSend?(machine, part)
             let outcome = answer(part, sent.count)
             if RetryPolicy.verdict(outcome, kind: machine.configuration.kind) == .delivered {
                 accepted.append(part.id)
