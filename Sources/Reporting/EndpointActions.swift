@@ -9,7 +9,6 @@ extension EndpointStateMachine {
         /// Replies of the store; `nil` and `false` when it failed.
         case cursor(DeliveryPosition?)
         case windows([StoredWindow]?, scannedThrough: Int64)
-        case recalled([StoredWindow])
         case fetched([Consignment]?, scannedThrough: Int64)
         case advanced(Bool)
         case leaped(Bool)
@@ -38,8 +37,6 @@ extension EndpointStateMachine {
 
     enum Action: Sendable, Equatable {
         case openCursor(fromBeginning: Bool)
-        /// The last windows up to here, of each stream and resolution.
-        case recall(through: Int64)
         case fetch(after: DeliveryPosition, through: Int64?, limit: Int)
         case send(Part)
         case advance(Advance)

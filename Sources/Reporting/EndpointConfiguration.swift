@@ -96,8 +96,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
     /// For `remote_write`: send windows that end more than 10 minutes from now. One of them makes a Prometheus
     /// refuse everything that comes after it.
     public var allowFuture: Bool
-    /// For `remote_write`: a series that a window has no more gets a stale marker.
-    public var hasStaleMarkers: Bool
+    /// For `remote_write`: a series without a value for so many milliseconds gets a stale marker; `nil`: never.
+    public var staleAfterMs: Int64?
     /// Send later revisions of a window that was sent already. Remote write 1.0 has no way to replace a sample, so
     /// that there it is off unless asked for.
     public var sendsRevisions: Bool
@@ -146,7 +146,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
         backoff = BackoffLimits()
         fromBeginning = false
         allowFuture = false
-        hasStaleMarkers = kind == .remoteWrite
+        // Longer than a minute: so often the slowest senders tell of themselves.
+        staleAfterMs = kind == .remoteWrite ? 90_000 : nil
         // The others replace what they have, or say which revision it is.
         sendsRevisions = kind != .remoteWrite && kind != .otlp
         takesAnyOrder = false
@@ -157,8 +158,12 @@ public struct EndpointConfiguration: Sendable, Hashable {
         fsync = false
     }
 
-    /// Where revisions are sent a marker could stand in the way of a value.
-    var endsSeries: Bool { kind == .remoteWrite && hasStaleMarkers && !sendsRevisions }
+    /// What it takes to end series; `nil` where none are ended. Where revisions are sent a marker could stand in the way of a
+    /// value.
+    var seriesMemory: SeriesMemory? {
+        guard kind == .remoteWrite, !sendsRevisions else { return nil }
+        return staleAfterMs.map { SeriesMemory(staleAfterMs: $0) }
+    }
 
     /// All that decides where the parts of a window end: settings, and how this program lays out a window. Which streams
     /// are selected is none of it; which resolutions is, because series of several have a label for it.

@@ -10,6 +10,12 @@ extension EndpointStateMachine {
         actions.append(.wake(afterMs: delayMs, token: token))
     }
 
+    /// A window, or some that went together, got their answers.
+    mutating func finishWindow() {
+        if let after = progress?.grid.memory { memory = after }
+        progress = nil
+    }
+
     /// It may take long: windows behind the one that is being delivered are fetched again.
     mutating func letGoOfFetched() {
         fetched = []

@@ -91,7 +91,7 @@ struct EndpointStateMachine: Sendable {
         commits = CommitTimes(horizonMs: Limits.liveMs + configuration.batch.waitMs)
         self.configuration = configuration
         self.through = through
-        memory = configuration.endsSeries && through == nil ? SeriesMemory() : nil
+        memory = through == nil ? configuration.seriesMemory : nil
         encoding = configuration.encoding
         form = remembered ?? encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
@@ -114,7 +114,6 @@ struct EndpointStateMachine: Sendable {
         case (_, .stopped): break
         case (.start, .created): actions = open()
         case (.cursor(let found), .opening): opened(found, nowMs, &actions)
-        case (.recalled(let windows), .opening): recalled(windows, nowMs, &actions)
         case (.windows(let windows, let through), .fetching):
             received(windows?.map { .window($0) }, through, nowMs, &actions)
         case (.fetched(let found, let through), .fetching): received(found, through, nowMs, &actions)
@@ -156,7 +155,7 @@ extension EndpointStateMachine {
         position = found
         reached = found
         movedMs = nowMs
-        recall(nowMs, &actions)
+        fetch(nowMs, &actions)
     }
 
     mutating func fetch(_ nowMs: Int64, _ actions: inout [Action]) {
@@ -282,16 +281,18 @@ extension EndpointStateMachine {
             guard one.sequence > reached.sequence else { continue }
             // A part count belongs to the window right after the cursor and to no other.
             let skipped = one.sequence == reached.sequence + 1 ? reached.parts : 0
-            let grid = encoding.grid(for: one, after: memory)
-            let next = WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
+            func progress(_ grid: any WindowGrid) -> WindowProgress {
+                WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
+            }
             if case .window(let window) = one, let reason = configuration.dropReason(window, nowMs) {
-                drop(next, reason, &actions)
+                drop(progress(encoding.grid(for: one)), reason, &actions)
                 pass(one.sequence)
                 continue
             }
             // What is half delivered goes on alone.
-            let together = skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, memory, nowMs)
-            progress = together ?? next
+            let together =
+                skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, memory, nowMs)
+            self.progress = together ?? progress(encoding.grid(for: one, after: memory))
             return true
         }
         pass(scannedThrough)

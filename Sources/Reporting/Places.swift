@@ -27,15 +27,65 @@ struct Places: Sendable {
         return bytes
     }
 
-    /// Every entity of a level has the same number in both.
-    func hasSameNumbers(as other: Places, _ level: Level) -> Bool {
-        if level == .job { return jobs == other.jobs && topology.site == other.topology.site }
-        let (one, two) = (topology, other.topology)
-        guard one.site == two.site else { return false }
-        if level <= .hall, one.hallNames != two.hallNames { return false }
-        if level <= .array, one.arrayNames != two.arrayNames || one.arrayHall != two.arrayHall { return false }
-        if level <= .rack, one.rackNames != two.rackNames || one.rackArray != two.rackArray { return false }
-        return level > .node || one.nodeNames == two.nodeNames && one.nodeRack == two.nodeRack
+    static let nowhere = Places(topology: TopologySnapshot(site: ""), labels: LabelChanges())
+
+    /// Entities of a level.
+    func count(_ level: Level) -> Int {
+        switch level {
+        case .node: topology.nodeNames.count
+        case .rack: topology.rackNames.count
+        case .array: topology.arrayNames.count
+        case .hall: topology.hallNames.count
+        case .site: 1
+        case .job: jobs.count
+        }
+    }
+
+    /// What numbers the entities of a level have in another topology; -1 for those that are not there.
+    ///
+    /// - Returns: `nil` where all have the same: others may have come behind them.
+    func numbers(in other: Places, _ level: Level) -> [Int32]? {
+        let stay = stay(in: other, level)
+        let count = count(level)
+        if count <= other.count(level), stay.count == count, stay.allSatisfy(\.self) { return nil }
+        func stays(_ entity: Int) -> Bool { entity < stay.count && stay[entity] }
+        var known: [String: Int32] = [:]
+        for entity in 0..<other.count(level) where !stays(entity) {
+            known[other.key(level, entity)] = Int32(entity)
+        }
+        return (0..<count).map { stays($0) ? Int32($0) : known[key(level, $0)] ?? -1 }
+    }
+
+    /// Which of the numbers that both have stand for the same entity.
+    private func stay(in other: Places, _ level: Level) -> [Bool] {
+        func equal(_ names: [String], _ others: [String]) -> [Bool] {
+            let count = min(names.count, others.count)
+            // Mostly it is the same array, and then this costs nothing.
+            if names == others { return Array(repeating: true, count: count) }
+            return (0..<count).map { names[$0] == others[$0] }
+        }
+        func below(
+            _ level: Level, _ names: KeyPath<TopologySnapshot, [String]>,
+            _ parents: KeyPath<TopologySnapshot, [Int32]>
+        ) -> [Bool] {
+            let above = stay(in: other, level)
+            var found = equal(topology[keyPath: names], other.topology[keyPath: names])
+            let (one, two) = (topology[keyPath: parents], other.topology[keyPath: parents])
+            for entity in found.indices where found[entity] {
+                let parent = one[safely: entity] ?? -1
+                found[entity] = parent == two[safely: entity] ?? -2 && above[safely: Int(parent)] ?? false
+            }
+            return found
+        }
+        let isSameSite = topology.site == other.topology.site
+        switch level {
+        case .site: return [isSameSite]
+        case .job: return isSameSite ? equal(jobs, other.jobs) : []
+        case .hall: return isSameSite ? equal(topology.hallNames, other.topology.hallNames) : []
+        case .array: return below(.hall, \.arrayNames, \.arrayHall)
+        case .rack: return below(.array, \.rackNames, \.rackArray)
+        case .node: return below(.rack, \.nodeNames, \.nodeRack)
+        }
     }
 
     /// Tells one entity of a level from others, in whatever order they come.

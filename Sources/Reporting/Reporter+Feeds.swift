@@ -70,13 +70,6 @@ extension Reporter {
         }
     }
 
-    func recall(through sequence: Int64, _ lane: LaneAddress) {
-        guard let configuration = endpoints[lane.endpoint]?.configuration else { return }
-        store.lastWindows(through: sequence, selection: configuration.selection) { [weak self] found in
-            self?.reply(.recalled(found ?? []), to: lane)
-        }
-    }
-
     func fetch(after position: DeliveryPosition, through: Int64?, limit: Int, _ lane: LaneAddress) {
         guard let configuration = endpoints[lane.endpoint]?.configuration else { return }
         switch configuration.feed {

@@ -270,7 +270,6 @@ public actor Reporter {
         let name = lane.endpoint
         switch action {
         case .openCursor(let fromBeginning): openFeed(fromBeginning, lane)
-        case .recall(let through): recall(through: through, lane)
         case .fetch(let position, let through, let limit):
             fetch(after: position, through: through, limit: limit, lane)
         case .send(let part): send(part, lane)

@@ -32,7 +32,8 @@ struct WindowGatherer: Sendable {
         }
         while windows.count > 1 {
             let all = Consignment.windows(windows)
-            let whole = WindowProgress(all, grid: encoding.grid(for: all, after: memory), limits: limits, skipping: 0)
+            let whole = WindowProgress(
+                all, grid: encoding.grid(for: all, after: memory), limits: limits, skipping: 0)
             var trial = whole
             _ = trial.nextPart()
             if trial.isFinished {

@@ -95,6 +95,8 @@ public struct DeliverySelection: Sendable, Hashable {
     /// Of windows that this endpoint has not got and that had to go, longer ones are given in their place, although
     /// `resolutions` leaves them out; `nil`: they are lost.
     public var standInsOf: String?
+    /// Of a window that was revised only the newest revision.
+    public var newestRevisions = false
 
     public init(
         streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],
@@ -145,12 +147,6 @@ public protocol DeliveryStore: Sendable {
         after position: DeliveryPosition, through: Int64?, selection: DeliverySelection, limit: Int,
         reply: @escaping @Sendable ((windows: [StoredWindow], scannedThrough: Int64)?) -> Void
     )
-
-    /// Of each stream and resolution that the selection wants the last window up to a sequence number, oldest first, without
-    /// revisions; a few of the newest where there are many.
-    func lastWindows(
-        through sequence: Int64, selection: DeliverySelection,
-        reply: @escaping @Sendable ([StoredWindow]?) -> Void)
 
     /// Moves a cursor, durably, together with the dead letters of the parts that were refused for good.
     /// `parts` and `samples` are what was delivered since the last move, for the endpoint's account.

@@ -66,30 +66,6 @@ extension HistoryStore {
         }
     }
 
-    public func lastWindows(
-        through sequence: Int64, selection: DeliverySelection,
-        reply: @escaping @Sendable ([StoredWindow]?) -> Void
-    ) {
-        answerInTurn(reply) { reader in
-            let streams = try Self.selectedStreams(selection, reader.db)
-            // The newest of so many: looking back further costs more than it tells.
-            let sql = """
-                SELECT max(sequence) FROM windows
-                WHERE sequence <= ?1 AND sequence > ?1 - 10000 AND revision = 0
-                AND +stream IN (\(streams.map(String.init).joined(separator: ",")))\(StandIns.condition(selection))
-                GROUP BY stream, resolution_ms ORDER BY 1 DESC LIMIT 8
-                """
-            let last = try Int64.fetchAll(reader.db, sql: sql, arguments: [sequence])
-            let heads = try reader.heads(
-                "sequence IN (\(last.map(String.init).joined(separator: ","))) ORDER BY sequence", [])
-            return try heads.map { head in
-                try reader.window(
-                    head, levels: selection.levels, fields: selection.fields,
-                    sketches: selection.sketches ? .history : .none)
-            }
-        }
-    }
-
     /// Reads for a delivery, and answers in the order of asking: `nil` when the read failed, which is reported.
     func answerInTurn<Found: Sendable>(
         _ reply: @escaping @Sendable (Found?) -> Void,
@@ -121,6 +97,14 @@ extension HistoryStore {
         if let through { condition += " AND sequence <= \(through)" }
         if let range = selection.startsMs {
             condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
+        }
+        if selection.newestRevisions {
+            condition += """
+                 AND NOT EXISTS (
+                    SELECT 1 FROM windows newer WHERE newer.stream = windows.stream
+                    AND newer.resolution_ms = windows.resolution_ms AND newer.start_ms = windows.start_ms
+                    AND newer.revision > windows.revision)
+                """
         }
         let heads = try reader.heads(
             condition + " ORDER BY sequence LIMIT ?", [position.sequence, limit])

@@ -31,7 +31,7 @@ extension EndpointConfiguration {
         maxInFlight = endpoint.maxInFlight
         fromBeginning = endpoint.fromBeginning
         allowFuture = endpoint.allowFuture
-        hasStaleMarkers = hasStaleMarkers && endpoint.staleMarkers
+        if kind == .remoteWrite { staleAfterMs = endpoint.staleAfterMs > 0 ? endpoint.staleAfterMs : nil }
     }
 
     private mutating func takeSelection(_ endpoint: DaemonSettings.Endpoint) {

@@ -30,7 +30,8 @@ import WireFormats
                 #expect(series.samples.count == 1)
                 let isNew =
                     sample.value.bitPattern == StaleMarkerTests.stale
-                    ? ends.insert(Named(series.labels)).inserted : values.insert(Named(series.labels)).inserted
+                    ? ends.insert(Named(series.labels)).inserted
+                    : values.insert(Named(series.labels)).inserted
                 #expect(isNew && !(sample.value.isNaN && sample.value.bitPattern != StaleMarkerTests.stale))
                 #expect(series.labels.map { $0[0] } == series.labels.map { $0[0] }.sorted())
                 times.insert(sample.timeMs)
@@ -57,7 +58,8 @@ import WireFormats
         for node in order {
             topology.node(
                 "n\(node)",
-                at: Placement(rack: "r\(node / 2)", array: "a0", hall: "h\(Int.random(in: 0...1, using: &random))"),
+                at: Placement(
+                    rack: "r\(node / 2)", array: "a0", hall: "h\(Int.random(in: 0...1, using: &random))"),
                 gpuCount: 8)
         }
         let snapshot = topology.snapshot()
@@ -89,32 +91,46 @@ import WireFormats
         return StoredWindow(sequence: Int64(index + 1), summary: summary, topology: snapshot)
     }
 
-    @Test("whatever a window has no more ends there, and nothing else does", arguments: 0..<40)
-    func difference(seed: UInt64) throws {
+    @Test(
+        "what has had no value in so many windows ends with the last of them, once, and nothing else does",
+        arguments: 0..<60)
+    func ends(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
         var configuration = EndpointConfiguration.test(.remoteWrite)
         configuration.hasGPUCounts = seed % 3 > 0
         if seed % 4 == 1 { configuration.statistics = [.avg, .p99] }
         if seed % 5 == 1 { configuration.selection.levels = [.node, .job] }
-        if seed % 2 == 1 { configuration.labels = LabelChanges(added: ["dc": "one"], renamed: ["node": "instance"]) }
-        var memory: SeriesMemory? = SeriesMemory()
-        var before: Set<Named> = []
-        for index in 0..<12 {
+        if seed % 2 == 1 {
+            configuration.labels = LabelChanges(added: ["dc": "one"], renamed: ["node": "instance"])
+        }
+        let windows = Int(1 + seed % 4)
+        var memory: SeriesMemory? = SeriesMemory(staleAfterMs: Int64(windows) * 10_000 - Int64(seed % 3))
+        // By series: the windows without a value since the last.
+        var absent: [Named: Int] = [:]
+        var all = 0
+        for index in 0..<30 {
             let window = weather(index, &random)
             let found = try told(window, after: &memory, configuration)
             let alone = try Told(body(configuration.encoding.grid(for: window)))
             #expect(found.values == alone.values && alone.ends.isEmpty)
-            #expect(found.ends == before.subtracting(alone.values))
+            for name in absent.keys { absent[name, default: 0] += 1 }
+            for name in alone.values { absent[name] = 0 }
+            let over = Set(absent.filter { $0.value == windows }.keys)
+            for name in over { absent[name] = nil }
+            #expect(found.ends == over)
             #expect(found.times.isSubset(of: [window.summary.endMs]))
-            before = alone.values
+            all += over.count
         }
+        #expect(all > 20)
     }
 
-    @Test("parts with ends keep their limits, cut at the same places as without, and can be halved", arguments: 0..<10)
+    @Test(
+        "parts with ends keep their limits, cut at the same places as without, and can be halved",
+        arguments: 0..<10)
     func parts(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
         let configuration = EndpointConfiguration.test(.remoteWrite)
-        var memory: SeriesMemory? = SeriesMemory()
+        var memory: SeriesMemory? = SeriesMemory(staleAfterMs: 1)
         _ = try told(weather(0, &random), after: &memory, configuration)
         let window = weather(1, &random)
         let limits = BatchLimits(samplesMax: 7, bytesMax: 4_096)
@@ -156,7 +172,7 @@ import WireFormats
         var random = SplitMix64(seed: 3)
         let configuration = EndpointConfiguration.test(.remoteWrite)
         let windows = (0..<5).map { weather($0, &random) }
-        let memory: SeriesMemory? = SeriesMemory()
+        let memory: SeriesMemory? = SeriesMemory(staleAfterMs: 10_000)
         let grid = configuration.encoding.grid(for: .windows(windows), after: memory)
         let together = try RemoteWriteReader.series(body(grid))
         var one = memory
@@ -181,7 +197,8 @@ import WireFormats
         var configuration = EndpointConfiguration.test(.remoteWrite)
         configuration.protocolVersion = 2
         configuration.hasHistograms = true
-        let first = configuration.encoding.grid(for: .window(sketch), after: SeriesMemory())
+        let first = configuration.encoding.grid(
+            for: .window(sketch), after: SeriesMemory(staleAfterMs: 1_000))
         sketch.sequence += 1
         sketch.summary.startMs += sketch.summary.resolutionMs
         sketch.summary.levels = []
@@ -189,8 +206,9 @@ import WireFormats
         let new = WireForm(compression: .snappy, version: 2)
         let before = try RemoteWriteReader.series2(first.body(0..<first.rowCount, id: "", part: 0, form: new))
         let after = try RemoteWriteReader.series2(next.body(0..<next.rowCount, id: "", part: 0, form: new))
-        #expect(Set(after.map { Named([["", $0.name]] + $0.labels.map { [$0.key, $0.value] }) })
-            == Set(before.map { Named([["", $0.name]] + $0.labels.map { [$0.key, $0.value] }) }))
+        #expect(
+            Set(after.map { Named([["", $0.name]] + $0.labels.map { [$0.key, $0.value] }) })
+                == Set(before.map { Named([["", $0.name]] + $0.labels.map { [$0.key, $0.value] }) }))
         #expect(after.count == before.count && after.allSatisfy { $0.value?.bitPattern == Self.stale })
         let ended = after.filter { $0.name.hasSuffix(":distribution") }
         #expect(!ended.isEmpty && before.filter { $0.histogram != nil }.count == ended.count)
@@ -225,48 +243,55 @@ import WireFormats
         return try bodies.map(Told.init)
     }
 
-    @Test("a rack that is heard no more ends with the next window, once, and begins again", arguments: [2, 7, 1_000])
+    @Test(
+        "a rack that is heard no more ends after its time, once, and begins again; one that pauses for less does not",
+        arguments: [2, 7, 1_000])
     func silence(samplesMax: Int) throws {
         var configuration = EndpointConfiguration.test(.remoteWrite)
         configuration.batch.samplesMax = samplesMax
         configuration.hasGPUCounts = false
-        let told = try run(configuration, windows([[], [2], [2], [], [1, 2]]))
+        configuration.staleAfterMs = 20_000
+        let told = try run(configuration, windows([[], [2, 3], [2], [2, 3], [], [1, 2], [1, 2], [1]]))
         let ends = told.flatMap { told in told.ends.map { ($0.labels["rack"] ?? "", told.times) } }
         func at(_ index: Int) -> Set<Int64> { [Windows.startMs + Int64(index + 1) * 10_000] }
-        for (index, racks) in [1: ["r2"], 4: ["r1", "r2"]] {
+        for (index, racks) in [2: ["r2"], 6: ["r1", "r2"]] {
             for rack in racks { #expect(ends.count { $0 == (rack, at(index)) } == 8) }
         }
         #expect(ends.count == 24)
     }
 
-    @Test("a restart forgets nothing of what ended", arguments: 1..<14)
+    @Test("a crash at any part loses no value and ends nothing that goes on", arguments: 1..<14)
     func restart(attempts: Int) throws {
         var configuration = EndpointConfiguration.test(.remoteWrite)
         configuration.batch.samplesMax = 9
+        configuration.staleAfterMs = 10_000
         let windows = windows([[], [2], [0, 1]])
-        func all(_ told: [Told]) -> [Int64: Set<Named>] {
+        func all(_ told: [Told], _ names: (Told) -> Set<Named>) -> [Int64: Set<Named>] {
             var found: [Int64: Set<Named>] = [:]
-            for one in told { for time in one.times { found[time, default: []].formUnion(one.ends) } }
+            for one in told { for time in one.times { found[time, default: []].formUnion(names(one)) } }
             return found
         }
         let undisturbed = try run(configuration, windows)
         let restarted = try run(configuration, windows, dyingAfter: attempts)
-        #expect(all(restarted) == all(undisturbed))
-        #expect(all(undisturbed).values.map(\.count).sorted() == [0, 8, 16])
+        #expect(all(restarted, \.values) == all(undisturbed, \.values))
+        let (known, wanted) = (all(restarted, \.ends), all(undisturbed, \.ends))
+        #expect(wanted.values.map(\.count).sorted() == [0, 8, 16])
+        for (time, names) in known { #expect(names.isSubset(of: wanted[time] ?? [])) }
     }
 
     @Test("no ends where they are not wanted, where revisions go, in gaps, and for other kinds")
     func without() throws {
         let windows = windows([[], [0], [0, 1]])
         var configuration = EndpointConfiguration.test(.remoteWrite)
-        configuration.hasStaleMarkers = false
-        #expect(try run(configuration, windows).allSatisfy { $0.ends.isEmpty })
-        configuration = .test(.remoteWrite)
+        configuration.staleAfterMs = 10_000
+        #expect(try run(configuration, windows).contains { !$0.ends.isEmpty })
+        #expect(EndpointStateMachine(configuration, seed: 1, through: 9).memory == nil)
         configuration.sendsRevisions = true
         #expect(try run(configuration, windows).allSatisfy { $0.ends.isEmpty })
         configuration = .test(.remoteWrite)
-        #expect(EndpointStateMachine(configuration, seed: 1, through: 9).memory == nil)
-        #expect(EndpointStateMachine(configuration, seed: 1).memory != nil)
+        #expect(EndpointStateMachine(configuration, seed: 1).memory?.staleAfterMs == 90_000)
+        configuration.staleAfterMs = nil
+        #expect(try run(configuration, windows).allSatisfy { $0.ends.isEmpty })
         for kind in EndpointKind.ofWindows where kind != .remoteWrite {
             #expect(EndpointStateMachine(.test(kind), seed: 1).memory == nil)
         }
@@ -275,7 +300,7 @@ import WireFormats
     @Test("what comes late or again ends nothing; a stream that begins anew is compared with itself")
     func order() throws {
         let configuration = EndpointConfiguration.test(.remoteWrite)
-        var memory: SeriesMemory? = SeriesMemory()
+        var memory: SeriesMemory? = SeriesMemory(staleAfterMs: 10_000)
         let windows = windows([[], [0], [1], []])
         _ = try told(windows[2], after: &memory, configuration)
         // Rack 0 was heard in window 2, and rack 1 was not.
@@ -287,22 +312,53 @@ import WireFormats
         #expect(try told(early, after: &memory, configuration).ends.isEmpty)
         early.summary.startMs += 10_000
         early.summary.levels = windows[2].summary.levels
-        #expect(try told(early, after: &memory, configuration).ends.map { $0.labels["rack"] }.allSatisfy { $0 == "r1" })
+        let ended = try told(early, after: &memory, configuration).ends
+        #expect(ended.count == 8 && ended.allSatisfy { $0.labels["rack"] == "r1" })
     }
 
     @Test("only so many streams are remembered")
     func bounded() throws {
-        var memory = SeriesMemory()
+        var memory = SeriesMemory(staleAfterMs: 10_000)
         let configuration = EndpointConfiguration.test(.remoteWrite)
-        func presence(_ run: Int, _ index: Int) throws -> SeriesPresence {
-            let stream = try #require(StreamID.simulated(run: "r\(run)"))
-            let summary = Windows.window(index, racks: 1, stream: stream)
-            return SeriesPresence(
-                configuration.selected(
-                    StoredWindow(sequence: 1, summary: summary, topology: Windows.topology(racks: 1))))
+        func stream(_ run: Int) throws -> StreamID { try #require(StreamID.simulated(run: "r\(run)")) }
+        for run in 0...SeriesMemory.countMax {
+            let summary = Windows.window(run, racks: 1, stream: try stream(run))
+            let window = StoredWindow(sequence: 1, summary: summary, topology: Windows.topology(racks: 1))
+            _ = memory.take(configuration.selected(window))
         }
-        for run in 0...SeriesMemory.countMax { memory.note(try presence(run, run)) }
-        #expect(memory.presence(before: try presence(0, 1_000)) == nil)
-        for run in 1...SeriesMemory.countMax { #expect(memory.presence(before: try presence(run, 1_000)) != nil) }
+        #expect(!memory.knows(try stream(0)))
+        for run in 1...SeriesMemory.countMax { #expect(memory.knows(try stream(run))) }
+    }
+
+    @Test("a node that moves to another rack ends where it was, and one that comes back in time does not")
+    func moving() throws {
+        var configuration = EndpointConfiguration.test(.remoteWrite)
+        configuration.selection.levels = [.node]
+        configuration.hasGPUCounts = false
+        var memory: SeriesMemory? = SeriesMemory(staleAfterMs: 20_000)
+        func window(_ index: Int, _ racks: [String]) -> StoredWindow {
+            let topology = Topology(site: "memphis")
+            var column = FieldColumn(field: .powerUsage, entityCount: racks.count)
+            for (node, rack) in racks.enumerated() {
+                topology.node("n\(node)", at: Placement(rack: rack, array: "a", hall: "h"), gpuCount: 8)
+                column.count[node] = 1
+            }
+            let gpus = GPUCounts(entityCount: racks.count)
+            let summary = WindowSummary(
+                stream: .measured, resolutionMs: 10_000, startMs: Windows.startMs + Int64(index) * 10_000,
+                topologyVersion: index, levels: [LevelSummary(level: .node, columns: [column], gpus: gpus)])
+            return StoredWindow(sequence: Int64(index + 1), summary: summary, topology: topology.snapshot())
+        }
+        let racks = [
+            ["x", "x"], ["x", "y"], ["x", "x"], ["x", "y"], ["x", "y"], ["y", "y"], ["y", "y"],
+        ]
+        var ends: [[String]] = []
+        for (index, racks) in racks.enumerated() {
+            let told = try told(window(index, racks), after: &memory, configuration)
+            ends.append(
+                Set(told.ends.map { "\($0.labels["node"] ?? "") \($0.labels["rack"] ?? "")" }).sorted())
+            #expect(told.ends.count == 5 * ends[index].count)
+        }
+        #expect(ends == [[], [], [], [], ["n1 x"], [], ["n0 x"]])
     }
 }

@@ -82,32 +82,17 @@ import Testing
         await store.close()
     }
 
-    @Test("of each stream and resolution the last window up to a number is found, and no revision of it")
-    func lastWindows() async throws {
+    @Test("a selection may want the newest revisions only")
+    func newestRevisions() async throws {
         let sandbox = try Sandbox()
         let store = try sandbox.open()
         var real = CloseMaker(seed: 1)
-        var simulated = CloseMaker(seed: 2)
-        simulated.stream = try #require(StreamID.simulated(run: "x"))
-        for step in Int64(0)..<4 {
-            await store.commit(real.close(at: start + step * 10_000))
-            await store.commit(simulated.close(at: start + step * 10_000))
-        }
-        await store.commit(real.close(at: start + 30_000, revision: 1))
-        func last(_ through: Int64, _ selection: DeliverySelection) async -> [Int64]? {
-            await withCheckedContinuation { continuation in
-                store.lastWindows(through: through, selection: selection) {
-                    continuation.resume(returning: $0?.map(\.sequence))
-                }
-            }
-        }
-        let all = DeliverySelection(streams: .all)
-        #expect(await last(9, all) == [7, 8])
-        #expect(await last(6, all) == [5, 6])
-        #expect(await last(1, all) == [1])
-        #expect(await last(0, all) == [])
-        #expect(await last(8, DeliverySelection(streams: .simulated)) == [8])
-        #expect(await last(8, DeliverySelection(streams: .all, resolutions: [1])) == [])
+        for step in Int64(0)..<4 { await store.commit(real.close(at: start + step * 10_000)) }
+        await store.commit(real.close(at: start + 20_000, revision: 1))
+        var selection = DeliverySelection()
+        #expect(await store.windows(after: 0, selection)?.windows.map(\.sequence) == [1, 2, 3, 4, 5])
+        selection.newestRevisions = true
+        #expect(await store.windows(after: 0, selection)?.windows.map(\.sequence) == [1, 2, 4, 5])
         await store.close()
     }
 

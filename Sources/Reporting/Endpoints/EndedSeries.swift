@@ -1,129 +1,127 @@
 import Telemetry
 import WireFormats
 
-/// The ends of series that the window before had and this one has not: a job is over, a node was taken out, a field is not
-/// sent any more. Each gets Prometheus' stale marker at this window's end, so that nobody takes the last value for that of
-/// the next five minutes.
+/// The ends of series that have had no value for a while: a job is over, a node was taken out, a field is not sent any more. Each
+/// gets Prometheus' stale marker at the window's end, so that nobody takes the last value for that of the next minutes.
 struct EndedSeries: Sendable {
-    /// Neighbouring cells of an entity: its GPU counts, or the statistics of a field.
-    private struct Block: Sendable {
-        var level: Int32
-        var entity: Int32
-        /// -1 for the GPU counts.
-        var column: Int32
-        var firstRow: Int
-    }
-
     private struct OfLevel: Sendable {
-        let presence: SeriesPresence.OfLevel
+        let ended: EndedLevel
         let columns: SeriesColumns
         let seriesBytesMax: Int
+    }
+
+    /// A cell of an entity.
+    private struct Row: Sendable {
+        var level: Int32
+        /// Among those that end.
+        var entity: Int32
+        var cell: Int32
     }
 
     private let time: SeriesTime
     private let common: [Label]
     private let levels: [OfLevel]
-    private let blocks: [Block]
+    private let ends: [Row]
     let rows: Range<Int>
 
-    /// - Returns: `nil` where nothing has ended.
+    /// - Parameter time: of the window in which they end.
+    /// - Returns: `nil` where nothing has ended that the endpoint wants.
     init?(
-        _ before: SeriesPresence, _ now: SeriesPresence, firstRow: Int, common: [Label],
-        _ names: inout SeriesNames, _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
+        _ ended: [EndedLevel], time: SeriesTime, firstRow: Int, common: [Label], _ names: inout SeriesNames,
+        _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
     ) {
         var levels: [OfLevel] = []
-        var blocks: [Block] = []
-        var row = firstRow
-        for presence in before.levels {
-            let missing = presence.missing(in: now.levels.first { $0.level == presence.level })
-                .filter { $0.column != nil || configuration.hasGPUCounts }
-            guard !missing.isEmpty else { continue }
-            let columns = SeriesColumns(presence.level, presence.columns.map(\.field), &names, configuration)
-            // What is the same for all series of an entity is made once: they stand together.
-            for entity in 0..<(missing.map(\.entities.count).max() ?? 0) {
-                for one in missing where one.entities[entity] {
-                    blocks.append(
-                        Block(
-                            level: Int32(levels.count), entity: Int32(entity),
-                            column: Int32(one.column ?? -1), firstRow: row))
-                    row += columns.block(one.column).count
+        var ends: [Row] = []
+        for level in ended {
+            let fields = Set(level.entities.flatMap { $0.blocks.compactMap(\.field) }).sorted()
+            let columns = SeriesColumns(level.level, fields, &names, configuration)
+            for (entity, one) in level.entities.enumerated() {
+                for cell in one.blocks.flatMap({ columns.cells(of: $0, fields) }) {
+                    ends.append(Row(level: Int32(levels.count), entity: Int32(entity), cell: Int32(cell)))
                 }
             }
+            let gone = level.entities.reduce(0) { max($0, $1.entity.bytes) }
             levels.append(
                 OfLevel(
-                    presence: presence, columns: columns,
+                    ended: level, columns: columns,
                     seriesBytesMax: columns.seriesBytesMax(
-                        places: presence.places.bytesMax(presence.level), common, configuration, format)))
+                        places: max(gone, level.places.bytesMax(level.level)), common, configuration, format))
+            )
         }
-        guard !blocks.isEmpty else { return nil }
+        guard !ends.isEmpty else { return nil }
         self.levels = levels
-        self.blocks = blocks
+        self.ends = ends
+        self.time = time
         self.common = common
-        time = SeriesTime(startMs: now.endMs - now.resolutionMs, endMs: now.endMs)
-        rows = firstRow..<row
+        rows = firstRow..<(firstRow + ends.count)
     }
 
     var hasDistributions: Bool { levels.contains { $0.columns.hasDistributions } }
 
     func distributions(in rows: Range<Int>) -> Int {
         rows.reduce(0) { sum, row in
-            let found = self.block(row)
-            let isDistribution = levels[Int(found.level)].columns.cells[cell(row, found)].isDistribution
-            return sum + (isDistribution && weight(row: row).isPresent ? 1 : 0)
+            let end = ends[row - self.rows.lowerBound]
+            return sum + (levels[Int(end.level)].columns.cells[Int(end.cell)].isDistribution ? 1 : 0)
         }
     }
 
     func weight(row: Int) -> RowWeight {
-        let found = block(row)
-        guard isPresent(row, found) else { return .absent }
-        return RowWeight(samples: 1, bytes: levels[Int(found.level)].seriesBytesMax)
+        RowWeight(samples: 1, bytes: levels[Int(ends[row - rows.lowerBound].level)].seriesBytesMax)
     }
 
-    func write(_ rows: Range<Int>, to writer: inout some SeriesWriter) {
-        var index = blockIndex(rows.lowerBound)
-        var row = rows.lowerBound
-        while row < rows.upperBound {
-            let block = blocks[index]
-            let level = levels[Int(block.level)]
-            let place = writer.place(level.presence.places.labels(level.presence.level, Int(block.entity), common))
-            let end = index + 1 < blocks.count ? blocks[index + 1].firstRow : self.rows.upperBound
-            while row < min(end, rows.upperBound) {
-                if isPresent(row, block) { writer.end(level.columns.cells[cell(row, block)], place, time) }
-                row += 1
-            }
-            index += 1
+    func write<Writer: SeriesWriter>(_ rows: Range<Int>, to writer: inout Writer) {
+        var last: (level: Int32, entity: Int32, place: Writer.Place)?
+        for row in rows {
+            let end = ends[row - self.rows.lowerBound]
+            let place =
+                last.flatMap { ($0.level, $0.entity) == (end.level, end.entity) ? $0.place : nil }
+                ?? writer.place(labels(end))
+            last = (end.level, end.entity, place)
+            writer.end(levels[Int(end.level)].columns.cells[Int(end.cell)], place, time)
         }
     }
 
-    /// The window before had a value there.
-    private func isPresent(_ row: Int, _ block: Block) -> Bool {
-        guard block.column >= 0 else { return true }
-        let level = levels[Int(block.level)]
-        let column = level.presence.columns[Int(block.column)]
-        let (within, entity) = (row - block.firstRow, Int(block.entity))
-        guard within < level.columns.fieldStatistics.count else { return column.sketches[entity] }
-        return switch level.columns.fieldStatistics[within] {
-        case .avg, .min, .max, .count, .sum: true
-        case .p50: entity < column.p50Count
-        case .p90: entity < column.p90Count
-        case .p99: entity < column.p99Count
+    private func labels(_ end: Row) -> [Label] {
+        let level = levels[Int(end.level)].ended
+        return switch level.entities[Int(end.entity)].entity {
+        case .number(let number): level.places.labels(level.level, Int(number), common)
+        case .gone(let place): Places.labels(place, common)
         }
     }
+}
 
-    private func cell(_ row: Int, _ block: Block) -> Int {
-        let columns = levels[Int(block.level)].columns
-        return columns.block(block.column < 0 ? nil : Int(block.column)).lowerBound + row - block.firstRow
-    }
-
-    private func block(_ row: Int) -> Block { blocks[blockIndex(row)] }
-
-    /// The last that begins at the row or before.
-    private func blockIndex(_ row: Int) -> Int {
-        var (low, high) = (0, blocks.count)
-        while high - low > 1 {
-            let middle = (low + high) / 2
-            if blocks[middle].firstRow <= row { low = middle } else { high = middle }
+extension EndedLevel.Block {
+    fileprivate var field: FieldIndex? {
+        switch self {
+        case .gpus: nil
+        case .values(let field, _), .distribution(let field): field
         }
-        return low
+    }
+}
+
+extension EndedLevel.Entity {
+    /// Of its names, where they are not those of a topology.
+    fileprivate var bytes: Int {
+        if case .gone(let place) = self {
+            place.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        } else {
+            0
+        }
+    }
+}
+
+extension SeriesColumns {
+    /// - Parameter fields: those that it was made of.
+    fileprivate func cells(of block: EndedLevel.Block, _ fields: [FieldIndex]) -> [Int] {
+        func first(_ field: FieldIndex) -> Int {
+            gpuStatistics.count + (fields.firstIndex(of: field) ?? 0) * fieldCells
+        }
+        switch block {
+        case .gpus: return Array(0..<gpuStatistics.count)
+        case .values(let field, let hasQuantiles):
+            return fieldStatistics.indices.filter { hasQuantiles || !fieldStatistics[$0].isQuantile }
+                .map { first(field) + $0 }
+        case .distribution(let field): return hasDistributions ? [first(field) + fieldStatistics.count] : []
+        }
     }
 }

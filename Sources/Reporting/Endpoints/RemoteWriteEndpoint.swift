@@ -10,10 +10,11 @@ import WireFormats
 /// is the only one that the endpoint selects. In version 2.0 there are units and help texts, and on request native histograms
 /// `rack:DCGM_FI_DEV_POWER_USAGE:distribution`, where sketches are kept.
 ///
-/// Series that a window has no more get a stale marker at its end, as the specification asks of senders.
+/// Series that have had no value for `staleAfterMs` get a stale marker, as the specification asks of senders.
 ///
 /// What is not understood is made simpler, and stays so: another compression than snappy first, which a receiver that
-/// does not know it may call malformed (400), then 2.0 (after 415; after 2xx without any header `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
+/// does not know it may call malformed (400), then 2.0 (after 415; after 2xx without any header
+/// `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
 /// and after 400 to the very first request).
 struct RemoteWriteEndpoint: EndpointEncoding {
     let configuration: EndpointConfiguration

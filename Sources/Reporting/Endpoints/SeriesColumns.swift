@@ -12,7 +12,8 @@ struct SeriesColumns: Sendable {
     let fieldCells: Int
 
     init(
-        _ level: Level, _ fields: [FieldIndex], _ names: inout SeriesNames, _ configuration: EndpointConfiguration
+        _ level: Level, _ fields: [FieldIndex], _ names: inout SeriesNames,
+        _ configuration: EndpointConfiguration
     ) {
         self.level = level
         gpuStatistics = configuration.hasGPUCounts ? GPUStatistic.allCases : []
@@ -40,13 +41,6 @@ struct SeriesColumns: Sendable {
 
     var hasDistributions: Bool { fieldCells > fieldStatistics.count }
 
-    /// The cells of the GPU counts, or of a field.
-    func block(_ column: Int?) -> Range<Int> {
-        guard let column else { return 0..<gpuStatistics.count }
-        let first = gpuStatistics.count + column * fieldCells
-        return first..<(first + fieldCells)
-    }
-
     /// The most bytes that a series can have, distributions aside.
     func seriesBytesMax(
         places: Int, _ common: [Label], _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
@@ -63,7 +57,11 @@ struct SeriesColumns: Sendable {
 extension Places {
     /// Those of an entity's series but the name, sorted.
     func labels(_ level: Level, _ entity: Int, _ common: [Label]) -> [Label] {
-        (place(level, entity).map { Label($0.name, $0.value) } + common)
+        Self.labels(place(level, entity), common)
+    }
+
+    static func labels(_ place: [(name: String, value: String)], _ common: [Label]) -> [Label] {
+        (place.map { Label($0.name, $0.value) } + common)
             .filter { !$0.value.isEmpty }.sorted { $0.name < $1.name }
     }
 }

@@ -27,8 +27,8 @@ struct SeriesGrid: WindowGrid {
     let rowCount: Int
     let memory: SeriesMemory?
 
-    /// - Parameter memory: of the windows before: series that have come to their end get a last row, behind the others of
-    ///   their window. `nil`: none.
+    /// - Parameter memory: of the windows before: series that come to their end get a last row, behind the others of
+    ///   their window. `nil`: none do.
     init(
         windows: [SelectedWindow], _ configuration: EndpointConfiguration, _ format: Format,
         after memory: SeriesMemory? = nil
@@ -44,15 +44,13 @@ struct SeriesGrid: WindowGrid {
                     level, of: window, firstRow: start, common: common, &names, configuration, format)
                 sections.append(.level(made))
             }
-            guard memory != nil else { continue }
-            let presence = SeriesPresence(window)
-            if let before = memory?.presence(before: presence),
-                let ended = EndedSeries(
-                    before, presence, firstRow: start, common: common, &names, configuration, format)
+            guard let all = memory?.take(window), !all.isEmpty else { continue }
+            let time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
+            if let ended = EndedSeries(
+                all, time: time, firstRow: start, common: common, &names, configuration, format)
             {
                 sections.append(.ended(ended))
             }
-            memory?.note(presence)
         }
         self.sections = sections
         self.memory = memory

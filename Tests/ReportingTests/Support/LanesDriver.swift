@@ -137,7 +137,7 @@ struct LanesDriver {
     private mutating func feed(_ event: EndpointStateMachine.Event, _ lane: Int) {
         for one in lanes.handle(event, lane: lane, nowMs: nowMs) {
             switch one.action {
-            case .openCursor, .recall, .fetch, .advance, .leap, .split:
+            case .openCursor, .fetch, .advance, .leap, .split:
                 // The store works in the order of the calls.
                 storeFreeMs = max(storeFreeMs, nowMs) + Int64.random(in: 0...3, using: &random)
                 schedule(.work(one.action, lane: one.lane), afterMs: storeFreeMs - nowMs, life: life)
@@ -167,8 +167,6 @@ struct LanesDriver {
             let start = DeliveryPosition(sequence: fromBeginning ? 0 : Int64(committed), parts: 0)
             cursor = cursor ?? start
             return .opened(cursor.map { DeliveryCursor(position: $0, gaps: gaps, newest: Int64(committed)) })
-        case .recall(let through):
-            return .recalled(windows.last { $0.sequence <= through && !fails }.map { [$0] } ?? [])
         case .fetch(let after, let through, let limit):
             if fails { return .windows(nil, scannedThrough: 0) }
             let end = through ?? Int64(committed)

@@ -56,7 +56,6 @@ struct MachineDriver {
                 fromBeginning ? .start : DeliveryPosition(sequence: windows.last?.sequence ?? 0, parts: 0)
             cursor = cursor ?? start
             return .cursor(cursor)
-        case .recall(let through): return .recalled(windows.last { $0.sequence <= through }.map { [$0] } ?? [])
         case .fetch(let after, _, let limit):
             if failReads > 0 {
                 failReads -= 1
