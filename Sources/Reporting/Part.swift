@@ -2,7 +2,8 @@ import Store
 import Telemetry
 
 /// A window laid out for one kind of endpoint: rows in a fixed order, of which some may be absent (nothing was
-/// heard of them). The same summary and settings always give the same rows.
+/// heard of them). The same summary and settings always give the same rows, but for those that end series: what these are is
+/// forgotten with the process, and they come last.
 protocol WindowGrid: Sendable {
     var rowCount: Int { get }
 

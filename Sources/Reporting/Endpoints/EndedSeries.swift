@@ -33,11 +33,18 @@ struct EndedSeries: Sendable {
         var levels: [OfLevel] = []
         var ends: [Row] = []
         for level in ended {
-            let fields = Set(level.entities.flatMap { $0.blocks.compactMap(\.field) }).sorted()
+            var kinds: Set<EndedLevel.Block> = []
+            for one in level.entities { kinds.formUnion(one.blocks) }
+            let fields = Set(kinds.compactMap(\.field)).sorted()
             let columns = SeriesColumns(level.level, fields, &names, configuration)
+            var known: [EndedLevel.Block: [Int]] = [:]
             for (entity, one) in level.entities.enumerated() {
-                for cell in one.blocks.flatMap({ columns.cells(of: $0, fields) }) {
-                    ends.append(Row(level: Int32(levels.count), entity: Int32(entity), cell: Int32(cell)))
+                for block in one.blocks {
+                    let cells = known[block] ?? columns.cells(of: block, fields)
+                    known[block] = cells
+                    for cell in cells {
+                        ends.append(Row(level: Int32(levels.count), entity: Int32(entity), cell: Int32(cell)))
+                    }
                 }
             }
             let gone = level.entities.reduce(0) { max($0, $1.entity.bytes) }

@@ -19,7 +19,6 @@ struct SeriesAges: Sendable {
         for level in Level.allCases {
             let now = window.levels.first { $0.level == level }
             guard now != nil || levels[level] != nil else { continue }
-            // Taken out, so that its arrays are not copied.
             var ages = levels.removeValue(forKey: level) ?? LevelAges(level)
             if let now { ages.renumber(as: window.places(of: now)) }
             let found = ages.age(now, after: windows)
@@ -33,7 +32,7 @@ struct SeriesAges: Sendable {
 /// Series of one level that end, together those of an entity.
 struct EndedLevel: Sendable {
     /// What of an entity ends.
-    enum Block: Sendable, Equatable {
+    enum Block: Sendable, Hashable {
         case gpus
         /// The statistics of a field, without and with quantiles.
         case values(FieldIndex, hasQuantiles: Bool)
@@ -55,20 +54,24 @@ struct EndedLevel: Sendable {
         self.places = places
     }
 
-    /// By number, in the order of the entities.
-    mutating func add(_ found: [(entity: Int32, block: Block)]) {
-        // Stable: blocks stay as they were found.
-        let sorted = found.enumerated().sorted {
-            ($0.element.entity, $0.offset) < ($1.element.entity, $1.offset)
+    /// Those of each column come in the order of the entities.
+    ///
+    /// - Parameter count: entities.
+    mutating func add(_ found: [(entity: Int32, block: Block)], of count: Int) {
+        guard !found.isEmpty else { return }
+        // Put in order by counting: all of a fleet may end at once.
+        var next = [Int32](repeating: 0, count: count + 1)
+        for one in found { next[Int(one.entity) + 1] += 1 }
+        for entity in 0..<count { next[entity + 1] += next[entity] }
+        let starts = next
+        var order = [Int32](repeating: 0, count: found.count)
+        for (index, one) in found.enumerated() {
+            order[Int(next[Int(one.entity)])] = Int32(index)
+            next[Int(one.entity)] += 1
         }
-        var last: Int32 = -1
-        for (_, one) in sorted {
-            if one.entity == last {
-                entities[entities.count - 1].blocks.append(one.block)
-            } else {
-                entities.append((.number(one.entity), [one.block]))
-                last = one.entity
-            }
+        for entity in 0..<count where starts[entity] < starts[entity + 1] {
+            let blocks = order[Int(starts[entity])..<Int(starts[entity + 1])].map { found[Int($0)].block }
+            entities.append((.number(Int32(entity)), blocks))
         }
     }
 
@@ -185,7 +188,13 @@ private struct LevelAges: Sendable {
     mutating func age(_ now: SelectedLevel?, after windows: UInt16) -> EndedLevel {
         let places = places ?? Places.nowhere
         var found: [(entity: Int32, block: EndedLevel.Block)] = []
-        Self.age(&gpus, after: windows, isPresent: { now?.hasCounts($0) ?? false }) {
+        // Lent to the loops: a fleet has half a million of these.
+        let jobs = level == .job ? now?.jobs ?? [] : nil
+        func isNamed(_ entity: Int) -> Bool {
+            guard let jobs else { return true }
+            return entity < jobs.count && !jobs[entity].isEmpty
+        }
+        Self.age(&gpus, after: windows, isPresent: { now?.hasGPUs($0) ?? false && isNamed($0) }) {
             found.append(($0, .gpus))
         }
         for column in now?.columns ?? [] where !columns.contains(where: { $0.field == column.field }) {
@@ -201,22 +210,25 @@ private struct LevelAges: Sendable {
                 }
             }
             let hasQuantiles = columns[index].hasQuantiles
-            Self.age(
-                &columns[index].values, after: windows, isPresent: { now?.hasValue(values, $0) ?? false }
-            ) {
+            let counts = values?.count ?? []
+            func hasValue(_ entity: Int) -> Bool {
+                entity < counts.count && counts[entity] > 0 && isNamed(entity)
+            }
+            Self.age(&columns[index].values, after: windows, isPresent: hasValue) {
                 found.append(($0, .values(field, hasQuantiles: hasQuantiles)))
             }
             Self.age(
                 &columns[index].distributions, after: windows,
-                isPresent: { now?.hasValue(values, $0) ?? false && values?.sketch($0).isEmpty == false }
+                isPresent: { hasValue($0) && values?.sketch($0).isEmpty == false }
             ) { found.append(($0, .distribution(field))) }
         }
         var ended = EndedLevel(level, places)
-        ended.add(found)
+        ended.add(found, of: gpus.count)
         ageLeavers(after: windows, &ended)
         return ended
     }
 
+    @inline(__always)
     private static func age(
         _ ages: inout [UInt16], after windows: UInt16, isPresent: (Int) -> Bool, ended: (Int32) -> Void
     ) {
@@ -241,32 +253,35 @@ private struct LevelAges: Sendable {
     }
 
     private mutating func ageLeavers(after windows: UInt16, _ ended: inout EndedLevel) {
-        for key in leavers.keys.sorted() {
-            guard var leaver = leavers[key] else { continue }
-            var blocks: [EndedLevel.Block] = []
-            if Self.ends(&leaver.gpus, after: windows) { blocks.append(.gpus) }
-            for index in leaver.columns.indices {
-                let column = leaver.columns[index]
-                if Self.ends(&leaver.columns[index].values, after: windows) {
-                    blocks.append(.values(column.field, hasQuantiles: column.hasQuantiles))
-                }
-                if Self.ends(&leaver.columns[index].distribution, after: windows) {
-                    blocks.append(.distribution(column.field))
-                }
-            }
-            if !blocks.isEmpty { ended.add(leaver.place, blocks) }
-            leavers[key] = leaver.isOver ? nil : leaver
+        guard !leavers.isEmpty else { return }
+        var over: [(key: String, blocks: [EndedLevel.Block])] = []
+        var index = leavers.startIndex
+        while index < leavers.endIndex {
+            let blocks = Self.age(&leavers.values[index], after: windows)
+            if !blocks.isEmpty { over.append((leavers.keys[index], blocks)) }
+            leavers.formIndex(after: &index)
+        }
+        for one in over.sorted(by: { $0.key < $1.key }) {
+            guard let leaver = leavers[one.key] else { continue }
+            ended.add(leaver.place, one.blocks)
+            if leaver.isOver { leavers[one.key] = nil }
         }
     }
-}
 
-extension SelectedLevel {
-    /// It has GPU counts to tell.
-    fileprivate func hasCounts(_ entity: Int) -> Bool { isNamed(entity) && hasGPUs(entity) }
-
-    fileprivate func hasValue(_ column: FieldColumn?, _ entity: Int) -> Bool {
-        guard let column, entity < column.entityCount else { return false }
-        return column.count[entity] > 0 && isNamed(entity)
+    /// - Returns: what ends.
+    private static func age(_ leaver: inout Leaver, after windows: UInt16) -> [EndedLevel.Block] {
+        var blocks: [EndedLevel.Block] = []
+        if ends(&leaver.gpus, after: windows) { blocks.append(.gpus) }
+        for index in leaver.columns.indices {
+            let (field, hasQuantiles) = (leaver.columns[index].field, leaver.columns[index].hasQuantiles)
+            if ends(&leaver.columns[index].values, after: windows) {
+                blocks.append(.values(field, hasQuantiles: hasQuantiles))
+            }
+            if ends(&leaver.columns[index].distribution, after: windows) {
+                blocks.append(.distribution(field))
+            }
+        }
+        return blocks
     }
 }
 
@@ -277,14 +292,17 @@ struct SeriesMemory: Sendable {
         var resolutionMs: Int64
     }
 
-    /// Streams and resolutions of which something is kept; those whose last window ended first go first.
-    static let countMax = 16
+    /// Streams and resolutions of which something is kept; those that had no window for longest go first.
+    static let countMax = 32
     /// A window so much older than the last begins its stream anew.
     static let backMs: Int64 = 3_600_000
 
     /// Milliseconds without a value.
     let staleAfterMs: Int64
     private var ages: [Key: SeriesAges] = [:]
+    /// The number of the last window of each.
+    private var taken: [Key: Int] = [:]
+    private var count = 0
 
     init(staleAfterMs: Int64) { self.staleAfterMs = staleAfterMs }
 
@@ -294,7 +312,6 @@ struct SeriesMemory: Sendable {
     mutating func take(_ window: SelectedWindow) -> [EndedLevel] {
         let summary = window.summary
         let key = Key(stream: summary.stream, resolutionMs: summary.resolutionMs)
-        // Taken out, so that its arrays are not copied.
         var known = ages.removeValue(forKey: key) ?? SeriesAges(endMs: .min)
         if summary.endMs <= known.endMs {
             if known.endMs - summary.endMs < max(Self.backMs, 2 * summary.resolutionMs) {
@@ -306,9 +323,10 @@ struct SeriesMemory: Sendable {
         let windows = (staleAfterMs + summary.resolutionMs - 1) / max(1, summary.resolutionMs)
         let ended = known.take(window, after: UInt16(clamping: max(1, windows)))
         ages[key] = known
-        if ages.count > Self.countMax {
-            let oldest = ages.filter { $0.key != key }.min { $0.value.endMs < $1.value.endMs }
-            if let oldest { ages[oldest.key] = nil }
+        count += 1
+        taken[key] = count
+        if ages.count > Self.countMax, let oldest = taken.min(by: { $0.value < $1.value })?.key {
+            (ages[oldest], taken[oldest]) = (nil, nil)
         }
         return ended
     }

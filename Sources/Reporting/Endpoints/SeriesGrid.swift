@@ -67,6 +67,8 @@ struct SeriesGrid: WindowGrid {
         var row = first
         while row < rowCount {
             let section = sections[sectionIndex(row)]
+            // Ends are in parts of their own: others have the same rows in each life of the process.
+            if section.isEnded, row == section.rows.lowerBound, fill.samples > 0 { break }
             guard section.take(&row, &fill) else { break }
         }
         return (row, fill.samples)
@@ -111,6 +113,8 @@ struct SeriesGrid: WindowGrid {
     private enum Section: Sendable {
         case level(SeriesLevel)
         case ended(EndedSeries)
+
+        var isEnded: Bool { if case .ended = self { true } else { false } }
 
         var rows: Range<Int> {
             switch self {
