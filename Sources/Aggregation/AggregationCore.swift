@@ -235,10 +235,10 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
     private func control(_ stream: StreamIndex) -> StreamControl? { controls.withLock { $0[stream] } }
 
     private func detected(_ events: [Event], _ stream: StreamIndex) {
-        guard let control = control(stream) else { return }
-        let tells = control.shared.spec.tellsDetected
-        control.take(events, keep: tells)
-        if tells { onDetected(events) }
+        // Who makes the telemetry tells when it was; a sample shows it at the next tick, maybe in another window.
+        guard let control = control(stream), control.shared.spec.tellsDetected else { return }
+        control.take(events, keep: true)
+        onDetected(events)
     }
 
     /// Calls `body` when each shard has done all that was sent to it before.

@@ -77,7 +77,8 @@ struct TestTick: FleetTick {
     /// - Parameter goingOnFrom: what was closed last before a restart.
     static func core(
         shards: Int, sketchEvery: Int = 1, checkpointEveryMs: Int64? = nil, sink: CollectingSink,
-        goingOnFrom close: WindowClose? = nil, limits: AggregationLimits = AggregationLimits()
+        goingOnFrom close: WindowClose? = nil, limits: AggregationLimits = AggregationLimits(),
+        tellsDetected: Bool = true
     ) throws -> (AggregationCore, StreamIndex, Streams) {
         let streams = Streams()
         let core = AggregationCore(
@@ -90,6 +91,7 @@ struct TestTick: FleetTick {
             id: id, site: "test", plan: plan, sketchEvery: sketchEvery,
             closedThroughMs: close?.closedThroughMs)
         spec.checkpointEveryMs = checkpointEveryMs
+        spec.tellsDetected = tellsDetected
         spec.checkpoints = try close?.checkpoints.map { try ShardCheckpoint(encoded: $0) } ?? []
         core.openStream(spec)
         return (core, index, streams)
@@ -163,6 +165,19 @@ struct TestTick: FleetTick {
         #expect(ledger?.aggregated == Int64(counted.count))
         #expect(ledger?.inFlight == 0)
         #expect(sink.closes.flatMap(\.events).allSatisfy { $0.kind == .xid && $0.value == 79 })
+    }
+
+    @Test("who tells of XIDs itself does not have them counted once more where a tick shows them")
+    func toldElsewhere() async throws {
+        let sink = CollectingSink()
+        let (core, stream, _) = try Self.core(shards: 2, sink: sink, tellsDetected: false)
+        await Self.run(core, stream, ticks: 0..<25)
+        await Self.finish(core, stream)
+        #expect(sink.closes.flatMap(\.events).isEmpty)
+        for window in sink.windows(10_000) {
+            // Node 1 of rack 1, as the ticks say.
+            #expect(window.level(.rack)?.gpus.faulted == [0, 8, 0, 0, 0, 0])
+        }
     }
 
     @Test("the vector path and the sample path give the same summaries")
