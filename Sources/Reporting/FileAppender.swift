@@ -57,6 +57,8 @@ actor FileAppender {
         let found: [WrittenLine]
         /// By the name of the lane that writes.
         var lanes: [String: LineMemory] = [:]
+        /// Its name survives the power, too.
+        var isNameKept = false
     }
 
     struct Problem: Error {
@@ -78,8 +80,10 @@ actor FileAppender {
         do throws(Problem) {
             let path = try resolve(path)
             try openIfNeeded(path)
+            if sync { try keepName(path) }
             if files[path]?.isRepeat(written, from: lane) == true { return .written }
             if let rotation { try rotate(path, rotation, adding: line.count) }
+            if sync { try keepName(path) }
             guard let file = files[path] else { throw Problem(text: "\(path) is not open") }
             try write(line, to: file.descriptor, path: path, sync: sync)
             files[path]?.lanes[lane]?.wrote(written)
@@ -287,6 +291,17 @@ extension FileAppender {
 // MARK: Writing
 
 extension FileAppender {
+    /// A new file is safe when its folder is.
+    private func keepName(_ path: String) throws(Problem) {
+        guard files[path]?.isNameKept == false, let slash = path.lastIndex(of: "/") else { return }
+        let folder = slash == path.startIndex ? "/" : String(path[..<slash])
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.problem("cannot open \(folder)") }
+        defer { _ = Glibc.close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw Self.problem("cannot sync \(folder)") }
+        files[path]?.isNameKept = true
+    }
+
     private func write(_ line: [UInt8], to descriptor: Int32, path: String, sync: Bool) throws(Problem) {
         let before = lseek(descriptor, 0, SEEK_END)
         guard before >= 0 else { throw Self.problem("cannot write to \(path)") }
