@@ -71,7 +71,7 @@ var targets: [Target] = [
 
     // The core: Dispatch, and nothing that does I/O.
     library("QueueIsolation"),
-    library("Aggregation", ["Telemetry", "Sketches", "QueueIsolation"]),
+    library("Aggregation", ["Telemetry", "Sketches", "QueueIsolation", "CPrefetch"]),
 
     // Between the core and the sinks: what is wrong, seen in closings.
     library("Alerts", ["Telemetry", "QueueIsolation"]),
@@ -97,6 +97,7 @@ var targets: [Target] = [
     library("SystemdSupport", ["CSystemd", "QueueIsolation", logging]),
 
     .systemLibrary(name: "CIngestLog"),
+    .systemLibrary(name: "CPrefetch"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),

@@ -1,3 +1,4 @@
+import CPrefetch
 import Sketches
 import Telemetry
 
@@ -28,8 +29,8 @@ struct SlotTable: ~Copyable {
     private(set) var slots: [Slot] = []
     /// By slot; empty while no (GPU, field) has two sources.
     private(set) var links: [SlotLink] = []
-    /// Nothing: what is read ahead goes into it, so that it is read.
-    private var touched: Int32 = 0
+    /// How many records ahead the slots are asked for.
+    private static let ahead = 24
 
     var count: Int { slots.count }
 
@@ -50,26 +51,23 @@ struct SlotTable: ~Copyable {
         _ records: [SampleRecord], _ rules: Rules, into accepted: inout [AcceptedSample],
         _ drops: inout DropCounts, _ edges: inout [XIDEdge]
     ) {
-        Self.judge(&slots, &links, records, rules, into: &accepted, &drops, &edges, &touched)
+        Self.judge(&slots, &links, records, rules, into: &accepted, &drops, &edges)
     }
 
     /// Apart, because only as arguments are two properties seen to be two.
     private static func judge(
         _ slotArray: inout [Slot], _ links: inout [SlotLink], _ records: [SampleRecord], _ rules: Rules,
-        into accepted: inout [AcceptedSample], _ drops: inout DropCounts, _ edges: inout [XIDEdge],
-        _ touched: inout Int32
+        into accepted: inout [AcceptedSample], _ drops: inout DropCounts, _ edges: inout [XIDEdge]
     ) {
         var slots = slotArray.mutableSpan
         let records = records.span
+        // Only to say ahead what is needed: nothing is read or written through it.
+        let base = slots.withUnsafeBufferPointer { $0.baseAddress }
         for index in records.indices {
-            if index & 15 == 0 {
-                // Series that come in no order: the memory brings these slots all at once.
-                var seen: Int32 = 0
-                for next in index..<min(index &+ 16, records.count) {
-                    let place = Int(records[next].slot)
-                    if place < slots.count { seen ^= slots[place].node }
-                }
-                touched = seen
+            // Series that come in no order: the memory brings the slot of a later one meanwhile.
+            if index &+ ahead < records.count {
+                let place = Int(records[index &+ ahead].slot)
+                if place < slots.count, let base { cprefetch_write(base + place) }
             }
             var record = records[index]
             let place = Int(record.slot)

@@ -1,3 +1,4 @@
+import CPrefetch
 import Sketches
 import Telemetry
 
@@ -11,8 +12,9 @@ struct Cell {
     @inline(__always)
     mutating func add(_ value: Double) {
         sum += value
-        if value < min { min = value }
-        if value > max { max = value }
+        // Without a branch: which values are new extremes cannot be foreseen.
+        min = value < min ? value : min
+        max = value > max ? value : max
         count &+= 1
     }
 
@@ -68,8 +70,6 @@ struct WindowAccumulator: ~Copyable {
     var groups: [Group] = []
     var groupCells: [Cell] = []
     var sketches = SketchArena()
-    /// Nothing: what is read ahead goes into it, so that it is read.
-    private var touched: UInt32 = 0
     /// Bit sets over the positions of a rack's GPUs, by group: heard of; and of fleets also there, and broken.
     var reporting: [UInt64] = []
     var expected: [UInt64] = []
@@ -110,19 +110,41 @@ struct WindowAccumulator: ~Copyable {
         while index < range.upperBound {
             index = Self.addKnown(
                 samples, index..<range.upperBound, nodes, stride, keepsNodes, &nodeCells, &groupCells,
-                &reporting, groups, &sketches, &touched)
+                &reporting, groups, &sketches)
             guard index < range.upperBound else { return }
             addUnknown(samples[index], directory, jobs)
             index += 1
         }
     }
 
+    /// Where one of the next samples goes: looked up ahead for some of them together.
+    private struct Target {
+        var key = SketchKey(rawValue: 0)
+        /// Cell of its group; -1: something has to be made first.
+        var groupCell: Int32 = -1
+        var nodeCell: Int32 = 0
+        /// Its bit of those that were heard.
+        var word: Int32 = 0
+        /// Its counter in the sketch; -1: there is none yet.
+        var counter: Int32 = -1
+    }
+
+    /// Room for two blocks: one that is added, and the next one, which the memory brings meanwhile.
+    private typealias Targets = InlineArray<32, Target>
+    private static let block = 16
+
+    /// Where the tables begin: only to say ahead what is needed, nothing is read or written through them.
+    private struct Addresses {
+        var counters: UnsafePointer<UInt32>?
+        var groupCells: UnsafePointer<Cell>?
+        var nodeCells: UnsafePointer<Cell>?
+    }
+
     /// The hot loop. Stops at the first sample for which something is not there yet, and has not touched it.
     private static func addKnown(
         _ samples: [AcceptedSample], _ range: Range<Int>, _ nodes: [Node], _ stride: Int,
         _ keepsNodes: Bool, _ nodeCells: inout [Cell], _ groupCells: inout [Cell],
-        _ reporting: inout [UInt64],
-        _ groups: [Group], _ sketches: inout SketchArena, _ touched: inout UInt32
+        _ reporting: inout [UInt64], _ groups: [Group], _ sketches: inout SketchArena
     ) -> Int {
         sketches.withCounters { runs, counters in
             var nodeCells = nodeCells.mutableSpan
@@ -131,49 +153,84 @@ struct WindowAccumulator: ~Copyable {
             let samples = samples.span
             let nodes = nodes.span
             let groups = groups.span
+            let addresses = Addresses(
+                counters: counters.withUnsafeBufferPointer { $0.baseAddress },
+                groupCells: groupCells.withUnsafeBufferPointer { $0.baseAddress },
+                nodeCells: keepsNodes ? nodeCells.withUnsafeBufferPointer { $0.baseAddress } : nil)
+            var targets = Targets(repeating: Target())
             var index = range.lowerBound
-            var blockStart = index
-            var blockEnd = index
-            var keys = InlineArray<16, SketchKey>(repeating: SketchKey(rawValue: 0))
+            // Few at first, where the last sample needed something that was not there: the next may need something, too.
+            var blockEnd = min(index &+ 2, range.upperBound)
+            var first = index
+            var side = 0
+            prepare(samples, index..<blockEnd, nodes, groups, stride, runs, addresses, &targets, at: side)
             while index < range.upperBound {
-                if index == blockEnd {
-                    // What a sample adds to lies anywhere, its counter above all. The memory brings it for all of these at
-                    // once, instead of one after another.
-                    blockStart = index
-                    // Few at first: at the start of a window each sample may need something that is not there yet.
-                    let count = index == range.lowerBound ? 2 : keys.count
-                    blockEnd = min(index &+ count, range.upperBound)
-                    var seen: UInt32 = 0
-                    for next in blockStart..<blockEnd {
-                        let key = SketchKey(samples[next].value)
-                        keys[next &- blockStart] = key
-                        let node = nodes[Int(samples[next].node)]
-                        guard node.group >= 0 else { continue }
-                        let column = Int(samples[next].field)
-                        let cell = Int(node.group) &* stride &+ column
-                        seen ^= groupCells[cell].count ^ SketchArena.look(key, in: cell, runs, counters)
-                        if keepsNodes { seen ^= nodeCells[Int(node.row) &* stride &+ column].count }
+                let nextEnd = min(blockEnd &+ block, range.upperBound)
+                prepare(
+                    samples, blockEnd..<nextEnd, nodes, groups, stride, runs, addresses, &targets,
+                    at: block &- side)
+                while index < blockEnd {
+                    let target = targets[side &+ index &- first]
+                    guard target.groupCell >= 0 else { return index }
+                    let sample = samples[index]
+                    if target.counter >= 0 {
+                        SketchArena.count(Int(target.counter), &counters)
+                    } else {
+                        // A zero, or a counter that is not there.
+                        guard
+                            SketchArena.add(target.key, to: Int(target.groupCell), &runs, &counters)
+                        else { return index }
                     }
-                    touched = seen
+                    groupCells[Int(target.groupCell)].add(sample.value)
+                    if keepsNodes { nodeCells[Int(target.nodeCell)].add(sample.value) }
+                    reporting[Int(target.word)] |= 1 &<< UInt64(sample.ordinal & 63)
+                    index &+= 1
                 }
-                let sample = samples[index]
-                let node = nodes[Int(sample.node)]
-                guard sample.timeMs >= node.fromMs, sample.timeMs < node.toMs else { return index }
-                let word = Int(sample.ordinal) >> 6
-                let group = groups[Int(node.group)]
-                guard word < Int(group.wordCount) else { return index }
-                let column = Int(sample.field)
-                let cell = Int(node.group) &* stride &+ column
-                guard SketchArena.add(keys[index &- blockStart], to: cell, &runs, &counters) else {
-                    return index
-                }
-                groupCells[cell].add(sample.value)
-                if keepsNodes { nodeCells[Int(node.row) &* stride &+ column].add(sample.value) }
-                reporting[Int(group.firstWord) &+ word] |= 1 &<< UInt64(sample.ordinal & 63)
-                index += 1
+                first = blockEnd
+                blockEnd = nextEnd
+                side = block &- side
             }
             return index
         }
+    }
+
+    /// Looks up where some samples go. What a sample adds to lies anywhere, its counter above all: so the memory is told
+    /// of all of them, and brings it while others are added.
+    @inline(__always)
+    private static func prepare(
+        _ samples: Span<AcceptedSample>, _ range: Range<Int>, _ nodes: Span<Node>, _ groups: Span<Group>,
+        _ stride: Int, _ runs: borrowing MutableSpan<SketchArena.Run>, _ addresses: Addresses,
+        _ targets: inout Targets, at first: Int
+    ) {
+        for index in range {
+            targets[first &+ index &- range.lowerBound] = target(of: samples[index], nodes, groups, stride)
+        }
+        for place in first..<first &+ range.count where targets[place].groupCell >= 0 {
+            let cell = Int(targets[place].groupCell)
+            let counter = SketchArena.find(targets[place].key, in: cell, runs)
+            targets[place].counter = counter
+            if counter >= 0, let counters = addresses.counters { cprefetch_write(counters + Int(counter)) }
+            if let cells = addresses.groupCells { cprefetch_write(cells + cell) }
+            if let cells = addresses.nodeCells { cprefetch_write(cells + Int(targets[place].nodeCell)) }
+        }
+    }
+
+    @inline(__always)
+    private static func target(
+        of sample: AcceptedSample, _ nodes: Span<Node>, _ groups: Span<Group>, _ stride: Int
+    ) -> Target {
+        var target = Target()
+        let node = nodes[Int(sample.node)]
+        guard sample.timeMs >= node.fromMs, sample.timeMs < node.toMs else { return target }
+        let word = Int(sample.ordinal) >> 6
+        let group = groups[Int(node.group)]
+        guard word < Int(group.wordCount) else { return target }
+        let column = Int(sample.field)
+        target.key = SketchKey(sample.value)
+        target.groupCell = Int32(truncatingIfNeeded: Int(node.group) &* stride &+ column)
+        target.nodeCell = Int32(truncatingIfNeeded: Int(node.row) &* stride &+ column)
+        target.word = Int32(truncatingIfNeeded: Int(group.firstWord) &+ word)
+        return target
     }
 
     /// The same for a sample that needs a row, a group or room first.

@@ -84,6 +84,8 @@ final class LoggedPath: Sendable {
         let newestMs = delivery.events.isEmpty ? delivery.newestMs ?? .min : delivery.arrivalMs
         let head = JournalHead(
             format: delivery.format, timeMs: delivery.arrivalMs, newestMs: newestMs, sender: sender)
+        // Worked out before any lock, so that lanes do it side by side.
+        let check = logging.journal.check(head, body: body.readableBytesSpan)
         if isReplaying.load(ordering: .acquiring) {
             if let newestMs = delivery.newestMs {
                 let hasRoom = logging.sink.hasRoom(
@@ -93,7 +95,8 @@ final class LoggedPath: Sendable {
             }
             let outcome = gate.withLock { _ -> Outcome? in
                 guard isReplaying.load(ordering: .relaxed) else { return nil }
-                let place = logging.journal.append(head, body: body.readableBytesSpan, written: written)
+                let place = logging.journal.append(
+                    head, body: body.readableBytesSpan, check: check, written: written)
                 return place == nil ? .refused : .logging
             }
             if let outcome { return outcome }
@@ -103,7 +106,8 @@ final class LoggedPath: Sendable {
             oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
         let admission = logging.sink.take(request) {
             guard logging.keepsNew else { return logging.journal.end }
-            return logging.journal.append(head, body: body.readableBytesSpan, written: written)
+            return logging.journal.append(
+                head, body: body.readableBytesSpan, check: check, written: written)
         }
         switch admission {
         case .accepted: return logging.keepsNew ? .logging : .done

@@ -90,15 +90,22 @@ public struct SketchArena: ~Copyable, Sendable {
         return body(&runSpan, &counterSpan)
     }
 
-    /// The counter of a key, or 0: read ahead, so that it is at hand when it is added to.
+    /// The index of a key's counter, or -1 where there is none, for `count`. It holds until something is added that needs
+    /// room.
     @inlinable @inline(__always)
-    public static func look(
-        _ key: SketchKey, in sketch: Int, _ runs: borrowing MutableSpan<Run>,
-        _ counters: borrowing MutableSpan<UInt32>
-    ) -> UInt32 {
+    public static func find(_ key: SketchKey, in sketch: Int, _ runs: borrowing MutableSpan<Run>) -> Int32 {
         let run = runs[sketch]
         let place = UInt32(bitPattern: key.rawValue &- run.base)
-        return place < run.width ? counters[Int(run.offset &+ place)] : 0
+        let index = run.offset &+ place
+        // A zero has no counter in the run, and far behind so many of them none is told.
+        return place < run.width && key.rawValue != 0 && index <= UInt32(Int32.max)
+            ? Int32(bitPattern: index) : -1
+    }
+
+    /// Adds to a counter that was found.
+    @inlinable @inline(__always)
+    public static func count(_ index: Int, _ counters: inout MutableSpan<UInt32>) {
+        counters[index] = saturatingSum(counters[index], 1)
     }
 
     /// Adds to a counter that is there already.

@@ -81,26 +81,32 @@ public final class IngestLog: IngestJournal {
 
     // MARK: Writing
 
+    public func check(_ head: JournalHead, body: RawSpan) -> JournalCheck {
+        body.withUnsafeBytes { IngestLogCodec.Prepared.check(head, body: $0) }
+    }
+
     public func append(
-        _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
+        _ head: JournalHead, body: RawSpan, check: JournalCheck,
+        written: @escaping @Sendable (_ isSafe: Bool) -> Void
     ) -> LogPosition? {
-        let end = body.withUnsafeBytes { append(head, $0, isNote: false, written) }
+        let end = body.withUnsafeBytes { append(head, $0, check, isNote: false, written) }
         if end == nil { writer.noteRefusal() }
         return end
     }
 
     public func noteClosing(throughMs: Int64) -> LogPosition {
         let head = JournalHead(kind: .closing, timeMs: throughMs)
-        return append(head, UnsafeRawBufferPointer(start: nil, count: 0), isNote: true, nil) ?? end
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        let check = IngestLogCodec.Prepared.check(head, body: none)
+        return append(head, none, check, isNote: true, nil) ?? end
     }
 
     private func append(
-        _ head: JournalHead, _ body: UnsafeRawBufferPointer, isNote: Bool,
+        _ head: JournalHead, _ body: UnsafeRawBufferPointer, _ check: JournalCheck, isNote: Bool,
         _ callback: (@Sendable (Bool) -> Void)?
     ) -> LogPosition? {
         guard body.count <= reader.bodyMax else { return nil }
-        // The check is worked out before the lock, so that lanes do it side by side.
-        let record = IngestLogCodec.Prepared(head, body: body)
+        let record = IngestLogCodec.Prepared(head, body: body, check: check)
         let (end, wakes) = state.withLock { state in
             let end = state.append(
                 record, body, newestMs: head.newestMs, isNote: isNote, callback: callback)

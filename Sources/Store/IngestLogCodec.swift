@@ -10,9 +10,23 @@ enum CRC32C {
 
     /// - Parameter crc: of the bytes before these.
     static func update(_ crc: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
-        if isFast { return ~cingestlog_crc32c_fast(~crc, bytes.baseAddress, bytes.count) }
-        return slow(crc, bytes)
+        guard isFast, let start = bytes.baseAddress else { return slow(crc, bytes) }
+        var done = 0
+        let wide = cingestlog_crc32c_wide(~crc, start, bytes.count, shift, &done)
+        return ~cingestlog_crc32c_fast(wide, start + done, bytes.count - done)
     }
+
+    /// What becomes of each byte of a check, by its place in it, when 1 KiB of zeros follows.
+    private static let shift: [UInt32] = {
+        let bits = (0..<32).map { bit in
+            (0..<1_024).reduce(UInt32(1) << UInt32(bit)) { crc, _ in crc >> 8 ^ table[Int(crc & 255)] }
+        }
+        return (0..<1_024).map { index in
+            var crc: UInt32 = 0
+            for bit in 0..<8 where index >> bit & 1 == 1 { crc ^= bits[index / 256 * 8 + bit] }
+            return crc
+        }
+    }()
 
     static func slow(_ crc: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
         ~bytes.reduce(~crc) { $0 >> 8 ^ table[Int(UInt8(truncatingIfNeeded: $0) ^ $1)] }
@@ -47,32 +61,40 @@ enum IngestLogCodec {
 
     /// A record without what depends on its position: made before its place is known.
     struct Prepared {
-        fileprivate var head: [UInt8]
-        fileprivate var check: UInt32
+        private var head: [UInt8]
+        private var check: UInt32
         /// Of the whole record.
         var count: Int
 
-        init(_ head: JournalHead, body: UnsafeRawBufferPointer) {
+        /// - Parameter check: what `check` says of the same.
+        init(_ head: JournalHead, body: UnsafeRawBufferPointer, check: JournalCheck) {
+            self.head = Self.bytes(head, bodyCount: body.count)
+            self.check = check.rawValue
+            count = self.head.count + body.count
+        }
+
+        /// The check of a record, but for its position.
+        static func check(_ head: JournalHead, body: UnsafeRawBufferPointer) -> JournalCheck {
+            bytes(head, bodyCount: body.count).withUnsafeBytes { raw in
+                let crc = CRC32C.update(0, UnsafeRawBufferPointer(rebasing: raw[4..<8]))
+                let more = CRC32C.update(crc, UnsafeRawBufferPointer(rebasing: raw[12...]))
+                return JournalCheck(rawValue: CRC32C.update(more, body))
+            }
+        }
+
+        private static func bytes(_ head: JournalHead, bodyCount: Int) -> [UInt8] {
             let sender = Array(head.sender.utf8.prefix(255))
-            let length = UInt32(sender.count + body.count)
             var bytes: [UInt8] = []
             bytes.reserveCapacity(headBytes + sender.count)
-            Self.append(magic, to: &bytes)
-            Self.append(length, to: &bytes)
-            Self.append(UInt32(0), to: &bytes)
+            append(magic, to: &bytes)
+            append(UInt32(sender.count + bodyCount), to: &bytes)
+            append(UInt32(0), to: &bytes)
             bytes.append(head.kind.rawValue)
             bytes.append(UInt8(sender.count))
-            Self.append(head.format, to: &bytes)
-            Self.append(head.timeMs, to: &bytes)
-            Self.append(head.newestMs, to: &bytes)
-            bytes += sender
-            check = bytes.withUnsafeBytes { raw in
-                let crc = CRC32C.update(0, UnsafeRawBufferPointer(rebasing: raw[4..<8]))
-                return CRC32C.update(
-                    CRC32C.update(crc, UnsafeRawBufferPointer(rebasing: raw[12...])), body)
-            }
-            count = bytes.count + body.count
-            self.head = bytes
+            append(head.format, to: &bytes)
+            append(head.timeMs, to: &bytes)
+            append(head.newestMs, to: &bytes)
+            return bytes + sender
         }
 
         private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {

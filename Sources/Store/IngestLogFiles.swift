@@ -10,6 +10,9 @@ public struct IngestLogFiles: Sendable {
     /// Free bytes of the file system.
     public var freeBytes: @Sendable (_ path: String) -> Int64
     public var sync: @Sendable (_ file: CInt) -> CInt
+    /// Advises the kernel that nobody reads these bytes soon: it begins to bring them to the disk, and lets go of the
+    /// memory of those that are there. No bytes: all up to the end.
+    public var release: @Sendable (_ file: CInt, _ offset: Int64, _ bytes: Int64) -> Void
 
     public static let system = IngestLogFiles(
         write: { file, bytes, offset in
@@ -26,7 +29,8 @@ public struct IngestLogFiles: Sendable {
             guard statvfs(path, &info) == 0 else { return .max }
             return Int64(info.f_bavail) * Int64(info.f_frsize)
         },
-        sync: { fdatasync($0) == 0 ? 0 : errno })
+        sync: { fdatasync($0) == 0 ? 0 : errno },
+        release: { _ = posix_fadvise($0, Int($1), Int($2), POSIX_FADV_DONTNEED) })
 }
 
 /// The segments' files: `STATE/ingest/0000000000001000.log`, named by the position at which each begins.

@@ -21,7 +21,11 @@ actor IngestLogWriter {
     private let logger: Logger
 
     private var file: CInt = -1
+    /// Where the segment of `file` begins, and how far the file is written.
+    private var fileStart: Int64 = 0
+    private var fileEnd: Int64 = 0
     private var spare: CInt = -1
+    private var pages: IngestLogPages
     /// What could not be written yet.
     private var left: [IngestLogState.Part] = []
     private var callbacks: [IngestLogState.Callback] = []
@@ -41,6 +45,7 @@ actor IngestLogWriter {
         self.files = files
         self.metrics = metrics
         self.logger = logger
+        pages = IngestLogPages(files, segmentBytes: limits.segmentBytes)
     }
 
     private nonisolated func later(_ body: @escaping @Sendable (isolated IngestLogWriter) -> Void) {
@@ -71,6 +76,7 @@ actor IngestLogWriter {
             for start in segments where unlink(writer.folder.file(start)) != 0 && errno != ENOENT {
                 writer.metrics.failures.add()
             }
+            writer.pages.forget(segments)
             if isLast { writer.closeFiles() }
             writer.checkObstacle()
         }
@@ -88,6 +94,7 @@ actor IngestLogWriter {
     private func closeFiles() {
         isClosed = true
         if file >= 0 { close(file) }
+        pages.closeAll()
         if spare >= 0 {
             close(spare)
             unlink(folder.spare)
@@ -136,6 +143,7 @@ actor IngestLogWriter {
             }
         }
         tell(isSafe: true)
+        pages.wrote(file, through: fileEnd)
         return true
     }
 
@@ -165,6 +173,7 @@ actor IngestLogWriter {
                 written += count
             }
         }
+        fileEnd = part.offset + Int64(part.bytes.count)
         return failure
     }
 
@@ -172,7 +181,7 @@ actor IngestLogWriter {
     private func openSegment(_ start: Int64) -> CInt {
         if file >= 0 {
             if durability == .disk, files.sync(file) != 0 { return errno }
-            close(file)
+            pages.finish(file, segment: fileStart)
             file = -1
         }
         if spare < 0 {
@@ -181,6 +190,7 @@ actor IngestLogWriter {
         }
         guard rename(folder.spare, folder.file(start)) == 0 else { return errno }
         file = spare
+        fileStart = start
         spare = -1
         isFolderChanged = true
         return 0

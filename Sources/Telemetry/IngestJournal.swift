@@ -50,6 +50,12 @@ public struct JournalHead: Hashable, Sendable {
     }
 }
 
+/// What a log works out of a record to see later whether it was damaged.
+public struct JournalCheck: Hashable, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+}
+
 /// A record as it is read again.
 public struct JournalRecord: Sendable {
     public var head: JournalHead
@@ -95,13 +101,19 @@ public protocol ClosingJournal: Sendable {
 
 /// The log of what was received. Callers never wait.
 public protocol IngestJournal: ClosingJournal {
+    /// What `append` wants to know of a record: it reads all of it, and so it is asked for before anything is locked.
+    func check(_ head: JournalHead, body: RawSpan) -> JournalCheck
+
     /// Appends a record after all that were appended before.
     ///
-    /// - Parameter written: called on some queue when the record is as safe as the log makes it (true), or when that
-    ///   cannot be said for now (false): it then stays in memory and is written as soon as that is possible.
+    /// - Parameters:
+    ///   - check: what `check` says of the same head and body.
+    ///   - written: called on some queue when the record is as safe as the log makes it (true), or when that cannot be
+    ///     said for now (false): it then stays in memory and is written as soon as that is possible.
     /// - Returns: the place after it, or `nil` when the log is full or cannot be written; then nothing was taken.
     func append(
-        _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
+        _ head: JournalHead, body: RawSpan, check: JournalCheck,
+        written: @escaping @Sendable (_ isSafe: Bool) -> Void
     ) -> LogPosition?
 
     /// The place at which the next record goes.
@@ -112,6 +124,15 @@ public protocol IngestJournal: ClosingJournal {
 
     /// Nothing is appended any more; when all that is there is released, the log removes itself.
     func retire()
+}
+
+extension IngestJournal {
+    /// The same for whoever holds no lock.
+    public func append(
+        _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
+    ) -> LogPosition? {
+        append(head, body: body, check: check(head, body: body), written: written)
+    }
 }
 
 /// One request on its way into a sink that keeps its place in the log.

@@ -135,18 +135,44 @@ public enum RemoteWrite2Decoder {
             try Proto.skip(tag, body, &offset, end, at: start)
         }
 
-        /// The hot loop: packed references.
+        /// The hot loop: packed references, by twos.
         @inline(__always)
         private func add(
             _ body: RawSpan, _ offset: inout Int, _ end: Int, _ symbols: [WriteRequest.Symbol],
             _ labels: inout Labels
         ) throws(WireError) {
             let symbols = symbols.span
-            while offset < end {
+            if labels.name != nil, offset < end {
+                // The value of a name that stands in a field before.
                 let start = offset
-                let reference = try Proto.varint(body, &offset, end)
-                try labels.add(reference, symbols, hasher, at: start)
+                try labels.add(try Proto.varint(body, &offset, end), symbols, hasher, at: start)
             }
+            var sum = labels.sum
+            var count = 0
+            while offset < end {
+                let name = try identity(body, &offset, end, symbols)
+                guard offset < end else {
+                    labels.name = name
+                    break
+                }
+                let label = hasher.pair(name, try identity(body, &offset, end, symbols))
+                sum.high = sum.high &+ label.high
+                sum.low = sum.low &+ label.low
+                count &+= 1
+            }
+            labels.sum = sum
+            labels.count &+= count
+        }
+
+        /// What the next reference names.
+        @inline(__always)
+        private func identity(
+            _ body: RawSpan, _ offset: inout Int, _ end: Int, _ symbols: Span<WriteRequest.Symbol>
+        ) throws(WireError) -> SeriesIdentity {
+            let start = offset
+            let reference = try Proto.varint(body, &offset, end)
+            guard reference < UInt64(symbols.count) else { throw WireError(.badReference, at: start) }
+            return symbols[Int(truncatingIfNeeded: reference)].identity
         }
     }
 

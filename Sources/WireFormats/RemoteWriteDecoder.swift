@@ -114,6 +114,13 @@ public enum RemoteWriteDecoder {
     static func sample(_ body: RawSpan, _ range: Range<Int>) throws(WireError) -> TimedValue {
         var offset = range.lowerBound
         let end = range.upperBound
+        // As nearly all of them are: a value, and a time between 1971 and 2109.
+        if range.count == 16, body.byte(offset) == 0x09,
+            let timeMs = time(body.littleEndian(offset &+ 8, as: UInt64.self))
+        {
+            let bits = body.littleEndian(offset &+ 1, as: UInt64.self)
+            return TimedValue(timeMs: timeMs, value: Double(bitPattern: bits))
+        }
         var sample = TimedValue(timeMs: 0, value: 0)
         while offset < end {
             let start = offset

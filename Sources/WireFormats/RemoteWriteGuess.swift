@@ -133,7 +133,12 @@ extension RemoteWriteDecoder {
     /// The time in the last 6 bytes before `end`, if they are field 2 of a sample as a varint of 6 bytes.
     @inline(__always)
     private static func time(_ bytes: UnsafeRawPointer, _ end: Int) -> Int64? {
-        let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: end &- 8, as: UInt64.self))
+        time(UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: end &- 8, as: UInt64.self)))
+    }
+
+    /// The same of 8 bytes, of which the first may be anything.
+    @inline(__always)
+    static func time(_ word: UInt64) -> Int64? {
         // The byte 0x10, five bytes with the upper bit, one without.
         guard (word >> 8) & 0xFF == 0x10, word & 0x8080_8080_8080_0000 == 0x0080_8080_8080_0000 else {
             return nil

@@ -119,28 +119,27 @@ public enum Snappy {
             let count: Int
             let source: UnsafeRawPointer
             let next: Int
-            if tag & 3 == 0 {
+            // The most frequent first. Of copies, steps of 16 bytes must not read what they write themselves.
+            if tag & 3 == 2 {
+                count = (tag &>> 2) &+ 1
+                let back = Int(
+                    UInt16(littleEndian: from.loadUnaligned(fromByteOffset: read &+ 1, as: UInt16.self)))
+                next = read &+ 3
+                guard back >= 16, back <= written else { break }
+                source = UnsafeRawPointer(to + (written &- back))
+            } else if tag & 3 == 0 {
                 count = (tag &>> 2) &+ 1
                 guard count <= 60 else { break }
                 source = from + (read &+ 1)
                 next = read &+ 1 &+ count
-            } else {
-                let back: Int
-                if tag & 3 == 1 {
-                    count = ((tag &>> 2) & 7) &+ 4
-                    back = (tag &>> 5) &<< 8 | Int(from.load(fromByteOffset: read &+ 1, as: UInt8.self))
-                    next = read &+ 2
-                } else if tag & 3 == 2 {
-                    count = (tag &>> 2) &+ 1
-                    back = Int(
-                        UInt16(littleEndian: from.loadUnaligned(fromByteOffset: read &+ 1, as: UInt16.self)))
-                    next = read &+ 3
-                } else {
-                    break
-                }
-                // Steps of 16 bytes must not read what they write themselves.
+            } else if tag & 3 == 1 {
+                count = ((tag &>> 2) & 7) &+ 4
+                let back = (tag &>> 5) &<< 8 | Int(from.load(fromByteOffset: read &+ 1, as: UInt8.self))
+                next = read &+ 2
                 guard back >= 16, back <= written else { break }
                 source = UnsafeRawPointer(to + (written &- back))
+            } else {
+                break
             }
             // `written <= length` afterwards, so that the 64 bytes end before `length + slack`.
             guard count <= length &- written else { break }

@@ -15,7 +15,7 @@ struct ArrowTests {
         "TLS": ["Telemetry", "COpenSSL"],
         "Receivers": ["Telemetry", "WireFormats", "TLS", "CZlib", "CZstd"],
         "QueueIsolation": [],
-        "Aggregation": ["Telemetry", "Sketches", "QueueIsolation"],
+        "Aggregation": ["Telemetry", "Sketches", "QueueIsolation", "CPrefetch"],
         "Alerts": ["Telemetry", "QueueIsolation"],
         "Store": ["Telemetry", "Sketches", "WireFormats", "QueueIsolation", "CIngestLog", "CZstd"],
         "Reporting": [
@@ -30,7 +30,7 @@ struct ArrowTests {
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
         "CCurl": [],
         "COpenSSL": [], "CSystemd": [],
-        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [],
+        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [], "CPrefetch": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
