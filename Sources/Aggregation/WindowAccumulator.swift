@@ -164,8 +164,10 @@ struct WindowAccumulator: ~Copyable {
             var first = index
             var side = 0
             prepare(samples, index..<blockEnd, nodes, groups, stride, runs, addresses, &targets, at: side)
+            var isFirst = true
             while index < range.upperBound {
-                let nextEnd = min(blockEnd &+ block, range.upperBound)
+                // Nothing is looked up behind those few, which would be for nothing.
+                let nextEnd = isFirst ? blockEnd : min(blockEnd &+ block, range.upperBound)
                 prepare(
                     samples, blockEnd..<nextEnd, nodes, groups, stride, runs, addresses, &targets,
                     at: block &- side)
@@ -187,8 +189,13 @@ struct WindowAccumulator: ~Copyable {
                     index &+= 1
                 }
                 first = blockEnd
-                blockEnd = nextEnd
                 side = block &- side
+                blockEnd = nextEnd
+                guard isFirst else { continue }
+                isFirst = false
+                blockEnd = min(blockEnd &+ block, range.upperBound)
+                prepare(
+                    samples, first..<blockEnd, nodes, groups, stride, runs, addresses, &targets, at: side)
             }
             return index
         }

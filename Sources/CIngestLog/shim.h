@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,4 +69,12 @@ static inline uint32_t cingestlog_crc32c_wide(
 static inline int cingestlog_reserve(int file, long bytes) {
     return (int)syscall(SYS_fallocate, file, 1, 0L, bytes);
 }
+/* Linux' own calls, which Swift's Glibc does not show without _GNU_SOURCE. */
+static inline int cingestlog_begin_writing(int file, int64_t offset, int64_t bytes) {
+    return (int)syscall(SYS_sync_file_range, file, offset, bytes, 2 /* SYNC_FILE_RANGE_WRITE */);
+}
+static inline int cingestlog_write_all(int file) {
+    return (int)syscall(SYS_sync_file_range, file, (int64_t)0, (int64_t)0, 7 /* WAIT_BEFORE, WRITE, WAIT_AFTER */);
+}
+
 #endif

@@ -43,6 +43,8 @@ struct Delivery {
     var events: [Event] = []
     /// Of the body, for the log.
     var format: UInt16 = 0
+    /// The same, when it was worked out.
+    var check: JournalCheck?
 
     init(_ builder: borrowing BatchBuilder, answer: Answer) {
         batches = builder.batches
@@ -117,7 +119,7 @@ extension IngestCore {
             return deliver(&delivery) ? .done : .full
         }
         let sender = senders.name(delivery.sender) ?? ""
-        let outcome = logged.deliver(delivery, stream, sender: sender, body: body, written: written())
+        let outcome = logged.deliver(&delivery, stream, sender: sender, body: body, written: written())
         switch outcome {
         case .full: return .full
         case .noRoom: return .noRoom

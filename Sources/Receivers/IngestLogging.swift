@@ -77,15 +77,13 @@ final class LoggedPath: Sendable {
     }
 
     func deliver(
-        _ delivery: Delivery, _ stream: StreamIndex, sender: String, body: ByteBuffer,
+        _ delivery: inout Delivery, _ stream: StreamIndex, sender: String, body: ByteBuffer,
         written: @escaping @Sendable (Bool) -> Void
     ) -> Outcome {
         // Events are kept by the store within seconds, but no window says when: as if they were samples of now.
         let newestMs = delivery.events.isEmpty ? delivery.newestMs ?? .min : delivery.arrivalMs
         let head = JournalHead(
             format: delivery.format, timeMs: delivery.arrivalMs, newestMs: newestMs, sender: sender)
-        // Worked out before any lock, so that lanes do it side by side.
-        let check = logging.journal.check(head, body: body.readableBytesSpan)
         if isReplaying.load(ordering: .acquiring) {
             if let newestMs = delivery.newestMs {
                 let hasRoom = logging.sink.hasRoom(
@@ -93,6 +91,7 @@ final class LoggedPath: Sendable {
                     newestMs: newestMs, arrivalMs: delivery.arrivalMs)
                 guard hasRoom else { return .noRoom }
             }
+            let check = check(&delivery, head, body)
             let outcome = gate.withLock { _ -> Outcome? in
                 guard isReplaying.load(ordering: .relaxed) else { return nil }
                 let place = logging.journal.append(
@@ -104,8 +103,9 @@ final class LoggedPath: Sendable {
         let request = LoggedRequest(
             stream: stream, sender: delivery.sender, batches: delivery.batches, rejected: delivery.rejected,
             oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
+        let check = logging.keepsNew ? check(&delivery, head, body) : nil
         let admission = logging.sink.take(request) {
-            guard logging.keepsNew else { return logging.journal.end }
+            guard let check else { return logging.journal.end }
             return logging.journal.append(
                 head, body: body.readableBytesSpan, check: check, written: written)
         }
@@ -117,6 +117,13 @@ final class LoggedPath: Sendable {
         }
     }
 
+    /// Worked out before any lock, so that lanes do it side by side, and once, however often it is tried.
+    private func check(_ delivery: inout Delivery, _ head: JournalHead, _ body: ByteBuffer) -> JournalCheck {
+        let check = delivery.check ?? logging.journal.check(head, body: body.readableBytesSpan)
+        delivery.check = check
+        return check
+    }
+
     var isDirect: Bool { !isReplaying.load(ordering: .acquiring) }
 
     /// From now on requests go into the core, if the repetition has come to the end.
@@ -125,6 +132,7 @@ final class LoggedPath: Sendable {
             guard logging.journal.end <= position else { return false }
             logging.sink.endReplay(stream)
             isReplaying.store(false, ordering: .releasing)
+            logging.journal.repeated()
             if !logging.keepsNew { logging.journal.retire() }
             return true
         }

@@ -82,7 +82,9 @@ public final class IngestLog: IngestJournal {
     // MARK: Writing
 
     public func check(_ head: JournalHead, body: RawSpan) -> JournalCheck {
-        body.withUnsafeBytes { IngestLogCodec.Prepared.check(head, body: $0) }
+        // What is too large is refused, whatever its check.
+        guard body.byteCount <= reader.bodyMax else { return JournalCheck(rawValue: 0) }
+        return body.withUnsafeBytes { IngestLogCodec.Prepared.check(head, body: $0) }
     }
 
     public func append(
@@ -136,6 +138,8 @@ public final class IngestLog: IngestJournal {
         if chunk.next.rawValue < segment.start { chunk.next = LogPosition(rawValue: segment.start) }
         return chunk
     }
+
+    public func repeated() { writer.repeated() }
 
     public func retire() { state.withLock { $0.retire() } }
 

@@ -10,9 +10,10 @@ public struct IngestLogFiles: Sendable {
     /// Free bytes of the file system.
     public var freeBytes: @Sendable (_ path: String) -> Int64
     public var sync: @Sendable (_ file: CInt) -> CInt
-    /// Advises the kernel that nobody reads these bytes soon: it begins to bring them to the disk, and lets go of the
-    /// memory of those that are there. No bytes: all up to the end.
-    public var release: @Sendable (_ file: CInt, _ offset: Int64, _ bytes: Int64) -> Void
+    /// Has the disk begin to write these bytes.
+    public var beginWriting: @Sendable (_ file: CInt, _ offset: Int64, _ bytes: Int64) -> Void
+    /// Lets go of a file's memory when all of it is on the disk; what the disk did not take stays there.
+    public var letGo: @Sendable (_ file: CInt) -> Void
 
     public static let system = IngestLogFiles(
         write: { file, bytes, offset in
@@ -30,7 +31,12 @@ public struct IngestLogFiles: Sendable {
             return Int64(info.f_bavail) * Int64(info.f_frsize)
         },
         sync: { fdatasync($0) == 0 ? 0 : errno },
-        release: { _ = posix_fadvise($0, Int($1), Int($2), POSIX_FADV_DONTNEED) })
+        beginWriting: { _ = cingestlog_begin_writing($0, $1, $2) },
+        letGo: { file in
+            // After a failure the kernel calls such pages clean: in memory they are what was acknowledged, on the disk not.
+            guard cingestlog_write_all(file) == 0 else { return }
+            _ = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED)
+        })
 }
 
 /// The segments' files: `STATE/ingest/0000000000001000.log`, named by the position at which each begins.

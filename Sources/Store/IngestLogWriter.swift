@@ -25,7 +25,9 @@ actor IngestLogWriter {
     private var fileStart: Int64 = 0
     private var fileEnd: Int64 = 0
     private var spare: CInt = -1
-    private var pages: IngestLogPages
+    private nonisolated let pages: IngestLogPages
+    /// Its segment was removed while it was written: there was no other.
+    private var isFileRemoved = false
     /// What could not be written yet.
     private var left: [IngestLogState.Part] = []
     private var callbacks: [IngestLogState.Callback] = []
@@ -45,7 +47,7 @@ actor IngestLogWriter {
         self.files = files
         self.metrics = metrics
         self.logger = logger
-        pages = IngestLogPages(files, segmentBytes: limits.segmentBytes)
+        pages = IngestLogPages(files, durability: durability, segmentBytes: limits.segmentBytes)
     }
 
     private nonisolated func later(_ body: @escaping @Sendable (isolated IngestLogWriter) -> Void) {
@@ -62,6 +64,9 @@ actor IngestLogWriter {
     /// Reserves room before the first record comes.
     nonisolated func start() { later { $0.makeSpare() } }
 
+    /// Nothing that an earlier process left is read any more.
+    nonisolated func repeated() { pages.repeated() }
+
     /// Something waits.
     nonisolated func wake() { later { $0.work() } }
 
@@ -77,6 +82,7 @@ actor IngestLogWriter {
                 writer.metrics.failures.add()
             }
             writer.pages.forget(segments)
+            if writer.file >= 0, segments.contains(writer.fileStart) { writer.isFileRemoved = true }
             if isLast { writer.closeFiles() }
             writer.checkObstacle()
         }
@@ -93,8 +99,7 @@ actor IngestLogWriter {
 
     private func closeFiles() {
         isClosed = true
-        if file >= 0 { close(file) }
-        pages.closeAll()
+        pages.closeAll(file >= 0 ? file : nil)
         if spare >= 0 {
             close(spare)
             unlink(folder.spare)
@@ -180,9 +185,11 @@ actor IngestLogWriter {
     /// The segment's file: the spare under its name, or a new one where there was no time to make a spare.
     private func openSegment(_ start: Int64) -> CInt {
         if file >= 0 {
-            if durability == .disk, files.sync(file) != 0 { return errno }
-            pages.finish(file, segment: fileStart)
+            let failure = durability == .disk ? files.sync(file) : 0
+            guard failure == 0 else { return failure }
+            isFileRemoved ? pages.drop(file) : pages.finish(file, segment: fileStart)
             file = -1
+            isFileRemoved = false
         }
         if spare < 0 {
             let failure = reserve()

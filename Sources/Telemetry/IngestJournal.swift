@@ -122,11 +122,16 @@ public protocol IngestJournal: ClosingJournal {
     /// Reads records that were written. Blocks; for one reader at a time.
     func read(from: LogPosition, bytesMax: Int) throws -> JournalChunk
 
+    /// All that was there is read, and nothing will be read any more.
+    func repeated()
+
     /// Nothing is appended any more; when all that is there is released, the log removes itself.
     func retire()
 }
 
 extension IngestJournal {
+    public func repeated() {}
+
     /// The same for whoever holds no lock.
     public func append(
         _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
