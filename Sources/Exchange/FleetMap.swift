@@ -106,6 +106,8 @@ public struct FleetMap: Sendable, Equatable {
     }
     /// What the members agreed upon when the first of them came.
     public var agreementSubject: Subject { Subject("clsd.v1.\(cluster).lease.agreement") }
+    /// What is asked of the run that they play, and how far they may play it.
+    public var controlSubject: Subject { Subject("clsd.v1.\(cluster).lease.control") }
     /// Where a worker that ingests gets the number of its epoch.
     public func originSubject(_ name: String) -> Subject {
         Subject("clsd.v1.\(cluster).lease.origin.\(name)")

@@ -15,10 +15,13 @@ extension Daemon: ControlPlane {
         ReadyReply(ready: waitsFor == nil, state: state, reason: waitsFor)
     }
 
-    func simulations() async throws -> [SimulationStatus] { try await running().runs.statuses() }
+    func simulations() async throws -> [SimulationStatus] {
+        (try await running().runs.statuses() + sharedStatuses).sorted { $0.run < $1.run }
+    }
 
     func simulation(run: String) async throws -> SimulationStatus {
-        try await running().runs.status(run: run)
+        if let shared = try sharedRun(run) { return try sharedStatus(shared) }
+        return try await running().runs.status(run: run)
     }
 
     func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
@@ -26,7 +29,8 @@ extension Daemon: ControlPlane {
     }
 
     func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {
-        try await running().runs.change(run: run, action)
+        if let shared = try sharedRun(run) { return try await changeShared(shared, action) }
+        return try await running().runs.change(run: run, action)
     }
 
     func removeSimulation(run: String) async throws -> SimulationStatus {
@@ -36,7 +40,8 @@ extension Daemon: ControlPlane {
     }
 
     func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply {
-        try await running().runs.inject(run: run, request)
+        if let shared = try sharedRun(run) { return try await injectShared(shared, request) }
+        return try await running().runs.inject(run: run, request)
     }
 
     func truth(run: String, _ request: TruthRequest) async throws -> TruthReply {
@@ -62,7 +67,7 @@ extension Daemon: ControlPlane {
             uptimeSeconds: Double(now - startedMs) / 1_000, state: state, ready: waitsFor == nil,
             reason: waitsFor)
         guard let parts else { return reply }
-        reply.simulations = try await parts.runs.statuses()
+        reply.simulations = try await simulations()
         for id in parts.streams.all {
             guard let index = parts.streams.find(id), let status = parts.core.status(index) else { continue }
             var row = ControlAPI.StreamStatus(

@@ -30,10 +30,8 @@ extension SimulationRuns {
                         timeMs: injection.timeMs, kind: request.kind, entity: request.at, forMs: forMs),
                     run: name)
             }
-        } catch let error as ScenarioProblem {
-            throw ControlError(
-                error.key == "at" ? .notFound : .badRequest, error.found.capitalizedFirst + ".",
-                hint: "Expected: \(error.expected).")
+        } catch let problem as ScenarioProblem {
+            throw Self.error(problem)
         }
         guard let injection else {
             throw ControlError(.conflict, "Run \(name) is over.", hint: "Start another one.")
@@ -119,7 +117,13 @@ extension SimulationRuns {
         return try FleetPlan(parseScenario(record.scenario, file: record.path, seed: record.seed))
     }
 
-    private static func length(_ text: String?) throws -> Int64? {
+    static func error(_ problem: ScenarioProblem) -> ControlError {
+        ControlError(
+            problem.key == "at" ? .notFound : .badRequest, problem.found.capitalizedFirst + ".",
+            hint: "Expected: \(problem.expected).")
+    }
+
+    static func length(_ text: String?) throws -> Int64? {
         guard let text else { return nil }
         guard let ms = DurationText.milliseconds(text), (1_000...365 * UTC.dayMs).contains(ms) else {
             throw ControlError(.badRequest, "A fault for \(text) cannot be.", hint: "Write 1s to 365d.")

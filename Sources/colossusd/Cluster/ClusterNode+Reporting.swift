@@ -14,7 +14,7 @@ extension ClusterNode {
     /// Reports the simulated fleet, behind what the store has of it; opens its stream in the core.
     func reporter(
         _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus
-    ) async throws -> FleetReporter {
+    ) async throws -> (FleetReporter, SharedControl.Follower) {
         let (core, store, streams) = (around.core, around.store, around.streams)
         let stream = fleet.stream
         let index = streams.open(stream, site: fleet.plan.scenario.site)
@@ -43,17 +43,17 @@ extension ClusterNode {
         spec.timeline = { _, endMs in timeline.point(at: endMs, overMs: windowMs) }
         around.shares.report(index)
         let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
-        let replay = Locked(
-            EventReplay(plan: fleet.plan, stream: stream, pace: fleet.pace, afterMs: closedMs))
+        // Made once it is known what was asked of the run; no window is told before.
+        let replay = Locked<EventReplay?>(nil)
         let position = ReportingPosition(
             around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
             startedMs: agreement.startedMs)
         let reporter = FleetReporter(
             fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
-            from: position.read(next: next),
+            from: position.read(next: next), throughMs: .min,
             bus: bus, shares: around.shares, coverage: around.coverage, core: core, clock: around.clock,
             account: { core.account($0, stream: $1) },
-            events: { endMs in replay.withLock { $0.events(before: endMs) } })
+            events: { endMs in replay.withLock { $0?.events(before: endMs) ?? [] } })
         around.coverage.report(stream, finestMs: windowMs) { [weak reporter] throughMs in
             guard let reporter else { return }
             reporter.committed(throughMs: throughMs)
@@ -61,7 +61,24 @@ extension ClusterNode {
             position.note(status.resumeSequence, window: status.reported)
         }
         core.openStream(spec)
-        return reporter
+        let (plan, pace) = (fleet.plan, fleet.pace)
+        return (
+            reporter,
+            { [weak reporter] news, missed in
+                let count = replay.withLock { replay in
+                    guard replay != nil else {
+                        replay = EventReplay(
+                            plan: plan, stream: stream, pace: pace, afterMs: closedMs,
+                            injections: news.injections, turns: news.turns)
+                        return 0
+                    }
+                    return replay?.follow(news.injections, news.turns) ?? 0
+                }
+                if count > 0 { missed(count) }
+                for injection in news.injections { timeline.inject(injection) }
+                reporter?.allow(throughMs: news.throughMs)
+            }
+        )
     }
 
     /// Reports what members ingest, behind what the store has of it; opens `measured` in the core.

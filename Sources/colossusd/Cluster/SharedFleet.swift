@@ -11,6 +11,8 @@ struct SharedFleet: Sendable {
     let stream: StreamID
     let plan: FleetPlan
     let pace: Pace
+    /// Simulated seconds a second, as it begins.
+    let speed: Double
     let resolution: Resolution
     let topology: TopologySnapshot
     let slices: FleetSlices
@@ -27,6 +29,10 @@ struct SharedFleet: Sendable {
         run = wanted.run
         self.stream = stream
         pace = try Pace(text: wanted.speed.description)
+        guard case .times(let factor) = pace else {
+            throw StartError("A cluster cannot play the run \(wanted.run) at \(pace).")
+        }
+        speed = factor
         resolution = Resolution(pace: pace)
         let streams = Streams()
         let index = streams.open(stream, site: scenario.site)
