@@ -25,7 +25,13 @@ extension Daemon: ControlPlane {
     }
 
     func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
-        try await running().runs.start(start)
+        if start.isShared == true { return try await startShared(start) }
+        if let name = start.run, try sharedRun(name) != nil {
+            throw ControlError(
+                .conflict, "The cluster plays a run named \(name).",
+                hint: "Choose another name with --run.")
+        }
+        return try await running().runs.start(start)
     }
 
     func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {

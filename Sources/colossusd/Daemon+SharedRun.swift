@@ -56,6 +56,23 @@ extension Daemon {
         return status
     }
 
+    /// Starts a run for all members of the cluster, and waits until this one plays it.
+    func startShared(_ start: SimulationStart) async throws -> SimulationStatus {
+        guard let node = try running().cluster else {
+            throw ControlError(
+                .notFound, "This daemon works alone.",
+                hint: "Leave --shared out, or make it a member: see CLUSTER in colossusd.yaml(5).")
+        }
+        try await node.start(start)
+        for _ in 0..<200 {
+            if let status = sharedStatuses.first { return status }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
+        throw ControlError(
+            .tryAgain, "The run is started, and this member has not joined it yet.",
+            hint: "Look at `colossusctl cluster status`.")
+    }
+
     func changeShared(
         _ control: SharedControl, _ action: SimulationAction
     ) async throws -> SimulationStatus {

@@ -350,7 +350,7 @@ actor SimulationRuns {
 
     // MARK: What a request says
 
-    private static func scenario(_ start: SimulationStart) throws -> (Scenario, text: String, path: String) {
+    static func scenario(_ start: SimulationStart) throws -> (Scenario, text: String, path: String) {
         let path = start.scenario ?? "scenario"
         do {
             let text = try start.scenarioText ?? ScenarioText.read(path)

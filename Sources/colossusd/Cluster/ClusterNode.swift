@@ -110,17 +110,24 @@ actor ClusterNode {
     /// Does not wait: brokers that are away are no reason not to start.
     func start() throws {
         let fleet = try settings.simulation.map { try SharedFleet(settings, $0) }
-        guard fleet != nil || ingest != nil else {
-            obstacle.withLock { $0 = "neither cluster.simulation nor cluster.share_ingest is configured" }
-            return
-        }
         task = Task { await self.join(fleet) }
     }
 
-    private func join(_ fleet: SharedFleet?) async {
+    private static let nothingToPlay =
+        "it waits for a run: colossusctl simulate start --shared, or cluster.simulation in the configuration"
+
+    private func join(_ configured: SharedFleet?) async {
         while !isStopping {
             do {
                 let linked = try await linked()
+                var fleet = configured
+                if fleet == nil { fleet = try await started(linked.bus) }
+                guard fleet != nil else {
+                    // What is ingested is shared meanwhile.
+                    if ingest == nil { waits() } else { await shareAlone() }
+                    try? await Task.sleep(for: .seconds(1))
+                    continue
+                }
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
@@ -141,6 +148,15 @@ actor ClusterNode {
         }
         if member == nil { endLink() }
     }
+
+    private func started(_ bus: NATSBus) async throws -> SharedFleet? {
+        try await onQueue { [settings] in try Self.started(settings, bus) }
+    }
+
+    private func waits() { obstacle.withLock { $0 = Self.nothingToPlay } }
+
+    /// Whoever asks has waited long enough for brokers that are away.
+    func broker() async throws -> NATSBus { try await linked().bus }
 
     private func refused(_ error: any Error) {
         let text = Self.words(error)
@@ -172,6 +188,7 @@ actor ClusterNode {
         guard member == nil, !isStopping, let link, let parts = link.ingest else { return }
         guard let alone = try? await connect(nil, link.bus, parts) else { return }
         guard member == nil, !isStopping else { return }
+        if settings.simulation == nil { obstacle.withLock { $0 = nil } }
         alone.complain { [weak self] in self?.problem }
         install(alone)
     }
@@ -192,7 +209,7 @@ actor ClusterNode {
         link = nil
     }
 
-    private static func words(_ error: any Error) -> String {
+    static func words(_ error: any Error) -> String {
         switch error {
         case BusError.unavailable: "no broker can be reached, or they have no leader"
         case BusError.ambiguous: "the brokers do not answer in time"
@@ -227,7 +244,7 @@ actor ClusterNode {
             leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
     }
 
-    private func onQueue<Value: Sendable>(
+    func onQueue<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
