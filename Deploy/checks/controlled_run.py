@@ -2,7 +2,7 @@
 
 Two workers and a reporter; the speed is changed at one, a fault injected at the other, the run is paused and goes on. A third worker
 comes late and plays from the beginning, and takes everything over when the first two are gone by SIGKILL; one of those comes back, and
-the run is stopped there. At each step all members say the same. What the reporter has stored is, byte for byte, what a daemon without any
+the run is stopped there. Then a run is started for a cluster whose configuration has none. At each step all members say the same. What the reporter has stored is, byte for byte, what a daemon without any
 cluster stores that has the same fault in the same simulated millisecond.
 """
 
@@ -83,7 +83,54 @@ def inject(daemon, kind, entity, *more):
     return reply
 
 
-def play(brokers, scenario, member, holders, through, compare, keep):
+def begun(brokers, path, member, holders, through, content, before):
+    """A cluster whose configuration has no run: one is started at one member, and all take part."""
+    def idle(name, roles):
+        daemon = member(brokers, path, name, roles)
+        with open(daemon.config) as file:
+            lines = [line for line in file.read().replace("name: check", "name: begun").splitlines() if "simulation:" not in line]
+        with open(daemon.config, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        return daemon
+
+    started = [idle("r1", "reporter"), idle("w1", "worker, rollup"), idle("w2", "worker")]
+    r1, w1, w2 = started
+    try:
+        for daemon in started:
+            daemon.start()
+        wait_for("a word of a run", 20, lambda: "--shared" in (w1.json("cluster", "status").get("problem") or ""))
+        expect(True, "a member without a run says how to start one")
+        reply = json.loads(w2.ctl("--output", "json", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared"))
+        expect(reply["simulation"]["run"] == RUN, f"it is started at one: {reply['simulation']['state']}")
+        wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
+        w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
+        w1.ctl("simulate", "start", path, "--run", RUN, ok=(1,))
+        expect(True, "there is no second one, and no run of a member alone with its name")
+        w1.kill()
+        w1.start()
+        wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
+        wait_for("windows", 60, lambda: through(r1) >= 8)
+        r1.ctl("simulate", "stop", RUN)
+        agree(started, 1, "stop")
+        windows, (expected, end) = content(r1)[0], before
+        common = [name for name in windows if name in expected and name[0] == 60_000 and name[1] + 60_000 <= end]
+        expect(len(common) >= 5 and all(windows[name] == expected[name] for name in common),
+               f"its first {len(common)} windows are those of the run of before")
+        for daemon in started:
+            daemon.stop()
+    except BaseException:
+        for daemon in started:
+            if os.path.exists(daemon.log):
+                print(f"--- {daemon.folder}\n{open(daemon.log).read()[-2500:]}")
+        raise
+    finally:
+        for daemon in started:
+            if daemon.process and daemon.process.poll() is None:
+                daemon.kill()
+            shutil.rmtree(daemon.folder, ignore_errors=True)
+
+
+def play(brokers, scenario, member, holders, through, compare, content, keep):
     folder = tempfile.mkdtemp(prefix="colossus-controlled-")
     path = scenario(folder)
     alone = Daemon(f"simulations: [{{run: {RUN}, scenario: {path}, speed: 60}}]\n", name="alone")
@@ -93,7 +140,11 @@ def play(brokers, scenario, member, holders, through, compare, keep):
     try:
         for daemon in (r1, w1, w2):
             daemon.start()
-        steps(alone, r1, w1, w2, w3, holders, through, compare)
+        first_fault = steps(alone, r1, w1, w2, w3, holders, through, compare)
+        w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
+        alone.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(4,))
+        print("  a cluster whose configuration has no run", flush=True)
+        begun(brokers, path, member, holders, through, content, (content(alone)[0], first_fault))
         for daemon in everybody:
             daemon.stop()
     except BaseException:
@@ -176,6 +227,7 @@ def steps(alone, r1, w1, w2, w3, holders, through, compare):
     names = [message for (message,) in rows(r1, "SELECT entity FROM events WHERE time_ms BETWEEN ? AND ?",
                                             faults[0][2], faults[0][2] + 600_000)]
     expect("r0003-n2" in names, "the injected fault is among the events")
+    return faults[0][2]
 
 
 def settled(r1, through):

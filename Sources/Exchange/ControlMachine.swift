@@ -188,7 +188,8 @@ public struct ControlMachine: NodeMachine {
 
     /// How far the log should go, and how far at least: by the wall clock, but never far ahead of who plays it, for what
     /// is asked counts behind it.
-    private func horizon(_ log: ControlLog, _ nowMs: Int64, _ position: Int64) -> (wanted: Int64, must: Int64) {
+    private func horizon(_ log: ControlLog, _ nowMs: Int64, _ position: Int64) -> (wanted: Int64, must: Int64)
+    {
         let course = ControlCourse(base, log)
         func through(_ leadMs: Int64) -> Int64 {
             let ahead = min(course.speed * Double(leadMs), 1e15)

@@ -61,7 +61,8 @@ public final class FleetReporter: Sendable {
     ///   - events: what happened before a time and was not told yet.
     public init(
         fleet: FleetMap, topology: TopologySnapshot, stream: StreamIndex, next: Int64, from sequence: UInt64,
-        throughMs: Int64 = .max, bus: any Bus, shares: ReportingBus, coverage: CoverageSink, core: any FleetSink & EventSink,
+        throughMs: Int64 = .max, bus: any Bus, shares: ReportingBus, coverage: CoverageSink,
+        core: any FleetSink & EventSink,
         clock: WallClock, account: @escaping @Sendable (Ledger, StreamIndex) -> Void,
         events: @escaping @Sendable (Int64) -> [Event]
     ) {

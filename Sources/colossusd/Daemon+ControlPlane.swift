@@ -40,6 +40,7 @@ extension Daemon: ControlPlane {
     }
 
     func removeSimulation(run: String) async throws -> SimulationStatus {
+        try refuseShared(run, "is not removed")
         let last = try await running().runs.remove(run: run)
         if let stream = StreamID.simulated(run: run) { try? await running().alerts.forget(stream) }
         return last
@@ -51,7 +52,8 @@ extension Daemon: ControlPlane {
     }
 
     func truth(run: String, _ request: TruthRequest) async throws -> TruthReply {
-        try await running().runs.truth(run: run, request)
+        try refuseShared(run, "has no truth to show")
+        return try await running().runs.truth(run: run, request)
     }
 
     func exports() async throws -> [ExportStatus] { try await running().runs.exportStatuses }

@@ -18,6 +18,14 @@ extension Daemon {
             hint: "Look at `colossusctl cluster status`.")
     }
 
+    /// What only a daemon can do that plays a run alone.
+    func refuseShared(_ name: String, _ what: String) throws {
+        guard try sharedRun(name) != nil else { return }
+        throw ControlError(
+            .conflict, "Run \(name) is the cluster's, and \(what).",
+            hint: "A daemon without a cluster can do that with a run of its own.")
+    }
+
     var sharedStatuses: [SimulationStatus] {
         guard let member = parts?.cluster?.member, let control = member.parts.control else { return [] }
         return [status(of: control, member)]
@@ -42,7 +50,8 @@ extension Daemon {
         let state: SimulationStatus.State =
             log == nil
             ? .starting
-            : log?.isStopped == true ? .stopped : isOver ? .finished : log?.isPaused == true ? .paused : .running
+            : log?.isStopped == true
+                ? .stopped : isOver ? .finished : log?.isPaused == true ? .paused : .running
         let playing = member.parts.simulation?.run.status()
         resolution.tickMs = playing?.resolution.tickMs ?? resolution.tickMs
         let record = SimulationRun(
@@ -85,7 +94,9 @@ extension Daemon {
             guard case .times(let factor) = try Pace(text: text) else {
                 throw ControlError(
                     .badRequest, "A cluster's run cannot go at \(text).",
-                    hint: "Its workers go by the clock: write simulated seconds a second, or a length a second.")
+                    hint:
+                        "Its workers go by the clock: write simulated seconds a second, or a length a second."
+                )
             }
             deed = .speed(factor)
         }

@@ -20,7 +20,8 @@ struct ControlLogTests {
 
     static let all: [ControlEntry.Deed] = [
         .speed(120), .inject(kind: "node_down", entity: "r0001-n1", forMs: 3_600_000), .pause,
-        .inject(kind: "Power supply, 100 % (ü)", entity: "r0001-n1/3", forMs: nil), .speed(0.5), .resume, .stop,
+        .inject(kind: "Power supply, 100 % (ü)", entity: "r0001-n1/3", forMs: nil), .speed(0.5), .resume,
+        .stop,
     ]
 
     @Test("what is written is read")

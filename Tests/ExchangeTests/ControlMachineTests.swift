@@ -154,7 +154,8 @@ struct ControlMachineTests {
         init(plays: Bool = true) throws {
             fleet = try ControlMachineTests.fleet()
             memory = ControlMachineTests.bus(time)
-            member = Member("w", fleet, ControlMachineTests.base, memory, time, skewMs: 0, plays: plays, seed: 1)
+            member = Member(
+                "w", fleet, ControlMachineTests.base, memory, time, skewMs: 0, plays: plays, seed: 1)
         }
 
         func run(fromMs: Int64, throughMs: Int64) {

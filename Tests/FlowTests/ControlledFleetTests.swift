@@ -44,7 +44,9 @@ import Testing
         init(_ plan: FleetPlan) throws {
             let startMs = plan.scenario.startMs
             self.startMs = startMs
-            func turn(_ seconds: Int64, _ pace: Double, stands: Bool = false, stops: Bool = false) -> PlaybackTurn {
+            func turn(_ seconds: Int64, _ pace: Double, stands: Bool = false, stops: Bool = false)
+                -> PlaybackTurn
+            {
                 PlaybackTurn(
                     atMs: startMs + seconds * 1_000, pace: .times(pace), stands: stands, stops: stops,
                     anchorNs: -1 << 60)
@@ -70,7 +72,9 @@ import Testing
         }
     }
 
-    @Test("who is told piece by piece plays what one plays that knows it all", .timeLimit(.minutes(10)), .computing)
+    @Test(
+        "who is told piece by piece plays what one plays that knows it all", .timeLimit(.minutes(10)),
+        .computing)
     func piecemeal() async throws {
         let plan = try SharedFleetTests.plan()
         let stream = try #require(SharedFleetTests.stream)

@@ -41,7 +41,9 @@ struct ClusterJournal {
             set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
         }
         if let control = member.parts.control {
-            set("control_entries", "What was asked of the run, as this member knows it.", Double(control.applied))
+            set(
+                "control_entries", "What was asked of the run, as this member knows it.",
+                Double(control.applied))
             set(
                 "control_missed", "Of that, what was known only after its time; always 0.",
                 Double(control.missed))

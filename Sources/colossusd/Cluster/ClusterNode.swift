@@ -123,25 +123,18 @@ actor ClusterNode {
                 var fleet = configured
                 if fleet == nil { fleet = try await started(linked.bus) }
                 guard fleet != nil else {
-                    // What is ingested is shared meanwhile.
-                    if ingest == nil { waits() } else { await shareAlone() }
-                    try? await Task.sleep(for: .seconds(1))
+                    await idle()
                     continue
                 }
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
                 obstacle.withLock { $0 = nil }
-                logger.notice(
-                    "this member has joined the cluster",
-                    metadata: JournalMessage.clusterJoined.metadata([
-                        "cluster": "\(settings.name)", "member": "\(name)", "run": "\(fleet?.run ?? "")",
-                        "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
-                        "slices": "\(member.map.slices)", "partitions": "\(member.map.partitions)",
-                    ]))
+                tellJoined(member)
                 return
             } catch {
-                refused(error)
+                // Brokers that are away are told of by whoever shares already.
+                if member == nil || !Self.isOutage(error) { refused(error) }
                 await shareAlone()
                 try? await Task.sleep(for: .seconds(3))
             }
@@ -153,7 +146,30 @@ actor ClusterNode {
         try await onQueue { [settings] in try Self.started(settings, bus) }
     }
 
-    private func waits() { obstacle.withLock { $0 = Self.nothingToPlay } }
+    /// Nobody has started a run yet: what is ingested is shared meanwhile.
+    private func idle() async {
+        let isNew = member == nil
+        await shareAlone()
+        let wait = ingest == nil ? Self.nothingToPlay : nil
+        if ingest == nil || member != nil { obstacle.withLock { $0 = wait } }
+        if isNew, let member { tellJoined(member) }
+        try? await Task.sleep(for: .seconds(member == nil ? 1 : 3))
+    }
+
+    private static func isOutage(_ error: any Error) -> Bool {
+        guard let error = error as? BusError else { return false }
+        return error == .unavailable || error == .ambiguous
+    }
+
+    private func tellJoined(_ member: ClusterMember) {
+        logger.notice(
+            "this member has joined the cluster",
+            metadata: JournalMessage.clusterJoined.metadata([
+                "cluster": "\(settings.name)", "member": "\(name)", "run": "\(member.fleet?.run ?? "")",
+                "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
+                "slices": "\(member.map.slices)", "partitions": "\(member.map.partitions)",
+            ]))
+    }
 
     /// Whoever asks has waited long enough for brokers that are away.
     func broker() async throws -> NATSBus { try await linked().bus }
@@ -188,7 +204,6 @@ actor ClusterNode {
         guard member == nil, !isStopping, let link, let parts = link.ingest else { return }
         guard let alone = try? await connect(nil, link.bus, parts) else { return }
         guard member == nil, !isStopping else { return }
-        if settings.simulation == nil { obstacle.withLock { $0 = nil } }
         alone.complain { [weak self] in self?.problem }
         install(alone)
     }

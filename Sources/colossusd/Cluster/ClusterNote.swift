@@ -68,7 +68,8 @@ struct ClusterNote: Codable, Sendable, Equatable {
         let slices = 0..<FleetMap.slicesMax
         return roles.count <= 16 && self.slices.count <= slices.count && epochs.count == self.slices.count
             && self.slices.allSatisfy(slices.contains) && share >= 0 && kept >= 0
-            && (0...ControlLog.entriesMax).contains(control ?? 0) && windows.contains(ready) && windows.contains(reported ?? -1)
+            && (0...ControlLog.entriesMax).contains(control ?? 0) && windows.contains(ready)
+            && windows.contains(reported ?? -1)
             && partitions.count <= slices.count
             && partitions.allSatisfy {
                 slices.contains($0.partition) && windows.contains($0.closed) && $0.open >= 0

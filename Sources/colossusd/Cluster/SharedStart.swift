@@ -26,7 +26,10 @@ struct SharedStart: Codable, Sendable, Equatable {
 
     var bytes: [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 
-    init(run: String, scenario: String, path: String, seed: UInt64, speed: Double, member: String, askedMs: Int64) {
+    init(
+        run: String, scenario: String, path: String, seed: UInt64, speed: Double, member: String,
+        askedMs: Int64
+    ) {
         self.run = run
         self.scenario = scenario
         self.path = path
@@ -66,7 +69,8 @@ extension ClusterNode {
                 hint: "Leave --shared out for a run of this daemon alone.")
         }
         guard wanted.tick == nil else {
-            throw ControlError(.badRequest, "The ticks of a cluster's run follow its speed.", hint: "Leave --tick out.")
+            throw ControlError(
+                .badRequest, "The ticks of a cluster's run follow its speed.", hint: "Leave --tick out.")
         }
         let (scenario, text, path) = try SimulationRuns.scenario(wanted)
         let pace = try wanted.speed.map { try Pace(text: $0) } ?? .times(scenario.speed)
@@ -84,7 +88,8 @@ extension ClusterNode {
                 hint: "Write 1 to 64 characters out of a-z A-Z 0-9 . _ -")
         }
         guard start.bytes.count <= SharedStart.bytesMax else {
-            throw ControlError(.tooLarge, "The scenario is too long to be shared.", hint: "256 KiB are the most.")
+            throw ControlError(
+                .tooLarge, "The scenario is too long to be shared.", hint: "256 KiB are the most.")
         }
         let fleet = try SharedFleet(settings, start)
         if let index = around.streams.find(fleet.stream), around.core.isOpen(index) {
