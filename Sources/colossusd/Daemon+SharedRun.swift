@@ -125,20 +125,29 @@ extension Daemon {
         _ control: SharedControl, _ deed: ControlEntry.Deed
     ) async throws -> ControlEntry {
         let run = control.fleet.run
-        // One that knows nothing of it would go on as before.
-        if let member = try running().cluster?.member {
-            let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
-            for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
-            where roster.isLive(name, nowMs: nowMs) && entry.note.control == nil {
-                throw ControlError(
-                    .conflict, "Member \(name) has version \(entry.note.version), which cannot follow.",
-                    hint: "Bring all members to one version first.")
-            }
+        if let node = try running().cluster, let member = node.member {
+            try await checkFollowers(node, member)
         }
         do throws(ControlRefusal) {
             return try await control.ask(deed)
         } catch {
             throw Self.error(error, run)
+        }
+    }
+
+    /// A member that knows nothing of the control log would go on as before.
+    private func checkFollowers(_ node: ClusterNode, _ member: ClusterMember) async throws {
+        let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
+        for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
+        where roster.isLive(name, nowMs: nowMs) && entry.note.control == nil {
+            throw ControlError(
+                .conflict, "Member \(name) has version \(entry.note.version), which cannot follow.",
+                hint: "Bring all members to one version first.")
+        }
+        do {
+            try await node.closeToOthers(member.map)
+        } catch let error as BusError {
+            throw ControlError(.tryAgain, "Nothing is done: \(ClusterNode.words(error)).", hint: "Try again.")
         }
     }
 

@@ -79,7 +79,9 @@ struct ClusterNote: Codable, Sendable, Equatable {
 
 /// What the first member has written down for all: which run, and when it began.
 struct ClusterAgreement: Codable, Sendable, Equatable {
-    var v = 1
+    /// 1: members may join that know nothing of the control log; those refuse any other.
+    var v = Self.controlled
+    static let controlled = 2
     var fleet: String
     var run: String
     /// SHA-256 of the scenario and the seed.
@@ -99,7 +101,8 @@ struct ClusterAgreement: Codable, Sendable, Equatable {
 
     init?(_ bytes: [UInt8]) {
         guard bytes.count <= 4_096,
-            let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)), known.v == 1
+            let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)),
+            (1...Self.controlled).contains(known.v)
         else { return nil }
         self = known
     }
