@@ -21,7 +21,8 @@ public struct ControlMachine: NodeMachine {
     /// How far ahead of what is due the horizon goes, milliseconds of the wall clock. What is asked counts after so long.
     public static let leadMs: Int64 = 4_000
     private static let readEveryMs: Int64 = 1_000
-    private static let patienceMs: Int64 = 12_000
+    /// After so long whoever asks is told that nobody knows.
+    public static let patienceMs: Int64 = 12_000
 
     public let fleet: FleetMap
     private let name: String

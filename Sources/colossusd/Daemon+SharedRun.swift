@@ -144,6 +144,7 @@ extension Daemon {
                 .conflict, "Member \(name) has version \(entry.note.version), which cannot follow.",
                 hint: "Bring all members to one version first.")
         }
+        guard (member.agreement?.v ?? 0) < ClusterAgreement.controlled else { return }
         do {
             try await node.closeToOthers(member.map)
         } catch let error as BusError {

@@ -129,11 +129,13 @@ final class SharedControl: Sendable {
 
     /// Asks all members for something, and waits until it is written down.
     func ask(_ deed: ControlEntry.Deed) async throws(ControlRefusal) -> ControlEntry {
-        let id = shell.withMachine { $0.ask(deed, nowMs: ClusterMember.nowMs()) }
-        while true {
+        let askedMs = ClusterMember.nowMs()
+        let id = shell.withMachine { $0.ask(deed, nowMs: askedMs) }
+        // The machine gives up in time; only where this member leaves, nobody ticks it any more.
+        while ClusterMember.nowMs() - askedMs < 2 * ControlMachine.patienceMs {
             if let answer = shell.withMachine({ $0.takeAnswer(id) }) { return try answer.get() }
-            // The machine gives up in time; this only where nobody ticks it any more.
-            if (try? await Task.sleep(for: .milliseconds(20))) == nil { throw .isUnknown }
+            guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { break }
         }
+        throw .isUnknown
     }
 }
