@@ -83,6 +83,14 @@ def fields(data):
         yield key >> 3, value
 
 
+# Prometheus' stale marker, the one NaN with these bits.
+STALE = struct.pack("<Q", 0x7FF0000000000002)
+
+
+def is_stale(value):
+    return struct.pack("<d", value) == STALE
+
+
 def write_request(message):
     """(labels, value, milliseconds) of each sample of a remote write 1.0 message, which is not compressed any more."""
     for number, series in fields(message):

@@ -96,6 +96,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
     /// For `remote_write`: send windows that end more than 10 minutes from now. One of them makes a Prometheus
     /// refuse everything that comes after it.
     public var allowFuture: Bool
+    /// For `remote_write`: a series without a value for so many milliseconds gets a stale marker; `nil`: never.
+    public var staleAfterMs: Int64?
     /// Send later revisions of a window that was sent already. Remote write 1.0 has no way to replace a sample, so
     /// that there it is off unless asked for.
     public var sendsRevisions: Bool
@@ -144,6 +146,8 @@ public struct EndpointConfiguration: Sendable, Hashable {
         backoff = BackoffLimits()
         fromBeginning = false
         allowFuture = false
+        // Longer than a minute: so often the slowest senders tell of themselves.
+        staleAfterMs = kind == .remoteWrite ? 90_000 : nil
         // The others replace what they have, or say which revision it is.
         sendsRevisions = kind != .remoteWrite && kind != .otlp
         takesAnyOrder = false
@@ -152,6 +156,13 @@ public struct EndpointConfiguration: Sendable, Hashable {
         rotateBytes = nil
         rotateFiles = 5
         fsync = false
+    }
+
+    /// What it takes to end series; `nil` where none are ended. Where revisions are sent a marker could stand in the way of a
+    /// value.
+    var seriesMemory: SeriesMemory? {
+        guard kind == .remoteWrite, !sendsRevisions else { return nil }
+        return staleAfterMs.map { SeriesMemory(staleAfterMs: $0) }
     }
 
     /// All that decides where the parts of a window end: settings, and how this program lays out a window. Which streams

@@ -1,3 +1,5 @@
+import Store
+
 // Waiting, resting and stopping.
 
 extension EndpointStateMachine {
@@ -6,6 +8,12 @@ extension EndpointStateMachine {
         token += 1
         state = .waiting(step, token: token, untilMs: nowMs + delayMs)
         actions.append(.wake(afterMs: delayMs, token: token))
+    }
+
+    /// A window, or some that went together, got their answers.
+    mutating func finishWindow() {
+        if let after = progress?.grid.memory { memory = after }
+        progress = nil
     }
 
     /// It may take long: windows behind the one that is being delivered are fetched again.
@@ -69,5 +77,25 @@ extension EndpointStateMachine {
         fetched = []
         progress = nil
         actions.append(.stopped)
+    }
+}
+
+// MARK: What is new, and what waits for long
+
+extension EndpointStateMachine {
+    mutating func known(_ newest: Int64, _ atMs: Int64) {
+        newestSequence = max(newestSequence, newest)
+        commits.note(newest, atMs: atMs)
+    }
+
+    func leapTarget(_ nowMs: Int64) -> Int64? {
+        commits.leapTarget(from: reached.sequence, to: newestSequence, beforeMs: liveSince(nowMs))
+    }
+
+    /// The last of the windows that are not new any more.
+    func waitedFor(_ nowMs: Int64) -> Int64? { commits.newest(beforeMs: liveSince(nowMs)) }
+
+    private func liveSince(_ nowMs: Int64) -> Int64 {
+        nowMs - Limits.liveMs - configuration.batch.waitMs
     }
 }

@@ -31,8 +31,8 @@ struct EndpointStateMachine: Sendable {
     var account = EndpointAccount()
     /// The cursor as it is in the store.
     private(set) var position: DeliveryPosition?
-    private(set) var newestSequence: Int64 = 0
-    private var commits: CommitTimes
+    var newestSequence: Int64 = 0
+    var commits: CommitTimes
     /// Windows that are waiting for long may be left behind in a gap.
     var mayLeap = false
     var leap: (from: DeliveryPosition, through: Int64)?
@@ -54,6 +54,8 @@ struct EndpointStateMachine: Sendable {
     var scannedThrough: Int64 = 0
     private var newestAtFetch: Int64 = 0
     var progress: WindowProgress?
+    /// `nil` where no series is ended.
+    var memory: SeriesMemory?
     var delivery: Delivery?
     var advance: Advance?
     private var movedMs: Int64 = 0
@@ -89,6 +91,7 @@ struct EndpointStateMachine: Sendable {
         commits = CommitTimes(horizonMs: Limits.liveMs + configuration.batch.waitMs)
         self.configuration = configuration
         self.through = through
+        memory = through == nil ? configuration.seriesMemory : nil
         encoding = configuration.encoding
         form = remembered ?? encoding.form
         sendBackoff = Backoff(configuration.backoff, seed: seed)
@@ -196,7 +199,7 @@ extension EndpointStateMachine {
         movedMs = nowMs
         self.advance = nil
         delivery = nil
-        if progress?.isFinished ?? false { progress = nil }
+        if progress?.isFinished ?? false { finishWindow() }
         proceed(nowMs, &actions)
     }
 
@@ -221,11 +224,6 @@ extension EndpointStateMachine {
         stopNow(&actions)
     }
 
-    private mutating func known(_ newest: Int64, _ atMs: Int64) {
-        newestSequence = max(newestSequence, newest)
-        commits.note(newest, atMs: atMs)
-    }
-
     private mutating func leaped(_ done: Bool, _ nowMs: Int64, _ actions: inout [Action]) {
         if settingAside != nil { return madeRoom(done, nowMs, &actions) }
         // What is left of a window is looked up again, here or in the gap.
@@ -241,17 +239,6 @@ extension EndpointStateMachine {
         reached = DeliveryPosition(sequence: sequence, parts: 0)
         position = reached
         movedMs = nowMs
-    }
-
-    func leapTarget(_ nowMs: Int64) -> Int64? {
-        commits.leapTarget(from: reached.sequence, to: newestSequence, beforeMs: liveSince(nowMs))
-    }
-
-    /// The last of the windows that are not new any more.
-    func waitedFor(_ nowMs: Int64) -> Int64? { commits.newest(beforeMs: liveSince(nowMs)) }
-
-    private func liveSince(_ nowMs: Int64) -> Int64 {
-        nowMs - Limits.liveMs - configuration.batch.waitMs
     }
 
     /// Windows up to here need nothing more; only in memory until there is a reason to tell the store.
@@ -284,7 +271,7 @@ extension EndpointStateMachine {
                 return send(&actions)
             }
             if let done = progress { pass(done.consignment.sequence) }
-            progress = nil
+            finishWindow()
         }
     }
 
@@ -294,16 +281,18 @@ extension EndpointStateMachine {
             guard one.sequence > reached.sequence else { continue }
             // A part count belongs to the window right after the cursor and to no other.
             let skipped = one.sequence == reached.sequence + 1 ? reached.parts : 0
-            let grid = encoding.grid(for: one)
-            let next = WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
+            func progress(_ grid: any WindowGrid) -> WindowProgress {
+                WindowProgress(one, grid: grid, limits: configuration.batch, skipping: skipped)
+            }
             if case .window(let window) = one, let reason = configuration.dropReason(window, nowMs) {
-                drop(next, reason, &actions)
+                drop(progress(encoding.grid(for: one)), reason, &actions)
                 pass(one.sequence)
                 continue
             }
             // What is half delivered goes on alone.
-            let together = skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, nowMs)
-            progress = together ?? next
+            let together =
+                skipped > 0 ? nil : gatherer.take(one, &fetched, encoding, configuration, memory, nowMs)
+            self.progress = together ?? progress(encoding.grid(for: one, after: memory))
             return true
         }
         pass(scannedThrough)

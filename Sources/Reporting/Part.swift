@@ -2,7 +2,8 @@ import Store
 import Telemetry
 
 /// A window laid out for one kind of endpoint: rows in a fixed order, of which some may be absent (nothing was
-/// heard of them). The same summary and settings always give the same rows.
+/// heard of them). The same summary and settings always give the same rows, but for those that end series: what these are is
+/// forgotten with the process, and they come last.
 protocol WindowGrid: Sendable {
     var rowCount: Int { get }
 
@@ -21,9 +22,14 @@ protocol WindowGrid: Sendable {
 
     /// Numbers of those rows that a form cannot bring.
     func leftOut(_ rows: Range<Int>, form: WireForm) -> Int
+
+    /// What is remembered when all of it is delivered: `nil` where series do not end.
+    var memory: SeriesMemory? { get }
 }
 
 extension WindowGrid {
+    var memory: SeriesMemory? { nil }
+
     func leftOut(_ rows: Range<Int>, form: WireForm) -> Int { 0 }
 
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {

@@ -45,7 +45,14 @@ extension Reporter {
         var lane = endpoint.configuration
         lane.name = name + Self.replayMark
         lane.fromBeginning = true
-        lane.sendsRevisions = true
+        if !lane.sendsRevisions {
+            // A sample cannot be replaced. A revision stands behind later windows: only where any order is taken it can
+            // come in place of what was closed first.
+            lane.sendsRevisions = lane.takesAnyOrder
+            lane.selection.newestRevisions = lane.takesAnyOrder
+        }
+        // What came after these windows was sent before.
+        lane.staleAfterMs = nil
         lane.selection.startsMs = range
         lane.takesAnyOrder = false
         start(lane, isPaused: endpoint.lanes.isPaused)

@@ -20,55 +20,20 @@ struct SelectedWindow: Sendable {
 
     var summary: WindowSummary { window.summary }
 
-    /// The place of an entity, sorted by label name; entities without a name have an empty value there.
-    ///
-    /// Names are unique only within their parents (two halls may both have an array `a1`), hence all of them.
+    /// Where the entities of a level are.
+    func places(of level: SelectedLevel) -> Places {
+        Places(topology: window.topology, labels: labels, jobs: level.jobs)
+    }
+
     func place(_ level: Level, _ entity: Int) -> [(name: String, value: String)] {
-        let topology = window.topology
-        var place: [(name: String, value: String)] = []
-        switch level {
-        case .site: break
-        case .job: place = [("job", levels.first { $0.level == .job }?.jobs[safely: entity] ?? "")]
-        case .hall: place = hall(entity)
-        case .array: place = array(entity)
-        case .rack: place = rack(entity)
-        case .node:
-            let rackIndex = topology.nodeRack[safely: entity].map(Int.init)
-            var names = rack(rackIndex ?? -1)
-            names.insert(("node", topology.nodeNames[safely: entity] ?? ""), at: names.count - 1)
-            place = names
-        }
-        place.append(("site", topology.site))
-        return labels.isEmpty ? place : labels.applied(to: place)
+        places(level).place(level, entity)
     }
 
-    /// The most bytes that the names of one place of a level can have: a bound that costs nothing a row.
-    func placeBytesMax(_ level: Level) -> Int {
-        func longest(_ names: [String]) -> Int { names.reduce(0) { max($0, $1.utf8.count) } }
-        let topology = window.topology
-        var bytes = topology.site.utf8.count + labels.bytesMax
-        if level == .job { return bytes + longest(levels.first { $0.level == .job }?.jobs ?? []) }
-        if level <= .hall { bytes += longest(topology.hallNames) }
-        if level <= .array { bytes += longest(topology.arrayNames) }
-        if level <= .rack { bytes += longest(topology.rackNames) }
-        if level <= .node { bytes += longest(topology.nodeNames) }
-        return bytes
-    }
+    func placeBytesMax(_ level: Level) -> Int { places(level).bytesMax(level) }
 
-    private func hall(_ hall: Int) -> [(name: String, value: String)] {
-        [("hall", window.topology.hallNames[safely: hall] ?? "")]
-    }
-
-    private func array(_ array: Int) -> [(name: String, value: String)] {
-        let topology = window.topology
-        let parent = topology.arrayHall[safely: array].map(Int.init) ?? -1
-        return [("array", topology.arrayNames[safely: array] ?? "")] + hall(parent)
-    }
-
-    private func rack(_ rack: Int) -> [(name: String, value: String)] {
-        let topology = window.topology
-        let parent = topology.rackArray[safely: rack].map(Int.init) ?? -1
-        return array(parent) + [("rack", topology.rackNames[safely: rack] ?? "")]
+    private func places(_ level: Level) -> Places {
+        let jobs = level == .job ? levels.first { $0.level == .job }?.jobs : nil
+        return Places(topology: window.topology, labels: labels, jobs: jobs ?? [])
     }
 }
 
@@ -90,6 +55,9 @@ struct SelectedLevel: Sendable {
         jobs = summary.jobs
         entityCount = max(gpus.expected.count, columns.map(\.entityCount).max() ?? 0)
     }
+
+    /// A job without a name is what is outside of any job: no series.
+    func isNamed(_ entity: Int) -> Bool { level != .job || !(jobs[safely: entity]?.isEmpty ?? true) }
 
     func hasGPUs(_ entity: Int) -> Bool {
         entity < gpus.expected.count && (gpus.expected[entity] > 0 || gpus.reporting[entity] > 0)

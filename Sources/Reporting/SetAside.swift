@@ -98,7 +98,8 @@ extension EndpointStateMachine {
         land(leap.through, nowMs)
         letGo(aside, &actions)
         delivery = nil
-        progress = nil
+        // Series that end in what is set aside have ended for this lane: once is enough to fail.
+        finishWindow()
         proceed(nowMs, &actions)
     }
 

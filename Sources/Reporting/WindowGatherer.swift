@@ -15,7 +15,7 @@ struct WindowGatherer: Sendable {
     /// - Returns: `nil` where it goes alone.
     mutating func take(
         _ one: Consignment, _ fetched: inout [Consignment], _ encoding: any EndpointEncoding,
-        _ configuration: EndpointConfiguration, _ nowMs: Int64
+        _ configuration: EndpointConfiguration, _ memory: SeriesMemory?, _ nowMs: Int64
     ) -> WindowProgress? {
         let limits = configuration.batch
         // A revision has the times of a window that may be in the same request.
@@ -30,12 +30,22 @@ struct WindowGatherer: Sendable {
             else { break }
             windows.append(next)
         }
+        func isWhole(_ progress: WindowProgress) -> Bool {
+            var trial = progress
+            _ = trial.nextPart()
+            return trial.isFinished
+        }
         while windows.count > 1 {
             let all = Consignment.windows(windows)
-            let whole = WindowProgress(all, grid: encoding.grid(for: all), limits: limits, skipping: 0)
-            var trial = whole
-            _ = trial.nextPart()
-            if trial.isFinished {
+            let plain = WindowProgress(all, grid: encoding.grid(for: all), limits: limits, skipping: 0)
+            if isWhole(plain) {
+                // What ends series, which costs more to find out, goes alone.
+                let whole =
+                    memory == nil
+                    ? plain
+                    : WindowProgress(
+                        all, grid: encoding.grid(for: all, after: memory), limits: limits, skipping: 0)
+                guard isWhole(whole) else { return nil }
                 fetched.removeLast(windows.count - 1)
                 likely = windows.count * 2
                 return whole

@@ -194,6 +194,7 @@ endpoints: []
 #     fsync: false # each line is on the disk before it counts as delivered
 #     # remote_write only:
 #     version: "1.0" # or "2.0", with units and help texts; falls back to 1.0 where the receiver does not know it
+#     stale_after: 90s # a series without a value for so long (its job is over) ends, with a stale marker; 0s: never
 #     # remote_write 2.0 (native histograms, false) and otlp (exponential histograms, true): distributions
 #     # `level:field:distribution`, of windows of a minute and more and of levels from the array up
 #     histograms: true

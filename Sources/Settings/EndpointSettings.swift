@@ -84,6 +84,8 @@ extension DaemonSettings {
         /// Push windows that end after the wall clock. One sample two hours ahead makes a Prometheus refuse
         /// everything after it, so only for receivers that are known to take it.
         public var allowFuture = false
+        /// `remote_write`: milliseconds without a value after which a series gets a stale marker; 0: never.
+        public var staleAfterMs: Int64 = 90_000
 
         public init(name: String, destination: Destination) {
             self.name = name

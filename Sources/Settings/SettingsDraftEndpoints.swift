@@ -88,6 +88,8 @@ extension SettingsDraft {
             let versions: [(String, Int)] = [("1.0", 1), ("2.0", 2)]
             new.version = m.optional("version", .oneOf(versions), default: new.version)
             new.histograms = m.optional("histograms", .bool) ?? new.histograms
+            new.staleAfterMs = m.optional(
+                "stale_after", .duration(in: 0...600_000), default: new.staleAfterMs)
         case .otlp:
             let encodings: [(String, Bool)] = [("protobuf", false), ("json", true)]
             new.isJSON = m.optional("encoding", .oneOf(encodings), default: new.isJSON)

@@ -95,6 +95,8 @@ public struct DeliverySelection: Sendable, Hashable {
     /// Of windows that this endpoint has not got and that had to go, longer ones are given in their place, although
     /// `resolutions` leaves them out; `nil`: they are lost.
     public var standInsOf: String?
+    /// Of a window that was revised only the newest revision.
+    public var newestRevisions = false
 
     public init(
         streams: Streams = .measured, levels: Set<Level> = [], resolutions: Set<Int64> = [],

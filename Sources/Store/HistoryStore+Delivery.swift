@@ -98,6 +98,14 @@ extension HistoryStore {
         if let range = selection.startsMs {
             condition += " AND +start_ms >= \(range.lowerBound) AND +start_ms < \(range.upperBound)"
         }
+        if selection.newestRevisions {
+            condition += """
+                 AND NOT EXISTS (
+                    SELECT 1 FROM windows newer WHERE newer.stream = windows.stream
+                    AND newer.resolution_ms = windows.resolution_ms AND newer.start_ms = windows.start_ms
+                    AND newer.revision > windows.revision)
+                """
+        }
         let heads = try reader.heads(
             condition + " ORDER BY sequence LIMIT ?", [position.sequence, limit])
         var found: [StoredWindow] = []

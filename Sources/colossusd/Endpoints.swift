@@ -31,6 +31,7 @@ extension EndpointConfiguration {
         maxInFlight = endpoint.maxInFlight
         fromBeginning = endpoint.fromBeginning
         allowFuture = endpoint.allowFuture
+        if kind == .remoteWrite { staleAfterMs = endpoint.staleAfterMs > 0 ? endpoint.staleAfterMs : nil }
     }
 
     private mutating func takeSelection(_ endpoint: DaemonSettings.Endpoint) {

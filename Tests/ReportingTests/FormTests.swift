@@ -12,9 +12,11 @@ import WireFormats
     /// Two racks of 8 GPUs; the first has a sketch of the values 1, 2, 2, -3 and 0.
     private static let values = [1.0, 2, 2, -3, 0]
 
-    private func window() -> StoredWindow {
+    private func window() -> StoredWindow { Self.sketched() }
+
+    static func sketched() -> StoredWindow {
         var summary = Windows.window(0, racks: 2)
-        let sketch = QuantileSketch(Self.values).encoded()
+        let sketch = QuantileSketch(values).encoded()
         summary.levels[0].columns[0].sketchBytes = sketch
         summary.levels[0].columns[0].sketchOffsets = [0, UInt32(sketch.count), UInt32(sketch.count)]
         return StoredWindow(sequence: 1, summary: summary, topology: Windows.topology(racks: 2))

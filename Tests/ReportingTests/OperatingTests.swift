@@ -106,6 +106,36 @@ import Testing
         await reporter.drain(within: .seconds(30))
     }
 
+    @Test(
+        "a replay has each window once where a sample cannot be replaced: as it was, or revised where any order is taken",
+        arguments: [false, true])
+    func replayOfRevised(takesAnyOrder: Bool) async throws {
+        let server = try ScriptedServer { _ in .status(204) }
+        defer { server.stop() }
+        let store = FakeStore()
+        let reporter = reporter(store, Metrics())
+        var endpoint = EndpointConfiguration.test(.remoteWrite, url: server.url())
+        endpoint.takesAnyOrder = takesAnyOrder
+        endpoint.fromBeginning = false
+        let racks = 2
+        store.commit(
+            [
+                Windows.window(0, racks: racks, silent: [1]), Windows.window(1, racks: racks, silent: [0]),
+                Windows.window(0, racks: racks, revision: 1),
+            ], Windows.topology(racks: racks))
+        try await reporter.apply([endpoint])
+        try await eventually("it rests") { await reporter.status().map(\.state) == [.idle] }
+        #expect(await reporter.replay("e", startingIn: Windows.startMs..<(Windows.startMs + 60_000)))
+        try await eventually("it is over") { await reporter.status().map(\.name) == ["e"] }
+        let sent = try server.requests.map { try RemoteWriteReader.series($0.body) }
+        let racksOf = sent.map { series in
+            Set(series.filter { $0.name.hasSuffix(":avg") }.compactMap { $0.label("rack") })
+        }
+        #expect(racksOf == (takesAnyOrder ? [["r1"], ["r0", "r1"]] : [["r0"], ["r1"]]))
+        #expect(sent.joined().allSatisfy { !$0.samples[0].value.isNaN })
+        await reporter.drain(within: .seconds(30))
+    }
+
     /// Windows and events.
     private func both(_ server: ScriptedServer) -> EndpointConfiguration {
         var endpoint = EndpointConfiguration.test(.webhook, url: server.url())

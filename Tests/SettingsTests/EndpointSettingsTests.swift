@@ -15,13 +15,13 @@ import Testing
         let write = try endpoint(
             """
             {name: a, kind: remote_write, url: "https://a/w", version: "2.0", histograms: true, compression: zstd,
-              statistics: [avg, p99], gpu_counts: false, labels: {add: {cluster: c}, rename: {node: instance}},
+              stale_after: 2m, statistics: [avg, p99], gpu_counts: false, labels: {add: {cluster: c}, rename: {node: instance}},
               batch: {samples: 10, bytes: 2KiB}, retry: {max: 2m},
               basic: {user: u, password_file: "credential:pw"}, header_files: {X-Key: "credential:key"},
               tls: {ca_file: "credential:ca", cert_file: "credential:cert", key_file: "credential:key", min_version: "1.3"}}
             """)
         #expect(write.destination == .remoteWrite(url: "https://a/w") && write.version == 2)
-        #expect(write.histograms == true && write.compression == .zstd)
+        #expect(write.histograms == true && write.compression == .zstd && write.staleAfterMs == 120_000)
         #expect(write.statistics == [.avg, .p99] && !write.gpuCounts)
         #expect(write.labelsAdded == ["cluster": "c"] && write.labelsRenamed == ["node": "instance"])
         #expect(write.batchSamples == 10 && write.batchBytes == 2_048)
@@ -49,7 +49,8 @@ import Testing
         arguments: [
             "kind: file, path: x, compression: gzip", "kind: file, path: x, tls: {}", "kind: stdout, path: x",
             "kind: stdout, rotate: {}", "kind: webhook, url: http://a, version: \"2.0\"",
-            "kind: influx, url: http://a, histograms: true", "kind: otlp, url: http://a, org: x",
+            "kind: influx, url: http://a, histograms: true", "kind: otlp, url: http://a, stale_after: 1m",
+            "kind: otlp, url: http://a, org: x",
             "kind: remote_write, url: http://a, signing_key_file: x",
         ])
     func otherKinds(text: String) throws {

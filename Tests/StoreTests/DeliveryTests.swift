@@ -82,6 +82,20 @@ import Testing
         await store.close()
     }
 
+    @Test("a selection may want the newest revisions only")
+    func newestRevisions() async throws {
+        let sandbox = try Sandbox()
+        let store = try sandbox.open()
+        var real = CloseMaker(seed: 1)
+        for step in Int64(0)..<4 { await store.commit(real.close(at: start + step * 10_000)) }
+        await store.commit(real.close(at: start + 20_000, revision: 1))
+        var selection = DeliverySelection()
+        #expect(await store.windows(after: 0, selection)?.windows.map(\.sequence) == [1, 2, 3, 4, 5])
+        selection.newestRevisions = true
+        #expect(await store.windows(after: 0, selection)?.windows.map(\.sequence) == [1, 2, 4, 5])
+        await store.close()
+    }
+
     @Test("a selection may want the windows of a time only, and a cursor can be removed and paused")
     func someTime() async throws {
         let sandbox = try Sandbox()

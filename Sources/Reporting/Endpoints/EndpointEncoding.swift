@@ -9,6 +9,8 @@ protocol EndpointEncoding: Sendable {
     func grid(for windows: [StoredWindow]) -> any WindowGrid
     /// For endpoints that get events or alerts.
     func grid(for consignment: Consignment) -> any WindowGrid
+    /// For kinds that say which series have ended.
+    func grid(for consignment: Consignment, after memory: SeriesMemory?) -> any WindowGrid
     /// The protocol's own headers; none for files.
     func headers(for part: Part, form: WireForm) -> [HTTPHeader]
     /// A harmless request; `nil` for files.
@@ -35,6 +37,9 @@ extension EndpointEncoding {
     }
 
     func grid(for windows: [StoredWindow]) -> any WindowGrid { EmptyGrid() }
+    func grid(for consignment: Consignment, after memory: SeriesMemory?) -> any WindowGrid {
+        grid(for: consignment)
+    }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] { [] }
     func testRequest(nowMs: Int64) -> (headers: [HTTPHeader], body: [UInt8])? { nil }

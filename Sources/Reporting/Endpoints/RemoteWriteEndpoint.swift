@@ -10,8 +10,11 @@ import WireFormats
 /// is the only one that the endpoint selects. In version 2.0 there are units and help texts, and on request native histograms
 /// `rack:DCGM_FI_DEV_POWER_USAGE:distribution`, where sketches are kept.
 ///
+/// Series that have had no value for `staleAfterMs` get a stale marker, as the specification asks of senders.
+///
 /// What is not understood is made simpler, and stays so: another compression than snappy first, which a receiver that
-/// does not know it may call malformed (400), then 2.0 (after 415; after 2xx without any header `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
+/// does not know it may call malformed (400), then 2.0 (after 415; after 2xx without any header
+/// `X-Prometheus-Remote-Write-…-Written`, with which a receiver of 1.0 has stored nothing;
 /// and after 400 to the very first request).
 struct RemoteWriteEndpoint: EndpointEncoding {
     let configuration: EndpointConfiguration
@@ -25,6 +28,17 @@ struct RemoteWriteEndpoint: EndpointEncoding {
 
     func grid(for windows: [StoredWindow]) -> any WindowGrid {
         SeriesGrid(windows: windows.map(configuration.selected), configuration, .remoteWrite)
+    }
+
+    func grid(for consignment: Consignment, after memory: SeriesMemory?) -> any WindowGrid {
+        let windows: [StoredWindow] =
+            switch consignment {
+            case .window(let window): [window]
+            case .windows(let windows): windows
+            case .events, .alerts: []
+            }
+        return SeriesGrid(
+            windows: windows.map(configuration.selected), configuration, .remoteWrite, after: memory)
     }
 
     func headers(for part: Part, form: WireForm) -> [HTTPHeader] {

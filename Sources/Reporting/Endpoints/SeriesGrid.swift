@@ -1,4 +1,3 @@
-import Sketches
 import Store
 import Telemetry
 import WireFormats
@@ -21,40 +20,56 @@ struct SeriesGrid: WindowGrid {
         }
     }
 
-    private let levels: [SeriesLevel]
+    private let sections: [Section]
     private let format: Format
     private let payload: PayloadEncoding
     let form: WireForm
     let rowCount: Int
+    let memory: SeriesMemory?
 
-    init(windows: [SelectedWindow], _ configuration: EndpointConfiguration, _ format: Format) {
-        var levels: [SeriesLevel] = []
-        var start = 0
+    /// - Parameter memory: of the windows before: series that come to their end get a last row, behind the others of
+    ///   their window. `nil`: none do.
+    init(
+        windows: [SelectedWindow], _ configuration: EndpointConfiguration, _ format: Format,
+        after memory: SeriesMemory? = nil
+    ) {
+        var sections: [Section] = []
+        var start: Int { sections.last?.rows.upperBound ?? 0 }
         var names = SeriesNames()
+        var memory = memory
         for window in windows {
             let common = Self.commonLabels(window.summary, configuration)
             for level in window.levels {
                 let made = SeriesLevel(
                     level, of: window, firstRow: start, common: common, &names, configuration, format)
-                levels.append(made)
-                start = made.rows.upperBound
+                sections.append(.level(made))
+            }
+            guard let all = memory?.take(window), !all.isEmpty else { continue }
+            let time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
+            if let ended = EndedSeries(
+                all, time: time, firstRow: start, common: common, &names, configuration, format)
+            {
+                sections.append(.ended(ended))
             }
         }
-        self.levels = levels
+        self.sections = sections
+        self.memory = memory
         self.format = format
         payload = configuration.payload
         form = configuration.encoding.form
         rowCount = start
     }
 
-    func weight(row: Int) -> RowWeight { levels[levelIndex(row)].weight(row: row) }
+    func weight(row: Int) -> RowWeight { sections[sectionIndex(row)].weight(row: row) }
 
     func cut(from first: Int, limits: BatchLimits) -> (end: Int, samples: Int) {
         var fill = PartFill(limits: limits)
         var row = first
         while row < rowCount {
-            let level = levels[levelIndex(row)]
-            guard level.take(&row, &fill) else { break }
+            let section = sections[sectionIndex(row)]
+            // Ends are in parts of their own: others have the same rows in each life of the process.
+            if section.isEnded, row == section.rows.lowerBound, fill.samples > 0 { break }
+            guard section.take(&row, &fill) else { break }
         }
         return (row, fill.samples)
     }
@@ -74,24 +89,82 @@ struct SeriesGrid: WindowGrid {
     /// Remote write 1.0 as it was published has no histograms.
     func leftOut(_ rows: Range<Int>, form: WireForm) -> Int {
         guard format == .remoteWrite, form.version < 2 else { return 0 }
-        return levels.reduce(0) { sum, level in
-            guard level.hasDistributions, level.rows.overlaps(rows) else { return sum }
-            return sum + level.distributions(in: level.rows.clamped(to: rows))
+        return sections.reduce(0) { sum, section in
+            guard section.hasDistributions, section.rows.overlaps(rows) else { return sum }
+            return sum + section.distributions(in: section.rows.clamped(to: rows))
         }
     }
 
     private func write(_ rows: Range<Int>, with writer: some SeriesWriter) -> [UInt8] {
         var writer = writer
-        for level in levels where level.rows.overlaps(rows) {
-            level.write(level.rows.clamped(to: rows), to: &writer)
+        for section in sections where section.rows.overlaps(rows) {
+            section.write(section.rows.clamped(to: rows), to: &writer)
         }
         return writer.finish()
     }
 
-    private func levelIndex(_ row: Int) -> Int {
+    private func sectionIndex(_ row: Int) -> Int {
         var index = 0
-        while row >= levels[index].rows.upperBound { index += 1 }
+        while row >= sections[index].rows.upperBound { index += 1 }
         return index
+    }
+
+    /// Rows of one level of one window, or the ends of series that a window has no more.
+    private enum Section: Sendable {
+        case level(SeriesLevel)
+        case ended(EndedSeries)
+
+        var isEnded: Bool { if case .ended = self { true } else { false } }
+
+        var rows: Range<Int> {
+            switch self {
+            case .level(let level): level.rows
+            case .ended(let ended): ended.rows
+            }
+        }
+
+        var hasDistributions: Bool {
+            switch self {
+            case .level(let level): level.hasDistributions
+            case .ended(let ended): ended.hasDistributions
+            }
+        }
+
+        func distributions(in rows: Range<Int>) -> Int {
+            switch self {
+            case .level(let level): level.distributions(in: rows)
+            case .ended(let ended): ended.distributions(in: rows)
+            }
+        }
+
+        func weight(row: Int) -> RowWeight {
+            switch self {
+            case .level(let level): level.weight(row: row)
+            case .ended(let ended): ended.weight(row: row)
+            }
+        }
+
+        /// Adds rows to a part as long as they fit.
+        ///
+        /// - Returns: `false` when the part is full.
+        func take(_ row: inout Int, _ fill: inout PartFill) -> Bool {
+            switch self {
+            case .level(let level): return level.take(&row, &fill)
+            case .ended(let ended):
+                while row < ended.rows.upperBound {
+                    guard fill.take(ended.weight(row: row)) else { return false }
+                    row += 1
+                }
+                return true
+            }
+        }
+
+        func write(_ rows: Range<Int>, to writer: inout some SeriesWriter) {
+            switch self {
+            case .level(let level): level.write(rows, to: &writer)
+            case .ended(let ended): ended.write(rows, to: &writer)
+            }
+        }
     }
 
     private static func commonLabels(
@@ -118,216 +191,5 @@ struct SeriesNames {
         if let known = numbers[name] { return known }
         numbers[name] = numbers.count
         return numbers.count - 1
-    }
-}
-
-/// The series of one level: `entity x cell`, where the cells are the GPU counts and then `field x statistic`.
-private struct SeriesLevel: Sendable {
-    private let window: SelectedWindow
-    private let time: SeriesTime
-    private let level: SelectedLevel
-    private let common: [Label]
-    private let cells: [SeriesCell]
-    private let gpuStatistics: [GPUStatistic]
-    /// The distribution, where it is wanted, comes behind them.
-    private let fieldStatistics: [FieldStatistic]
-    private let fieldCells: Int
-    /// The most bytes that a series can have, distributions aside.
-    private let seriesBytesMax: Int
-    let rows: Range<Int>
-
-    init(
-        _ level: SelectedLevel, of window: SelectedWindow, firstRow: Int, common: [Label],
-        _ names: inout SeriesNames, _ configuration: EndpointConfiguration, _ format: SeriesGrid.Format
-    ) {
-        self.window = window
-        time = SeriesTime(startMs: window.summary.startMs, endMs: window.summary.endMs)
-        self.level = level
-        self.common = common
-        gpuStatistics = configuration.hasGPUCounts ? GPUStatistic.allCases : []
-        fieldStatistics = FieldStatistic.allCases.filter {
-            configuration.statistics.isEmpty || configuration.statistics.contains($0)
-        }
-        fieldCells = fieldStatistics.count + (configuration.hasHistograms ? 1 : 0)
-        cells = Self.cells(level, gpuStatistics, fieldStatistics, configuration.hasHistograms).map { cell in
-            var cell = cell
-            cell.index = names.number(cell.name)
-            return cell
-        }
-        rows = firstRow..<(firstRow + level.entityCount * cells.count)
-        // 5 labels of the place at most, with 16 bytes each for name, tags and lengths; the sample and its frame.
-        let fixed = 5 * 16 + 40 + SeriesMessage.encoded(common).count
-        let inRemoteWrite =
-            fixed + window.placeBytesMax(level.level)
-            + (cells.map { $0.encodedName.count + $0.unit.utf8.count + $0.help.utf8.count }.max() ?? 0)
-        seriesBytesMax = format.bytes(inRemoteWrite, payload: configuration.payload)
-    }
-
-    private static func cells(
-        _ level: SelectedLevel, _ gpus: [GPUStatistic], _ statistics: [FieldStatistic], _ hasHistograms: Bool
-    ) -> [SeriesCell] {
-        var cells: [SeriesCell] = []
-        for one in gpus {
-            cells.append(
-                SeriesCell(
-                    index: cells.count, level: level.level, field: "colossus_gpus", statistic: one.rawValue,
-                    unit: "", help: "GPUs in the window."))
-        }
-        for column in level.columns {
-            let field = column.field.field
-            for one in statistics.map(\.rawValue) + (hasHistograms ? [SeriesCell.distribution] : []) {
-                cells.append(
-                    SeriesCell(
-                        index: cells.count, level: level.level, field: field.name, statistic: one,
-                        unit: one == FieldStatistic.count.rawValue ? "" : field.unit, help: field.help))
-            }
-        }
-        return cells
-    }
-
-    private var width: Int { cells.count }
-
-    var hasDistributions: Bool { fieldCells > fieldStatistics.count }
-
-    /// How many distributions there are in some rows.
-    func distributions(in rows: Range<Int>) -> Int {
-        let cells = self.cells.span
-        return rows.reduce(0) { sum, row in
-            let (entity, cell) = (row - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
-            return sum + (cells[cell].isDistribution ? distributionWeight(entity, cell).samples : 0)
-        }
-    }
-
-    func weight(row: Int) -> RowWeight {
-        let (entity, cell) = (row - rows.lowerBound).quotientAndRemainder(dividingBy: width)
-        if cells[cell].isDistribution { return distributionWeight(entity, cell) }
-        return value(entity, cell) == nil ? .absent : weight(series: 1)
-    }
-
-    /// Adds rows to a part as long as they fit, blocks of the same entity and field at once where that is possible.
-    ///
-    /// - Returns: `false` when the part is full.
-    func take(_ row: inout Int, _ fill: inout PartFill) -> Bool {
-        guard width > 0 else { return true }
-        var (entity, cell) = (row - rows.lowerBound).quotientAndRemainder(dividingBy: width)
-        while row < rows.upperBound {
-            if let block = block(entity, cell), fill.hasRoom(for: block.weight) {
-                _ = fill.take(block.weight)
-                row += block.cells
-                cell += block.cells
-            } else {
-                guard fill.take(weight(row: row)) else { return false }
-                row += 1
-                cell += 1
-            }
-            if cell == width {
-                cell = 0
-                entity += 1
-            }
-        }
-        return true
-    }
-
-    func write<Writer: SeriesWriter>(_ rows: Range<Int>, to writer: inout Writer) {
-        guard width > 0 else { return }
-        // Lent, not copied: a cell has half a dozen texts to count references of.
-        let cells = self.cells.span
-        var (entity, cell) = (rows.lowerBound - self.rows.lowerBound).quotientAndRemainder(dividingBy: width)
-        var place: Writer.Place?
-        for _ in rows {
-            if cells[cell].isDistribution {
-                if let value = distribution(entity, cell) {
-                    let known = place ?? writer.place(labels(entity))
-                    place = known
-                    writer.add(cells[cell], known, time, value)
-                }
-            } else if let value = value(entity, cell) {
-                let known = place ?? writer.place(labels(entity))
-                place = known
-                writer.add(cells[cell], known, time, value)
-            }
-            cell += 1
-            if cell == width {
-                cell = 0
-                entity += 1
-                place = nil
-            }
-        }
-    }
-
-    private func weight(series: Int) -> RowWeight {
-        RowWeight(samples: series, bytes: series * seriesBytesMax)
-    }
-
-    /// A bucket is 3 bytes of a sketch at least, and 24 bytes at most in any of the formats.
-    private func distributionWeight(_ entity: Int, _ cell: Int) -> RowWeight {
-        guard isNamed(entity) else { return .absent }
-        let column = level.columns[(cell - gpuStatistics.count) / fieldCells]
-        guard let found = Distribution(column, entity) else { return .absent }
-        let buckets = found.buckets.positive.counts.count + found.buckets.negative.counts.count
-        return RowWeight(samples: 1, bytes: seriesBytesMax + 256 + 24 * buckets)
-    }
-
-    /// What begins at a cell, if that is the first of a block: its cells, and what is present of them.
-    private func block(_ entity: Int, _ cell: Int) -> (cells: Int, weight: RowWeight)? {
-        let gpuCells = gpuStatistics.count
-        if cell == 0, gpuCells > 0 {
-            return (gpuCells, weight(series: hasCounts(entity) ? gpuCells : 0))
-        }
-        let within = cell - gpuCells
-        guard within >= 0, fieldCells > 0, within % fieldCells == 0 else { return nil }
-        guard isNamed(entity) else { return (fieldCells, .absent) }
-        var found = weight(
-            series: level.columns.span[within / fieldCells].present(of: fieldStatistics, entity))
-        if fieldCells > fieldStatistics.count {
-            let distribution = distributionWeight(entity, cell + fieldStatistics.count)
-            found.samples += distribution.samples
-            found.bytes += distribution.bytes
-        }
-        return (fieldCells, found)
-    }
-
-    private func value(_ entity: Int, _ cell: Int) -> Double? {
-        let gpuCells = gpuStatistics.count
-        if cell < gpuCells {
-            return hasCounts(entity) ? Double(gpuStatistics[cell].value(level.gpus, entity)) : nil
-        }
-        guard isNamed(entity) else { return nil }
-        let (column, statistic) = (cell - gpuCells).quotientAndRemainder(dividingBy: fieldCells)
-        return fieldStatistics[statistic].value(level.columns.span[column], entity)
-    }
-
-    private func distribution(_ entity: Int, _ cell: Int) -> Distribution? {
-        guard isNamed(entity) else { return nil }
-        return Distribution(level.columns[(cell - gpuStatistics.count) / fieldCells], entity)
-    }
-
-    private func hasCounts(_ entity: Int) -> Bool { level.hasGPUs(entity) && isNamed(entity) }
-
-    /// A job without a name is what is outside of any job: no series.
-    private func isNamed(_ entity: Int) -> Bool {
-        level.level != .job || !(level.jobs[safely: entity]?.isEmpty ?? true)
-    }
-
-    private func labels(_ entity: Int) -> [Label] {
-        let place = window.place(level.level, entity).map { Label($0.name, $0.value) }
-        return (place + common).filter { !$0.value.isEmpty }.sorted { $0.name < $1.name }
-    }
-}
-
-extension FieldColumn {
-    /// How many of some statistics an entity has.
-    fileprivate func present(of statistics: [FieldStatistic], _ entity: Int) -> Int {
-        guard entity < entityCount, count[entity] > 0 else { return 0 }
-        var present = 0
-        for statistic in statistics {
-            switch statistic {
-            case .avg, .min, .max, .count, .sum: present += 1
-            case .p50: present += entity < p50.count ? 1 : 0
-            case .p90: present += entity < p90.count ? 1 : 0
-            case .p99: present += entity < p99.count ? 1 : 0
-            }
-        }
-        return present
     }
 }

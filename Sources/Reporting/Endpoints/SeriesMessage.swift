@@ -17,6 +17,10 @@ struct SeriesMessage: SeriesWriter {
     /// Remote write 1.0 as it was published has no histograms.
     func add(_ cell: SeriesCell, _ place: [UInt8], _ time: SeriesTime, _ value: Distribution) {}
 
+    mutating func end(_ cell: SeriesCell, _ place: [UInt8], _ time: SeriesTime) {
+        if !cell.isDistribution { add(cell, place, time, RemoteWriteEncoder.staleMarker) }
+    }
+
     func finish() -> [UInt8] { bytes }
 
     /// `Label { name = 1; value = 2 }` as field 1 of a series, one after the other; those without a value are left out.
@@ -131,6 +135,11 @@ struct SeriesMessage2: SeriesWriter {
             proto.raw(3, value.native(timeMs: time.endMs))
             proto.raw(5, known.metadata)
         }
+    }
+
+    /// Of a distribution, too: Prometheus takes a stale sample as the end of whatever the series has.
+    mutating func end(_ cell: SeriesCell, _ place: [UInt8], _ time: SeriesTime) {
+        add(cell, place, time, RemoteWriteEncoder.staleMarker)
     }
 
     func finish() -> [UInt8] {

@@ -44,7 +44,13 @@ protocol SeriesWriter {
     mutating func place(_ labels: [Label]) -> Place
     mutating func add(_ cell: SeriesCell, _ place: Place, _ time: SeriesTime, _ value: Double)
     mutating func add(_ cell: SeriesCell, _ place: Place, _ time: SeriesTime, _ value: Distribution)
+    /// There is no value any more.
+    mutating func end(_ cell: SeriesCell, _ place: Place, _ time: SeriesTime)
     mutating func finish() -> [UInt8]
+}
+
+extension SeriesWriter {
+    mutating func end(_ cell: SeriesCell, _ place: Place, _ time: SeriesTime) {}
 }
 
 /// Bytes of protocol buffers, appended.

@@ -21,6 +21,13 @@ final class FakeStore: DeliveryStore {
         var eventCursors: [String: Int64] = [:]
         var eventHandlers: [@Sendable (Int64) -> Void] = []
         var forms: [String: String] = [:]
+
+        func isNewest(_ one: WindowSummary) -> Bool {
+            !windows.contains {
+                $0.summary.startMs == one.startMs && $0.summary.stream == one.stream
+                    && $0.summary.resolutionMs == one.resolutionMs && $0.summary.revision > one.revision
+            }
+        }
     }
 
     private let state = Locked(State())
@@ -83,6 +90,7 @@ final class FakeStore: DeliveryStore {
                         && (selection.resolutions.isEmpty
                             || selection.resolutions.contains($0.summary.resolutionMs))
                         && (selection.startsMs?.contains($0.summary.startMs) ?? true)
+                        && (!selection.newestRevisions || state.isNewest($0.summary))
                 }
                 if wanted.count > limit {
                     return (Array(wanted.prefix(limit)), wanted[limit - 1].sequence)

@@ -21,6 +21,8 @@ struct MachineDriver {
     var notices: [EndpointStateMachine.Notice] = []
     var advances: [EndpointStateMachine.Advance] = []
     var isStopped = false
+    /// Sees each part that goes out.
+    var onSend: ((EndpointStateMachine, Part) -> Void)?
     /// Nothing is answered after so many attempts: the process "dies".
     var attemptsMax = 100_000
 
@@ -64,6 +66,7 @@ struct MachineDriver {
         case .send(let part):
             guard sent.count < attemptsMax else { return nil }
             sent.append(part)
+            onSend?(machine, part)
             let outcome = answer(part, sent.count)
             if RetryPolicy.verdict(outcome, kind: machine.configuration.kind) == .delivered {
                 accepted.append(part.id)
