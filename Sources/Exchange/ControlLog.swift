@@ -8,6 +8,9 @@ public struct ControlEntry: Sendable, Equatable {
         case stop
         /// A fault on purpose.
         case inject(kind: String, entity: String, forMs: Int64?)
+
+        /// Whether another piece of the course begins with it.
+        var hasPace: Bool { if case .inject = self { false } else { true } }
     }
 
     /// 1, 2, 3...
@@ -16,7 +19,8 @@ public struct ControlEntry: Sendable, Equatable {
     /// Simulated time, Unix milliseconds: ticks up to this one are played as if nobody had asked, and a fault strikes in
     /// the first millisecond after it.
     public var atMs: Int64
-    /// When `atMs` is due, Unix milliseconds: where the new pace begins.
+    /// When `atMs` is due, Unix milliseconds: where the new pace begins. A fault changes no pace, and has that of the
+    /// entry before it.
     public var dueMs: Int64
     /// When somebody asked, by that member's clock.
     public var askedMs: Int64
@@ -92,8 +96,8 @@ public enum ControlRefusal: Error, Equatable, Sendable {
 /// What was asked of a shared run, in order, and how far it may be played.
 ///
 /// It is one value of the brokers that changes by compare-and-set alone. Nobody plays a tick beyond `horizonMs`, and
-/// whatever is asked counts from `horizonMs` or later: so nobody can have played what it changes, no clock has to be
-/// right, and whoever cannot read the log stands still. A worker that comes late plays from the beginning by the same log.
+/// whatever is asked counts from `horizonMs` or later: so nobody can have played what it changes, whatever the clocks say,
+/// and whoever cannot read the log stands still. A worker that comes late plays from the beginning by the same log.
 ///
 /// In lines that any tool of the brokers shows:
 /// ```
@@ -108,6 +112,8 @@ public struct ControlLog: Sendable, Equatable {
     public static let nameMax = 96
     public static let speeds = 0.001...1e9
     static let timeMax: Int64 = 1 << 53
+    /// A stop is shorter: so much is kept back for one.
+    private static let stopBytesMax = 512
 
     /// Fingerprint of the fleet's map.
     public let fleet: UInt64
@@ -145,28 +151,39 @@ public struct ControlLog: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - base: how the run began.
-    ///   - nowMs: Unix milliseconds.
+    ///   - nowMs: Unix milliseconds, by the clock of the member that is asked.
+    ///   - latestMs: what that clock can say at most, by a clock of others: one that is ahead would let all stand for so long.
     public mutating func append(
-        _ deed: ControlEntry.Deed, from base: ControlCourse.Base, by member: String, id: UInt64, nowMs: Int64
+        _ deed: ControlEntry.Deed, from base: ControlCourse.Base, by member: String, id: UInt64, nowMs: Int64,
+        latestMs: Int64 = .max
     ) throws(ControlRefusal) -> ControlEntry {
-        guard !isStopped, horizonMs < base.endMs else { throw .isOver }
+        // Where the horizon is at the end, workers may play on for a while: a stop is never wrong.
+        guard !isStopped, deed == .stop || horizonMs < base.endMs else { throw .isOver }
         if deed == .pause, isPaused { throw .isPaused }
         if deed == .resume, !isPaused { throw .isNotPaused }
         // Its end must find room in any case.
         guard entries.count < Self.entriesMax - (deed == .stop ? 0 : 1) else { throw .isFull }
         let atMs = max(horizonMs, entries.last?.atMs ?? base.startMs, base.startMs)
-        let course = ControlCourse(base, self)
-        // What the workers were behind is forgiven where the pace changes.
-        let dueMs = max(course.dueMs(of: atMs) ?? nowMs, nowMs, entries.last?.dueMs ?? 0)
+        let dueMs = dueMs(of: deed, atMs, base, nowMs: min(nowMs, latestMs))
         let entry = ControlEntry(
             sequence: entries.count + 1, deed: deed, atMs: atMs, dueMs: min(dueMs, Self.timeMax),
             askedMs: min(max(0, nowMs), Self.timeMax), member: member, id: id)
         guard Self.isWritable(entry) else { throw .isUnwritable }
         var new = self
         new.entries.append(entry)
-        guard new.bytes.count <= Self.bytesMax else { throw .isFull }
+        let bytesMax = Self.bytesMax - (deed == .stop ? 0 : Self.stopBytesMax)
+        guard new.bytes.count <= bytesMax else { throw .isFull }
         self = new
         return entry
+    }
+
+    private func dueMs(
+        of deed: ControlEntry.Deed, _ atMs: Int64, _ base: ControlCourse.Base, nowMs: Int64
+    ) -> Int64 {
+        let last = entries.last?.dueMs
+        guard deed.hasPace else { return last ?? min(max(0, base.startedMs), Self.timeMax) }
+        // What the workers were behind is forgiven where the pace changes.
+        return max(ControlCourse(base, self).dueMs(of: atMs) ?? nowMs, nowMs, last ?? 0)
     }
 
     // MARK: Bytes

@@ -21,6 +21,8 @@ public struct ControlMachine: NodeMachine {
     /// How far ahead of what is due the horizon goes, milliseconds of the wall clock. What is asked counts after so long.
     public static let leadMs: Int64 = 4_000
     private static let readEveryMs: Int64 = 1_000
+    /// The pace that is reached is measured over this time.
+    private static let paceMs: Int64 = 2_000
     /// After so long whoever asks is told that nobody knows.
     public static let patienceMs: Int64 = 12_000
 
@@ -31,6 +33,8 @@ public struct ControlMachine: NodeMachine {
     /// The last tick that this member has played; `nil` where it plays nothing.
     private let position: (@Sendable () -> Int64?)?
     private let fingerprint: UInt64
+    /// Number of the last window that is final already where the log begins; -1 before.
+    private let closed: Int64
     private var tokens = TokenSource()
     private var watch: UInt64?
     private var known: (log: ControlLog, revision: UInt64)?
@@ -43,22 +47,31 @@ public struct ControlMachine: NodeMachine {
     private var asks: [Ask] = []
     private var answers: [UInt64: Result<ControlEntry, ControlRefusal>] = [:]
     private var random: any RandomNumberGenerator & Sendable
+    /// Where this member's run stood, of the last seconds.
+    private var places: [(nowMs: Int64, position: Int64)] = []
+    /// The revision that there was when this member came.
+    private var firstRevision: UInt64?
+    /// The clock of the brokers, by a revision that was written since, and when it came.
+    private var brokers: (ms: Int64, nowMs: Int64)?
+    private var touchedMs: Int64 = .min / 2
     private var refused: UInt64 = 0
     private var problem: String?
 
     /// - Parameters:
     ///   - name: of the member.
+    ///   - closed: number of the last window that was final when the member came: a log begins behind it. -1 before.
     ///   - position: where the member plays the run: the last tick that it has played, `nil` before the first.
     ///   - random: names what is asked for.
     public init(
         name: String, fleet: FleetMap, base: ControlCourse.Base, clock: WallClock,
-        position: (@Sendable () -> Int64?)?,
+        closed: Int64 = -1, position: (@Sendable () -> Int64?)?,
         random: any RandomNumberGenerator & Sendable = SystemRandomNumberGenerator()
     ) {
         self.name = name
         self.fleet = fleet
         self.base = base
         self.clock = clock
+        self.closed = closed
         self.position = position
         self.random = random
         fingerprint = fleet.fingerprint
@@ -116,7 +129,11 @@ public struct ControlMachine: NodeMachine {
         case .delivered(let cursor, let delivery):
             guard cursor == watch else { return [] }
             switch delivery {
-            case .messages(let messages): for message in messages { observe(message) }
+            case .messages(let messages):
+                for message in messages {
+                    compareClocks(message, nowMs)
+                    observe(message)
+                }
             case .ended: watch = nil
             }
         }
@@ -135,6 +152,7 @@ public struct ControlMachine: NodeMachine {
     private mutating func tick(_ nowMs: Int64) -> [NodeAction] {
         var actions: [NodeAction] = []
         settle(nowMs)
+        measure(nowMs)
         if watch == nil {
             let cursor = tokens.next()
             watch = cursor
@@ -150,7 +168,7 @@ public struct ControlMachine: NodeMachine {
             reading = token
             return actions + [.read(.leases, fleet.controlSubject, token: token)]
         }
-        guard let (log, revision) = wanted() else { return actions }
+        guard let (log, revision) = wanted(nowMs) else { return actions }
         let token = tokens.next()
         writing = (token, log)
         let message = BusMessage(stream: .leases, subject: fleet.controlSubject, bytes: log.bytes)
@@ -159,45 +177,83 @@ public struct ControlMachine: NodeMachine {
     }
 
     /// What the log should become, and what it must be; `nil` when it is as it should be.
-    private mutating func wanted() -> (ControlLog, UInt64)? {
+    private mutating func wanted(_ nowMs: Int64) -> (ControlLog, UInt64)? {
         let now = clock.nowMs()
+        var mustWrite = isAbsent
         var log: ControlLog
         if let known {
             log = known.log
         } else {
             // Those who play the run begin it.
             guard isAbsent, position != nil else { return nil }
-            log = ControlLog(fleet: fingerprint, horizonMs: base.startMs)
+            log = begun(now)
         }
         let revision = isAbsent ? 0 : known?.revision ?? 0
         if known != nil {
             for ask in asks {
+                let latestMs = brokers.map { $0.ms + nowMs - $0.nowMs + Self.leadMs }
+                // The log as it is, written once more, says what the brokers' clock is.
+                guard latestMs != nil || !ask.deed.hasPace else {
+                    if nowMs - touchedMs >= Self.readEveryMs { (mustWrite, touchedMs) = (true, nowMs) }
+                    continue
+                }
                 do throws(ControlRefusal) {
-                    _ = try log.append(ask.deed, from: base, by: name, id: ask.id, nowMs: now)
+                    _ = try log.append(
+                        ask.deed, from: base, by: name, id: ask.id, nowMs: now, latestMs: latestMs ?? now)
                 } catch {
                     answer(ask.id, .failure(error))
                 }
             }
         }
         if let position {
-            let target = horizon(log, now, position() ?? base.startMs)
+            let target = horizon(log, now, nowMs, position() ?? base.startMs)
             // Half of it is left: so a slow broker holds nobody up.
             if known == nil || target.must > log.horizonMs { log.extend(to: target.wanted) }
         }
-        return log == known?.log && !isAbsent ? nil : (log, revision)
+        return log == known?.log && !mustWrite ? nil : (log, revision)
     }
 
-    /// How far the log should go, and how far at least: by the wall clock, but never far ahead of who plays it, for what
-    /// is asked counts behind it.
-    private func horizon(_ log: ControlLog, _ nowMs: Int64, _ position: Int64) -> (wanted: Int64, must: Int64)
-    {
+    /// The first log. What is final is not changed any more, nor what members of before may have played meanwhile.
+    private func begun(_ now: Int64) -> ControlLog {
+        let log = ControlLog(fleet: fingerprint, horizonMs: base.startMs)
+        guard closed >= 0 else { return log }
+        let due = ControlCourse(base, log).dueThrough(nowMs: now + Self.leadMs)
+        return ControlLog(
+            fleet: fingerprint, horizonMs: max(log.horizonMs, fleet.windowEndMs(closed), due))
+    }
+
+    /// How far the log should go, and how far at least: by the wall clock, but never farther ahead of who plays it than
+    /// that comes in the same time, for what is asked counts behind it.
+    private func horizon(
+        _ log: ControlLog, _ now: Int64, _ nowMs: Int64, _ position: Int64
+    ) -> (wanted: Int64, must: Int64) {
         let course = ControlCourse(base, log)
+        var gained = 0.0
+        if let first = places.first {
+            gained = Double(max(0, position - first.position)) / Double(max(Self.paceMs, nowMs - first.nowMs))
+        }
         func through(_ leadMs: Int64) -> Int64 {
-            let ahead = min(course.speed * Double(leadMs), 1e15)
-            return min(
-                course.dueThrough(nowMs: nowMs + leadMs), position + Int64(ahead) + 2 * fleet.windowMs)
+            let ahead = Int64(min(gained * Double(leadMs), 1e15))
+            return min(course.dueThrough(nowMs: now + leadMs), position + ahead + 2 * fleet.windowMs)
         }
         return (through(Self.leadMs), through(Self.leadMs / 2))
+    }
+
+    /// Where the run stands here: one that is `paceMs` ago is kept, and what came since.
+    private mutating func measure(_ nowMs: Int64) {
+        guard let position else { return }
+        places.append((nowMs, position() ?? base.startMs))
+        while places.count > 1, places[1].nowMs <= nowMs - Self.paceMs { places.removeFirst() }
+    }
+
+    /// A revision that was there before may be old, and so may one that comes after an outage: never back.
+    private mutating func compareClocks(_ message: StoredMessage, _ nowMs: Int64) {
+        guard message.subject == fleet.controlSubject, let firstRevision, message.sequence > firstRevision
+        else {
+            return
+        }
+        if let brokers, brokers.ms + nowMs - brokers.nowMs > message.timestampMs { return }
+        brokers = (message.timestampMs, nowMs)
     }
 
     private mutating func observe(_ message: StoredMessage) {
@@ -210,6 +266,12 @@ public struct ControlMachine: NodeMachine {
             return refuse("the control log cannot be read: \(error)")
         }
         guard log.fleet == fingerprint else { return refuse("the control log is of another fleet") }
+        if let known, isAbsent, known.log.follows(log) {
+            // That there was none was an old answer, or the brokers have lost some: ours is the later one.
+            self.known = (known.log, message.sequence)
+            isAbsent = false
+            return
+        }
         guard known.map({ log.follows($0.log) }) ?? true else {
             return refuse("the control log does not follow from what it was")
         }
@@ -225,6 +287,7 @@ public struct ControlMachine: NodeMachine {
         if let known, !isAbsent, revision <= known.revision { return }
         if let text = problem, text.hasPrefix("the control log") { problem = nil }
         known = (log, revision)
+        if firstRevision == nil { firstRevision = revision }
         isAbsent = false
     }
 

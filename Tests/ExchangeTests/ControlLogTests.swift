@@ -118,6 +118,38 @@ struct ControlLogTests {
         #expect(throws: ControlRefusal.isOver) {
             try over.append(.pause, from: Self.base, by: "a", id: 1, nowMs: 1)
         }
+        // Workers may have a while to play.
+        #expect(try over.append(.stop, from: Self.base, by: "a", id: 1, nowMs: 1).atMs == Self.base.endMs)
+    }
+
+    @Test("a clock that is ahead is believed only as far as another says, and a fault needs none")
+    func clocks() throws {
+        var log = ControlLog(fleet: 1, horizonMs: 1_100_000)
+        let fault = try log.append(
+            .inject(kind: "hot", entity: "n", forMs: nil), from: Self.base, by: "a", id: 1, nowMs: 1 << 50)
+        #expect(fault.dueMs == Self.base.startedMs)
+        let speed = try log.append(
+            .speed(2), from: Self.base, by: "a", id: 2, nowMs: 1 << 50, latestMs: 504_000)
+        #expect(speed.dueMs == 504_000)
+        #expect(try ControlLog(decoding: log.bytes) == log)
+    }
+
+    @Test("names as long as may be leave room for a stop, too")
+    func longNames() throws {
+        let name = String(repeating: "ü", count: ControlLog.nameMax / 2)
+        let member = String(repeating: "m", count: ControlLog.nameMax)
+        var log = ControlLog(fleet: .max, horizonMs: Self.base.startMs)
+        #expect(throws: ControlRefusal.isFull) {
+            for number in 0..<ControlLog.entriesMax {
+                _ = try log.append(
+                    .inject(kind: name, entity: name, forMs: 1 << 53), from: Self.base, by: member,
+                    id: .max - UInt64(number), nowMs: 1 << 52)
+            }
+        }
+        #expect(
+            log.entries.count < ControlLog.entriesMax - 1 && log.bytes.count > ControlLog.bytesMax - 2_048)
+        _ = try log.append(.stop, from: Self.base, by: member, id: .max, nowMs: 1 << 52)
+        #expect(try ControlLog(decoding: log.bytes) == log)
     }
 
     @Test("it has a bound, and room for a stop in any case")
