@@ -35,7 +35,7 @@ extension ClusterNode {
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
-            report: follower, bus: bus, clock: around.clock)
+            report: follower, bus: bus, clock: around.clock, closed: closed)
         return parts
     }
 

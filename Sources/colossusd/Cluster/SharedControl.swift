@@ -23,6 +23,7 @@ final class SharedControl: Sendable {
         var applied = 0
         var throughMs: Int64?
         var missed = 0
+        var isStopped = false
     }
 
     let fleet: SharedFleet
@@ -38,7 +39,8 @@ final class SharedControl: Sendable {
 
     init(
         _ fleet: SharedFleet, name: String, startedMs: Int64, simulation: SharedRun?, report: Follower?,
-        bus: any Bus, clock: WallClock
+        bus: any Bus, clock: WallClock,
+        closed: Int64
     ) {
         self.fleet = fleet
         let scenario = fleet.plan.scenario
@@ -51,7 +53,8 @@ final class SharedControl: Sendable {
         var position: (@Sendable () -> Int64?)?
         if let simulation { position = { simulation.run.status().positionMs } }
         shell = NodeShell(
-            ControlMachine(name: name, fleet: fleet.map, base: base, clock: clock, position: position),
+            ControlMachine(
+                name: name, fleet: fleet.map, base: base, clock: clock, closed: closed, position: position),
             bus: bus, clock: ClusterMember.nowMs)
     }
 
@@ -63,7 +66,11 @@ final class SharedControl: Sendable {
         state.withLock { $0.missed } + (simulation?.run.status().missedTurns ?? 0)
     }
 
-    func stop() { shell.stop() }
+    /// Whoever waits for an answer is told that nobody knows.
+    func stop() {
+        state.withLock { $0.isStopped = true }
+        shell.stop()
+    }
 
     /// Ten times a second.
     func tick() {
@@ -90,6 +97,16 @@ final class SharedControl: Sendable {
             metadata: JournalMessage.clusterAstray.metadata(["count": "\(count)"]))
     }
 
+    /// All have the same plan: what cannot be done here, nobody does. A version that knows more kinds of faults must give what
+    /// members agree on another version.
+    private func ignore(_ entry: ControlEntry) {
+        logger.warning(
+            "a fault that is asked of the cluster's run cannot be in it; all members leave it out",
+            metadata: JournalMessage.clusterControl.metadata([
+                "sequence": "\(entry.sequence)", "asked": "\(entry.words)", "member": "\(entry.member)",
+            ]))
+    }
+
     private func tell(_ entry: ControlEntry) {
         logger.notice(
             "something was asked of the cluster's run",
@@ -111,7 +128,7 @@ final class SharedControl: Sendable {
                 guard isNew else { continue }
                 let injection = try? fleet.plan.injection(
                     kind, at: entity, timeMs: entry.strikesMs, forMs: forMs)
-                if let injection { news.injections.append(injection) } else { miss(1) }
+                if let injection { news.injections.append(injection) } else { ignore(entry) }
                 continue
             case .speed(let factor): pace = .times(factor)
             case .pause: stands = true
@@ -132,7 +149,9 @@ final class SharedControl: Sendable {
         let askedMs = ClusterMember.nowMs()
         let id = shell.withMachine { $0.ask(deed, nowMs: askedMs) }
         // The machine gives up in time; only where this member leaves, nobody ticks it any more.
-        while ClusterMember.nowMs() - askedMs < 2 * ControlMachine.patienceMs {
+        while ClusterMember.nowMs() - askedMs < 2 * ControlMachine.patienceMs,
+            !state.withLock({ $0.isStopped })
+        {
             if let answer = shell.withMachine({ $0.takeAnswer(id) }) { return try answer.get() }
             guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { break }
         }
