@@ -26,11 +26,6 @@ extension Daemon: ControlPlane {
 
     func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
         if start.isShared == true { return try await startShared(start) }
-        if let name = start.run, try sharedRun(name) != nil {
-            throw ControlError(
-                .conflict, "The cluster plays a run named \(name).",
-                hint: "Choose another name with --run.")
-        }
         return try await running().runs.start(start)
     }
 
@@ -40,7 +35,10 @@ extension Daemon: ControlPlane {
     }
 
     func removeSimulation(run: String) async throws -> SimulationStatus {
-        try refuseShared(run, "is not removed")
+        // Before this member has joined, its history has at most a run of its own of this name.
+        if try running().cluster?.member?.parts.control?.fleet.run == run {
+            try refuseShared(run, "is not removed")
+        }
         let last = try await running().runs.remove(run: run)
         if let stream = StreamID.simulated(run: run) { try? await running().alerts.forget(stream) }
         return last

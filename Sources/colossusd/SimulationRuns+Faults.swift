@@ -99,7 +99,9 @@ extension SimulationRuns {
             )
         }
         // A run that has just finished or stopped is over once its last window is stored.
-        guard last.state.isOver, runs[name]?.hasEnded != false else {
+        // One that could not go on, or has the name of the cluster's, plays no more.
+        let isOver = last.state.isOver || runs[name] == nil && !isStarting(name)
+        guard isOver, runs[name]?.hasEnded != false else {
             throw ControlError(.tryAgain, "Run \(name) is about to end.", hint: "Try again in a moment.")
         }
         guard let stream = StreamID.simulated(run: name) else { return last }

@@ -18,11 +18,7 @@ extension ClusterNode {
         let (core, store, streams) = (around.core, around.store, around.streams)
         let stream = fleet.stream
         let index = streams.open(stream, site: fleet.plan.scenario.site)
-        guard !core.isOpen(index) else {
-            throw BusError.failed(
-                "a run named \(fleet.run) plays on this member already; stop it, or give the cluster's another name"
-            )
-        }
+        guard !core.isOpen(index) else { throw Self.playsAlone(fleet.run) }
         fleet.plan.makeTopology(into: streams.topology(index))
         let closedMs = try await store.closedThrough(stream)
         let resolution = fleet.resolution

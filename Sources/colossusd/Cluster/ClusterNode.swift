@@ -19,6 +19,7 @@ actor ClusterNode {
         var core: AggregationCore
         var store: HistoryStore
         var streams: Streams
+        var names: RunNames
         var shares: ReportingBus
         var coverage: CoverageSink
         var clock: WallClock
@@ -57,6 +58,7 @@ actor ClusterNode {
         told = ClusterJournal(Logger(label: "cluster"), around.metrics)
     }
 
+    nonisolated var names: RunNames { around.names }
     nonisolated var member: ClusterMember? { joined.withLock { $0 } }
     /// Why it has not joined; `nil` when it has.
     nonisolated var problem: String? { obstacle.withLock { $0 } }
@@ -122,10 +124,11 @@ actor ClusterNode {
                 let linked = try await linked()
                 var fleet = configured
                 if fleet == nil { fleet = try await started(linked.bus) }
-                guard fleet != nil else {
+                guard let run = fleet?.run else {
                     await idle()
                     continue
                 }
+                guard around.names.share(run) else { throw Self.playsAlone(run) }
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
@@ -140,6 +143,11 @@ actor ClusterNode {
             }
         }
         if member == nil { endLink() }
+    }
+
+    static func playsAlone(_ run: String) -> BusError {
+        .failed(
+            "a run named \(run) plays on this member already; stop it, or give the cluster's another name")
     }
 
     private func started(_ bus: NATSBus) async throws -> SharedFleet? {
