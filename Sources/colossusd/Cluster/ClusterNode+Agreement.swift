@@ -32,8 +32,9 @@ extension ClusterNode {
         try await onQueue {
             for _ in 0..<10 {
                 guard let known = try bus.lastNow(.leases, map.agreementSubject),
-                    var agreement = ClusterAgreement(known.bytes), agreement.v < ClusterAgreement.controlled
-                else { return }
+                    var agreement = ClusterAgreement(known.bytes)
+                else { throw BusError.failed("what the cluster has agreed upon is gone, or cannot be read") }
+                guard agreement.v < ClusterAgreement.controlled else { return }
                 agreement.v = ClusterAgreement.controlled
                 let bytes = agreement.bytes
                 let stored = bus.waiting {

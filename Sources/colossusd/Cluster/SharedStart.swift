@@ -5,6 +5,7 @@ import FoundationEssentials
 import Playback
 import Settings
 import Simulation
+import Store
 import Telemetry
 
 /// A run that somebody has started for all members, where their configuration has none: written once, by whoever is first.
@@ -23,6 +24,11 @@ struct SharedStart: Codable, Sendable, Equatable {
     /// Who was asked, and when (Unix milliseconds).
     var member: String
     var askedMs: Int64
+
+    /// Whether both are the same run, whoever was asked for it.
+    func isSame(as other: SharedStart) -> Bool {
+        run == other.run && scenario == other.scenario && seed == other.seed && speed == other.speed
+    }
 
     var bytes: [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 
@@ -92,31 +98,54 @@ extension ClusterNode {
                 .tooLarge, "The scenario is too long to be shared.", hint: "256 KiB are the most.")
         }
         let fleet = try SharedFleet(settings, start)
-        if let index = around.streams.find(fleet.stream), around.core.isOpen(index) {
+        guard !around.names.isOwn(start.run) else {
             throw ControlError(
                 .conflict, "A run named \(start.run) plays on this member already.",
                 hint: "Choose another name with --run.")
         }
+        let hasHistory = try await around.store.closedThrough(fleet.stream) != nil
         do {
             let bus = try await broker()
-            try await write(start, bus)
+            try await write(start, fleet, hasHistory: hasHistory, bus)
         } catch let error as BusError {
             throw ControlError(.tryAgain, "The run is not started: \(Self.words(error)).", hint: "Try again.")
         }
     }
 
-    private func write(_ start: SharedStart, _ bus: any Bus) async throws {
+    private func write(
+        _ start: SharedStart, _ fleet: SharedFleet, hasHistory: Bool, _ bus: any Bus
+    ) async throws {
         let subject = FleetMap.startSubject(settings.name)
         try await onQueue {
+            // Members whose configuration has a run have agreed on that, and nobody could take this one back.
+            try Self.checkAgreement(fleet, bus)
+            if hasHistory, try bus.lastNow(.leases, subject) == nil {
+                throw ControlError(
+                    .conflict, "The history of this member has a run named \(start.run) already.",
+                    hint: "Choose another name with --run.")
+            }
             let stored = bus.waiting { bus.compareAndSet(subject, start.bytes, expecting: 0, done: $0) }
-            if case .success = stored { return }
+            // One that was agreed upon meanwhile came first.
+            if case .success = stored { return try Self.checkAgreement(fleet, bus) }
             guard let known = try bus.lastNow(.leases, subject) else { return _ = try stored.get() }
             let other = try SharedStart(decoding: known.bytes)
-            guard other == start else {
+            guard other.isSame(as: start) else {
                 throw ControlError(
                     .conflict, "The cluster has a run already: \(other.run).",
                     hint: "A cluster's name belongs to one run; another needs a cluster of another name.")
             }
+        }
+    }
+
+    private static func checkAgreement(_ fleet: SharedFleet, _ bus: any Bus) throws {
+        guard let known = try bus.lastNow(.leases, fleet.map.agreementSubject) else { return }
+        guard let agreed = ClusterAgreement(known.bytes) else {
+            throw BusError.failed("what the cluster has agreed upon cannot be read")
+        }
+        if let difference = ClusterAgreement(fleet, startedMs: 0).difference(from: agreed) {
+            throw ControlError(
+                .conflict, "The cluster has agreed upon another run: \(difference).",
+                hint: "A cluster's name belongs to one run; another needs a cluster of another name.")
         }
     }
 }
