@@ -1,4 +1,5 @@
 import Aggregation
+import ControlAPI
 import Exchange
 import Foundation
 import NATSExchange
@@ -12,8 +13,10 @@ import WireFormats
 // The cluster's streams as this member's core closes and stores them.
 extension ClusterNode {
     /// Reports the simulated fleet, behind what the store has of it; opens its stream in the core.
+    ///
+    /// - Parameter closed: number of the last window of which all finals are there.
     func reporter(
-        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus
+        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus, closed: Int64
     ) async throws -> (FleetReporter, SharedControl.Follower) {
         let (core, store, streams) = (around.core, around.store, around.streams)
         let stream = fleet.stream
@@ -21,6 +24,19 @@ extension ClusterNode {
         guard !core.isOpen(index) else { throw Self.playsAlone(fleet.run) }
         fleet.plan.makeTopology(into: streams.topology(index))
         let closedMs = try await store.closedThrough(stream)
+        let position = ReportingPosition(
+            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
+            startedMs: agreement.startedMs)
+        if let closedMs {
+            let isFarther = fleet.map.lastWindow(endedMs: closedMs) > closed
+            let isOwn = try await store.runs().contains { $0.name == fleet.run }
+            // Its windows would be taken for those of this run, and nothing of it stored before it has come as far.
+            if isOwn || position.run == .another || position.run == .none && isFarther {
+                throw BusError.failed(
+                    "the history has another run named \(fleet.run), up to \(UTCTime(ms: closedMs)); remove that "
+                        + "(colossusctl simulate remove), or give the cluster's another name")
+            }
+        }
         let resolution = fleet.resolution
         var spec = StreamSpec(id: stream, site: fleet.plan.scenario.site)
         spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: resolution.rollupsMs)
@@ -41,9 +57,7 @@ extension ClusterNode {
         let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
         // Made once it is known what was asked of the run; no window is told before.
         let replay = Locked<EventReplay?>(nil)
-        let position = ReportingPosition(
-            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
-            startedMs: agreement.startedMs)
+        position.begin()
         let reporter = FleetReporter(
             fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
             from: position.read(next: next), throughMs: .min,

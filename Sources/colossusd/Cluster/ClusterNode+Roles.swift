@@ -31,7 +31,7 @@ extension ClusterNode {
         }
         var follower: SharedControl.Follower?
         if settings.roles.contains(.reporter) {
-            (parts.reporter, follower) = try await reporter(fleet, agreement, bus)
+            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
