@@ -1,3 +1,4 @@
+import Alerts
 import ControlAPI
 import Exchange
 import Playback
@@ -5,6 +6,14 @@ import Settings
 import Simulation
 import Store
 import Telemetry
+
+/// What was done already about alerts of shared runs.
+struct SharedAlerts {
+    /// The cluster's run is known, and alerts of others have ended.
+    var hasSorted = false
+    /// It is over, and its alerts with it.
+    var hasEnded = false
+}
 
 // What the control interface asks of the run that a cluster shares: any member takes it, and all of them do it.
 extension Daemon {
@@ -50,8 +59,8 @@ extension Daemon {
         let state: SimulationStatus.State =
             log == nil
             ? .starting
-            : log?.isStopped == true
-                ? .stopped : isOver ? .finished : log?.isPaused == true ? .paused : .running
+            : isOver
+                ? .finished : log?.isStopped == true ? .stopped : log?.isPaused == true ? .paused : .running
         let playing = member.parts.simulation?.run.status()
         resolution.tickMs = playing?.resolution.tickMs ?? resolution.tickMs
         let record = SimulationRun(
@@ -63,6 +72,27 @@ extension Daemon {
         status.pace = playing?.actualPace ?? 0
         status.lagSeconds = playing?.lagSeconds ?? 0
         return status
+    }
+
+    /// Every two seconds: alerts of the cluster's run end with it, and those of others once it is known which it is.
+    func endSharedAlerts() async {
+        guard let parts, parts.cluster != nil else { return }
+        if !sharedAlerts.hasSorted, parts.cluster?.names.shared != nil {
+            sharedAlerts.hasSorted = true
+            await parts.runs.endAlerts()
+        }
+        guard !sharedAlerts.hasEnded, let member = parts.cluster?.member, let control = member.parts.control,
+            let reported = member.parts.reporter?.status.reported, let log = control.status.log
+        else { return }
+        let stop = log.isStopped ? log.entries.last?.atMs : nil
+        let endMs = min(control.base.endMs, stop ?? .max)
+        guard reported >= control.fleet.map.lastWindow(endedMs: endMs) else { return }
+        do {
+            try await parts.alerts.forget(control.fleet.stream)
+            sharedAlerts.hasEnded = true
+        } catch {
+            // A store that fails says so; the next time.
+        }
     }
 
     /// Starts a run for all members of the cluster, and waits until this one plays it.
@@ -85,6 +115,9 @@ extension Daemon {
     func changeShared(
         _ control: SharedControl, _ action: SimulationAction
     ) async throws -> SimulationStatus {
+        guard try sharedStatus(control).state != .finished else {
+            throw Self.error(.isOver, control.fleet.run)
+        }
         let deed: ControlEntry.Deed
         switch action {
         case .pause: deed = .pause
