@@ -57,6 +57,12 @@ def metric(daemon, name):
     return None
 
 
+def problem(daemon, text):
+    """Waits until a member that has not joined says why."""
+    wait_for(f"'{text}'", 20, lambda: text in (daemon.json("cluster", "status").get("problem") or ""))
+    expect(True, f"a member says that {text}")
+
+
 def milliseconds(text):
     return int(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
 
@@ -100,11 +106,22 @@ def begun(brokers, path, member, holders, through, content, before):
             daemon.start()
         wait_for("a word of a run", 20, lambda: "--shared" in (w1.json("cluster", "status").get("problem") or ""))
         expect(True, "a member without a run says how to start one")
+        r1.ctl("simulate", "start", path, "--run", RUN)
         reply = json.loads(w2.ctl("--output", "json", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared"))
         expect(reply["simulation"]["run"] == RUN, f"it is started at one: {reply['simulation']['state']}")
         wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
+        problem(r1, "plays on this member already")
+        r1.ctl("simulate", "stop", RUN)
+        problem(r1, "the history has another run named")
+        expect(states([w1, w2]) == {"running"}, "what that member plays alone is stopped, and not the cluster's run")
+        r1.ctl("simulate", "remove", RUN)
+        wait_for("its place", 20, lambda: said(r1))
+        expect(True, "and once it is removed, the member joins")
+        again = json.loads(w1.ctl("--output", "json", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared"))
+        expect(again["simulation"]["run"] == RUN, "who asks for the same once more has it")
         w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
-        w1.ctl("simulate", "start", path, "--run", RUN, ok=(1,))
+        for one in started:
+            one.ctl("simulate", "start", path, "--run", RUN, ok=(1,))
         expect(True, "there is no second one, and no run of a member alone with its name")
         w1.kill()
         w1.start()
