@@ -127,8 +127,13 @@ def begun(brokers, path, member, holders, through, content, before):
         w1.start()
         wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
         wait_for("windows", 60, lambda: through(r1) >= 8)
+        w2.ctl("simulate", "speed", RUN, "1000000000")
+        agree(started, 1, "speed 1000000000.0")
+        wait_for("a run that is as fast as it can be", 60, lambda: through(r1) >= 100)
         r1.ctl("simulate", "stop", RUN)
-        agree(started, 1, "stop")
+        agree(started, 2, "stop")
+        wait_for("the end everywhere", 30, lambda: states(started) == {"stopped"})
+        expect(True, "one that should go faster than it can is stopped")
         windows, (expected, end) = content(r1)[0], before
         common = [name for name in windows if name in expected and name[0] == 60_000 and name[1] + 60_000 <= end]
         expect(len(common) >= 5 and all(windows[name] == expected[name] for name in common),
