@@ -96,8 +96,12 @@ def begun(brokers, path, member, holders, through, content, before):
         with open(daemon.config) as file:
             lines = [line for line in file.read().replace("name: check", "name: begun").splitlines() if "simulation:" not in line]
         with open(daemon.config, "w") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write("\n".join(lines) + "\nalerts: {streams: all}\n")
         return daemon
+
+    def down():
+        rows = r1.json("alerts")["alerts"]
+        return [(row["since"], row["state"]) for row in rows if row["entity"] == "r0003-n2" and row["state"] == "firing"]
 
     started = [idle("r1", "reporter"), idle("w1", "worker, rollup"), idle("w2", "worker")]
     r1, w1, w2 = started
@@ -127,13 +131,23 @@ def begun(brokers, path, member, holders, through, content, before):
         w1.start()
         wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
         wait_for("windows", 60, lambda: through(r1) >= 8)
+        # Behind the windows that are compared.
+        wait_for("more windows", 60, lambda: through(r1) >= 14)
+        inject(w1, "node_down", "r0003-n2")
+        known = wait_for("an alert", 40, down)
+        r1.kill()
+        r1.start()
+        agree(started, 1, "inject node_down r0003-n2 -")
+        time.sleep(5)
+        expect(down() == known, f"an alert of the cluster's run outlives a restart of the reporter: {known}")
         w2.ctl("simulate", "speed", RUN, "1000000000")
-        agree(started, 1, "speed 1000000000.0")
+        agree(started, 2, "speed 1000000000.0")
         wait_for("a run that is as fast as it can be", 60, lambda: through(r1) >= 100)
         r1.ctl("simulate", "stop", RUN)
-        agree(started, 2, "stop")
+        agree(started, 3, "stop")
         wait_for("the end everywhere", 30, lambda: states(started) == {"stopped"})
-        expect(True, "one that should go faster than it can is stopped")
+        wait_for("the end of its alerts", 30, lambda: r1.json("alerts")["firing"] == 0)
+        expect(True, "one that should go faster than it can is stopped, and its alerts end")
         windows, (expected, end) = content(r1)[0], before
         common = [name for name in windows if name in expected and name[0] == 60_000 and name[1] + 60_000 <= end]
         expect(len(common) >= 5 and all(windows[name] == expected[name] for name in common),
