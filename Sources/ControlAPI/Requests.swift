@@ -212,6 +212,8 @@ public struct SimulationStart: Codable, Sendable, Hashable {
     public var seed: UInt64?
     /// One tick of telemetry in simulated time: `10s`, `1h`, `1d`. Absent: follows the speed.
     public var tick: String?
+    /// For all members of the daemon's cluster.
+    public var isShared: Bool?
 
     public init() {}
 }

@@ -104,10 +104,12 @@ public struct FinalAssembly: Sendable {
         return rereadFrom
     }
 
-    /// The next window, when all partitions have closed it.
-    public mutating func take(stream: StreamIndex) -> ReportedWindow? {
+    /// The next window, when all partitions have closed it and it has ended by `throughMs`.
+    public mutating func take(stream: StreamIndex, throughMs: Int64 = .max) -> ReportedWindow? {
         skipLost()
-        guard let finals = waiting[next], finals.count == fleet.partitions else { return nil }
+        guard let finals = waiting[next], finals.count == fleet.partitions,
+            fleet.windowEndMs(next) <= throughMs
+        else { return nil }
         let window = next
         waiting[window] = nil
         next += 1

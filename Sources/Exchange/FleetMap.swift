@@ -106,6 +106,10 @@ public struct FleetMap: Sendable, Equatable {
     }
     /// What the members agreed upon when the first of them came.
     public var agreementSubject: Subject { Subject("clsd.v1.\(cluster).lease.agreement") }
+    /// The run that somebody has started for all of them, in a cluster whose configuration has none.
+    public static func startSubject(_ cluster: String) -> Subject { Subject("clsd.v1.\(cluster).lease.run") }
+    /// What is asked of the run that they play, and how far they may play it.
+    public var controlSubject: Subject { Subject("clsd.v1.\(cluster).lease.control") }
     /// Where a worker that ingests gets the number of its epoch.
     public func originSubject(_ name: String) -> Subject {
         Subject("clsd.v1.\(cluster).lease.origin.\(name)")

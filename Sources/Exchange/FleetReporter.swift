@@ -35,6 +35,7 @@ public final class FleetReporter: Sendable {
         /// On its way to the store.
         var current: ReportedWindow?
         var status = ReporterStatus()
+        var throughMs: Int64
 
         // What there is no room for is passed over and read again.
         var isFull: Bool { false }
@@ -55,11 +56,13 @@ public final class FleetReporter: Sendable {
     /// - Parameters:
     ///   - next: the first window that is not stored.
     ///   - sequence: reading from here misses nothing of it; 1 always does.
+    ///   - throughMs: windows that end later wait until `allow` says that all is known of their time.
     ///   - account: tells the core what was received.
     ///   - events: what happened before a time and was not told yet.
     public init(
         fleet: FleetMap, topology: TopologySnapshot, stream: StreamIndex, next: Int64, from sequence: UInt64,
-        bus: any Bus, shares: ReportingBus, coverage: CoverageSink, core: any FleetSink & EventSink,
+        throughMs: Int64 = .max, bus: any Bus, shares: ReportingBus, coverage: CoverageSink,
+        core: any FleetSink & EventSink,
         clock: WallClock, account: @escaping @Sendable (Ledger, StreamIndex) -> Void,
         events: @escaping @Sendable (Int64) -> [Event]
     ) {
@@ -71,7 +74,8 @@ public final class FleetReporter: Sendable {
         self.clock = clock
         self.account = account
         self.events = events
-        var book = Book(assembly: FinalAssembly(fleet: fleet, topology: topology, next: next))
+        var book = Book(
+            assembly: FinalAssembly(fleet: fleet, topology: topology, next: next), throughMs: throughMs)
         book.status.reported = next - 1
         book.status.resumeSequence = max(1, sequence)
         finals = FinalsReader(book, of: fleet, from: sequence, bus: bus)
@@ -94,6 +98,12 @@ public final class FleetReporter: Sendable {
 
     public func stop() { finals.stop() }
 
+    /// All that happens up to this simulated time is known.
+    public func allow(throughMs: Int64) {
+        finals.withBook { book, _ in book.throughMs = max(book.throughMs, throughMs) }
+        proceed()
+    }
+
     /// Told by the sink: everything before this time is stored.
     public func committed(throughMs: Int64) {
         let nowMs = clock.nowMs()
@@ -112,7 +122,7 @@ public final class FleetReporter: Sendable {
     private func proceed() {
         let next: ReportedWindow? = finals.withBook { book, reading in
             guard !reading.isStopped, book.current == nil else { return nil }
-            book.current = book.assembly.take(stream: stream)
+            book.current = book.assembly.take(stream: stream, throughMs: book.throughMs)
             return book.current
         }
         guard let next else { return }

@@ -24,6 +24,14 @@ struct PlaybackSchedule: Sendable {
     private(set) var inFlight = 0
     private(set) var nextMs: Int64
     private(set) var lastMs: Int64?
+    /// Nothing is played beyond this; who shares a run is told how far.
+    private var throughMs = Int64.max
+    /// What is still to come, in order.
+    private var turns: [PlaybackTurn] = []
+    /// A turn has let it stand, and another will let it go on.
+    private(set) var stands = false
+    /// Turns that came after a tick that they were to change.
+    private(set) var missedTurns = 0
     /// At `anchorNs` the run stood (or should have stood) at `anchorMs`.
     private var anchorNs: Int64
     private var anchorMs: Double
@@ -40,7 +48,14 @@ struct PlaybackSchedule: Sendable {
         anchorMs = Double(nextMs)
     }
 
+    /// Adds what is to come, behind what is known of it.
+    mutating func follow(_ more: [PlaybackTurn], throughMs: Int64) {
+        turns += more
+        self.throughMs = throughMs
+    }
+
     mutating func next(nowNs: Int64) -> Action {
+        while state == .running, let turn = turns.first, nextMs > turn.atMs { take(turn) }
         switch state {
         case .stopped, .finished: return inFlight == 0 ? .end : .rest
         case .paused: return .rest
@@ -51,7 +66,7 @@ struct PlaybackSchedule: Sendable {
             state = .finished
             return .end
         }
-        guard inFlight < Self.inFlightMax else { return .rest }
+        guard inFlight < Self.inFlightMax, !stands, nextMs <= throughMs else { return .rest }
         if let dueNs, dueNs > nowNs { return .wait(untilNs: dueNs) }
         let timeMs = nextMs
         inFlight += 1
@@ -86,9 +101,22 @@ struct PlaybackSchedule: Sendable {
         if let lastMs { nextMs = grid(after: lastMs) }
     }
 
+    private mutating func take(_ turn: PlaybackTurn) {
+        turns.removeFirst()
+        if let lastMs, lastMs > turn.atMs { missedTurns += 1 }
+        if turn.stops { return state = .stopped }
+        pace = turn.pace
+        tickMs = turn.tickMs
+        stands = turn.stands
+        // By the turn's time and not by the last tick, so that whoever takes it plays the same ticks.
+        let fromMs = max(turn.atMs, lastMs ?? turn.atMs)
+        nextMs = fromMs < startMs ? startMs : grid(after: fromMs)
+        (anchorNs, anchorMs) = (turn.anchorNs, Double(turn.atMs))
+    }
+
     /// How long the next tick has been due, nanoseconds.
     func lagNs(nowNs: Int64) -> Int64 {
-        guard state == .running, nextMs <= endMs, let dueNs else { return 0 }
+        guard state == .running, !stands, nextMs <= endMs, let dueNs else { return 0 }
         return max(0, nowNs - dueNs)
     }
 

@@ -24,6 +24,8 @@ public struct RunStatus: Sendable, Equatable {
     public var inFlight: Int
     /// How long the next tick has been due, seconds of the wall clock.
     public var lagSeconds: Double
+    /// Changes of a shared run that were known only after their time; always 0, or its windows are not those of others.
+    public var missedTurns = 0
 
     /// 0...1.
     public var progress: Double {

@@ -123,12 +123,15 @@ public actor ScenarioRun {
         let now = clock.nowNs()
         return shared.withLock { shared in
             let schedule = shared.schedule
+            let stands = schedule.state == .running && schedule.stands
+            var resolution = shared.resolution
+            resolution.tickMs = schedule.tickMs
             return RunStatus(
-                state: Self.state(schedule.state), pace: schedule.pace,
-                actualPace: schedule.state == .running ? shared.meter.pace(nowNs: now) : 0,
-                resolution: shared.resolution, startMs: schedule.startMs, endMs: schedule.endMs,
+                state: stands ? .paused : Self.state(schedule.state), pace: schedule.pace,
+                actualPace: schedule.state == .running && !stands ? shared.meter.pace(nowNs: now) : 0,
+                resolution: resolution, startMs: schedule.startMs, endMs: schedule.endMs,
                 positionMs: shared.positionMs, ticks: shared.ticks, inFlight: schedule.inFlight,
-                lagSeconds: Double(schedule.lagNs(nowNs: now)) / 1e9)
+                lagSeconds: Double(schedule.lagNs(nowNs: now)) / 1e9, missedTurns: schedule.missedTurns)
         }
     }
 
@@ -163,7 +166,7 @@ public actor ScenarioRun {
 
     // MARK: On the queue
 
-    private nonisolated func perform(_ work: @escaping @Sendable (isolated ScenarioRun) -> Void) {
+    nonisolated func perform(_ work: @escaping @Sendable (isolated ScenarioRun) -> Void) {
         executor.queue.async { @Sendable [weak self] in self?.assumeIsolated { work($0) } }
     }
 
@@ -180,7 +183,7 @@ public actor ScenarioRun {
         }
     }
 
-    private func change(_ change: (inout PlaybackSchedule, Int64) -> Void) {
+    func change(_ change: (inout PlaybackSchedule, Int64) -> Void) {
         let now = clock.nowNs()
         shared.withLock {
             change(&$0.schedule, now)
@@ -197,6 +200,22 @@ public actor ScenarioRun {
             $0.resolution.tickMs = new.tickMs
         }
         change { $0.change(pace, tickMs: new.tickMs, nowNs: $1) }
+    }
+
+    /// The ticks of a pace, in windows as they were opened.
+    nonisolated func tickMs(at pace: Pace) -> Int64 {
+        Self.fitted(Resolution(pace: pace, tickMs: givenTickMs), windowMs: resolution.finestWindowMs).tickMs
+    }
+
+    /// Lets faults strike in their time.
+    ///
+    /// - Returns: how many of them come too late.
+    func strike(_ injections: [FaultInjection]) -> Int {
+        var missed = 0
+        for injection in injections {
+            if model.inject(injection) { timeline.inject(injection) } else { missed += 1 }
+        }
+        return missed
     }
 
     private func reportCheckpoints(_ pace: Pace) {

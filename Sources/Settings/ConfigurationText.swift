@@ -258,10 +258,10 @@ endpoints: []
 #     ca_file: /etc/colossusd/ca.pem # instead of the system's certificates
 #     cert_file: /etc/colossusd/client.pem # a client certificate, and its key
 #     key_file: /etc/colossusd/client.key
-#   simulation: # the fleet that the workers simulate together; the stream is sim/RUN
+#   simulation: # the fleet that the workers simulate together; the stream is sim/RUN. Without it: simulate start --shared
 #     run: colossus
 #     scenario: scenarios/colossus.yaml
-#     speed: 1 # simulated seconds a second; not max
+#     speed: 1 # simulated seconds a second, as it begins; not max
 #     seed: 1 # default: the scenario's own
 
 log:

@@ -8,11 +8,13 @@ struct SimulateStart: ParsableCommand {
         abstract: "Starts a run of a scenario.",
         discussion: """
             The file is read here and sent to the daemon, which need not be able to read it. The run's stream is \
-            sim/RUN.
+            sim/RUN. With --shared all members of the daemon's cluster play it together, where their configuration has no \
+            run; a cluster has one run.
 
             Examples:
               colossusctl simulate start Config/scenarios/colossus.yaml --speed 1d/s
               colossusctl simulate start colossus.yaml --run b --seed 7 --speed max --tick 1d
+              colossusctl simulate start colossus.yaml --shared --speed 60
             """)
 
     @OptionGroup var global: GlobalOptions
@@ -32,6 +34,9 @@ struct SimulateStart: ParsableCommand {
     @Option(help: "One tick of telemetry in simulated time: 10s, 1h, 1d. Default: follows the speed.")
     var tick: DurationArgument?
 
+    @Flag(help: "For all members of the cluster, once.")
+    var shared = false
+
     func run() throws {
         var start = SimulationStart()
         start.scenario = scenario
@@ -40,6 +45,7 @@ struct SimulateStart: ParsableCommand {
         start.speed = speed
         start.seed = seed
         start.tick = (tick?.milliseconds).map(DurationText.text(ms:))
+        start.isShared = shared ? true : nil
         try global.show(global.client(timeout: .seconds(90)).startSimulation(start))
     }
 

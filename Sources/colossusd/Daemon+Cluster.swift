@@ -26,6 +26,14 @@ extension Daemon {
         if let closed = roster.closedThrough(partitions: map.partitions), closed >= 0 {
             reply.closedThrough = UTCTime(ms: map.windowEndMs(closed))
         }
+        if let control = member.parts.control, let log = control.status.log {
+            reply.speed = Pace.times(ControlCourse(control.base, log).speed).description
+            let workers = roster.entries.values.filter {
+                $0.note.roles.contains("worker") && roster.isLive($0.note.member, nowMs: nowMs)
+            }
+            reply.control = ClusterControl(
+                log, isKnown: workers.allSatisfy { ($0.note.control ?? 0) >= log.entries.count })
+        }
         reply.replicaLag = member.replicaLag
         reply.members = roster.entries.keys.sorted().compactMap { name in
             roster.entries[name].map {
@@ -153,6 +161,18 @@ extension Daemon {
     }
 }
 
+extension ClusterControl {
+    init(_ log: ControlLog, isKnown: Bool) {
+        self.init(
+            entries: log.entries.count, isKnown: isKnown, playsThrough: UTCTime(ms: log.horizonMs))
+        guard let entry = log.entries.last else { return }
+        last = entry.words
+        member = entry.member
+        asked = UTCTime(ms: entry.askedMs)
+        after = UTCTime(ms: entry.atMs)
+    }
+}
+
 extension ClusterMemberStatus {
     init(_ entry: ClusterRoster.Entry, _ map: FleetMap, isLive: Bool, nowMs: Int64) {
         let note = entry.note
@@ -167,6 +187,7 @@ extension ClusterMemberStatus {
         slices = note.slices.count
         share = note.share
         readyThrough = end(note.ready)
+        control = note.control
         windowsKept = note.kept
         partials = note.published
         partialsRetried = note.retried

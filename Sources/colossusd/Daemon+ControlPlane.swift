@@ -15,32 +15,43 @@ extension Daemon: ControlPlane {
         ReadyReply(ready: waitsFor == nil, state: state, reason: waitsFor)
     }
 
-    func simulations() async throws -> [SimulationStatus] { try await running().runs.statuses() }
+    func simulations() async throws -> [SimulationStatus] {
+        (try await running().runs.statuses() + sharedStatuses).sorted { $0.run < $1.run }
+    }
 
     func simulation(run: String) async throws -> SimulationStatus {
-        try await running().runs.status(run: run)
+        if let shared = try sharedRun(run) { return try sharedStatus(shared) }
+        return try await running().runs.status(run: run)
     }
 
     func startSimulation(_ start: SimulationStart) async throws -> SimulationStatus {
-        try await running().runs.start(start)
+        if start.isShared == true { return try await startShared(start) }
+        return try await running().runs.start(start)
     }
 
     func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {
-        try await running().runs.change(run: run, action)
+        if let shared = try sharedRun(run) { return try await changeShared(shared, action) }
+        return try await running().runs.change(run: run, action)
     }
 
     func removeSimulation(run: String) async throws -> SimulationStatus {
+        // Before this member has joined, its history has at most a run of its own of this name.
+        if try running().cluster?.member?.parts.control?.fleet.run == run {
+            try refuseShared(run, "is not removed")
+        }
         let last = try await running().runs.remove(run: run)
         if let stream = StreamID.simulated(run: run) { try? await running().alerts.forget(stream) }
         return last
     }
 
     func inject(run: String, _ request: InjectionRequest) async throws -> InjectionReply {
-        try await running().runs.inject(run: run, request)
+        if let shared = try sharedRun(run) { return try await injectShared(shared, request) }
+        return try await running().runs.inject(run: run, request)
     }
 
     func truth(run: String, _ request: TruthRequest) async throws -> TruthReply {
-        try await running().runs.truth(run: run, request)
+        try refuseShared(run, "has no truth to show")
+        return try await running().runs.truth(run: run, request)
     }
 
     func exports() async throws -> [ExportStatus] { try await running().runs.exportStatuses }
@@ -62,7 +73,7 @@ extension Daemon: ControlPlane {
             uptimeSeconds: Double(now - startedMs) / 1_000, state: state, ready: waitsFor == nil,
             reason: waitsFor)
         guard let parts else { return reply }
-        reply.simulations = try await parts.runs.statuses()
+        reply.simulations = try await simulations()
         for id in parts.streams.all {
             guard let index = parts.streams.find(id), let status = parts.core.status(index) else { continue }
             var row = ControlAPI.StreamStatus(

@@ -47,6 +47,7 @@ actor Daemon {
     /// What is under maintenance, as the stored events say up to this number.
     var planned = PlannedWork()
     var plannedThrough: Int64?
+    var sharedAlerts = SharedAlerts()
     /// Listeners of which it was said that they take tokens in clear text.
     var warnedInClear: Set<String> = []
 
@@ -152,6 +153,7 @@ actor Daemon {
         measureRates()
         await measureEndpoints()
         await lookAtEndpoints()
+        await endSharedAlerts()
         notifier.status(await statusLine())
         threshold.settle(logger)
         ingestTLS.refresh()

@@ -61,7 +61,9 @@ struct DaemonParts: Sendable {
             seed: UInt64.random(in: .min ... .max), fileFolders: [places.stateDirectory],
             credentialsFolder: ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"])
         let alerts = try await openAlerts(settings, store, clock, metrics)
-        let (core, cluster) = makeCore(settings, places, streams, store, alerts, clock, metrics)
+        let names = RunNames(
+            mayShare: settings.cluster != nil, shared: settings.cluster?.simulation?.run)
+        let (core, cluster) = makeCore(settings, places, streams, store, alerts, names, clock, metrics)
         let record = try await ingestRecord(settings, store)
         let mark = record?.log
         let log = try openLog(settings, places, after: mark?.cut, metrics)
@@ -71,7 +73,7 @@ struct DaemonParts: Sendable {
         await tell(of: alerts, reporter)
         let runs = SimulationRuns(
             core: core, store: store, streams: streams, clock: clock,
-            levels: Set(settings.aggregation.simulatedLevels), reserved: settings.cluster?.simulation?.run,
+            levels: Set(settings.aggregation.simulatedLevels), names: names,
             alerts: alerts, logger: Logger(label: "simulation"))
         let ingest = try makeIngest(
             settings, places, core, streams, measured, clock, metrics, daemon.ingestTLS,
@@ -159,7 +161,7 @@ struct DaemonParts: Sendable {
     /// The core; in a cluster with a bus and a sink that take another's stream in, and else without anything of it.
     private static func makeCore(
         _ settings: DaemonSettings, _ places: DaemonPlaces, _ streams: Streams, _ store: HistoryStore,
-        _ sink: any SummarySink, _ clock: WallClock, _ metrics: Metrics
+        _ sink: any SummarySink, _ names: RunNames, _ clock: WallClock, _ metrics: Metrics
     ) -> (AggregationCore, ClusterNode?) {
         let count = shardCount(settings)
         guard let cluster = settings.cluster else {
@@ -175,8 +177,9 @@ struct DaemonParts: Sendable {
         let node = ClusterNode(
             cluster,
             ClusterNode.Surroundings(
-                core: core, store: store, streams: streams, shares: shares, coverage: coverage, clock: clock,
-                metrics: metrics, levels: Set(settings.aggregation.simulatedLevels), shardCount: count,
+                core: core, store: store, streams: streams, names: names, shares: shares, coverage: coverage,
+                clock: clock, metrics: metrics, levels: Set(settings.aggregation.simulatedLevels),
+                shardCount: count,
                 stateDirectory: places.stateDirectory, measured: measuredSpec(settings),
                 // One that cannot be read is told of where telemetry begins to be taken.
                 inventory: Locked((try? readInventory(settings)) ?? nil)))

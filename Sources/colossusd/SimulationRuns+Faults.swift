@@ -30,10 +30,8 @@ extension SimulationRuns {
                         timeMs: injection.timeMs, kind: request.kind, entity: request.at, forMs: forMs),
                     run: name)
             }
-        } catch let error as ScenarioProblem {
-            throw ControlError(
-                error.key == "at" ? .notFound : .badRequest, error.found.capitalizedFirst + ".",
-                hint: "Expected: \(error.expected).")
+        } catch let problem as ScenarioProblem {
+            throw Self.error(problem)
         }
         guard let injection else {
             throw ControlError(.conflict, "Run \(name) is over.", hint: "Start another one.")
@@ -101,7 +99,9 @@ extension SimulationRuns {
             )
         }
         // A run that has just finished or stopped is over once its last window is stored.
-        guard last.state.isOver, runs[name]?.hasEnded != false else {
+        // One that could not go on, or has the name of the cluster's, plays no more.
+        let isOver = last.state.isOver || runs[name] == nil && !isStarting(name)
+        guard isOver, runs[name]?.hasEnded != false else {
             throw ControlError(.tryAgain, "Run \(name) is about to end.", hint: "Try again in a moment.")
         }
         guard let stream = StreamID.simulated(run: name) else { return last }
@@ -119,7 +119,13 @@ extension SimulationRuns {
         return try FleetPlan(parseScenario(record.scenario, file: record.path, seed: record.seed))
     }
 
-    private static func length(_ text: String?) throws -> Int64? {
+    static func error(_ problem: ScenarioProblem) -> ControlError {
+        ControlError(
+            problem.key == "at" ? .notFound : .badRequest, problem.found.capitalizedFirst + ".",
+            hint: "Expected: \(problem.expected).")
+    }
+
+    static func length(_ text: String?) throws -> Int64? {
         guard let text else { return nil }
         guard let ms = DurationText.milliseconds(text), (1_000...365 * UTC.dayMs).contains(ms) else {
             throw ControlError(.badRequest, "A fault for \(text) cannot be.", hint: "Write 1s to 365d.")

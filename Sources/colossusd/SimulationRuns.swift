@@ -32,8 +32,8 @@ actor SimulationRuns {
     private let streams: Streams
     let clock: WallClock
     private let levels: Set<Level>
-    /// The name of the cluster's run, whose stream is its reporter's.
-    private let reserved: String?
+    /// That of the cluster's run is its reporter's.
+    private let names: RunNames
     /// Are told of runs that are over.
     private let alerts: AlertKeeper
     let logger: Logger
@@ -51,14 +51,14 @@ actor SimulationRuns {
 
     init(
         core: AggregationCore, store: HistoryStore, streams: Streams, clock: WallClock, levels: Set<Level>,
-        reserved: String?, alerts: AlertKeeper, logger: Logger
+        names: RunNames, alerts: AlertKeeper, logger: Logger
     ) {
         self.core = core
         self.store = store
         self.streams = streams
         self.clock = clock
         self.levels = levels
-        self.reserved = reserved
+        self.names = names
         self.alerts = alerts
         self.logger = logger
     }
@@ -77,7 +77,7 @@ actor SimulationRuns {
             return
         }
         for record in kept where record.state == "running" || record.state == "paused" {
-            guard record.name != reserved else {
+            guard names.take(record.name) else {
                 logger.warning(
                     "run \(record.name) does not go on: the cluster's run has its name",
                     metadata: ["event": "simulation_skipped", "run": "\(record.name)"])
@@ -86,6 +86,7 @@ actor SimulationRuns {
             do {
                 try await play(record, isNew: false)
             } catch {
+                names.giveBack(record.name)
                 tell(record.name, "cannot go on", error)
             }
         }
@@ -105,10 +106,16 @@ actor SimulationRuns {
     }
 
     /// Runs that do not play have no open alerts, also where a process ended before it could say so, or where one cannot go on.
-    private func endAlerts() async {
+    /// What was never a run of this daemon may be the cluster's, as long as nobody knows which that is.
+    func endAlerts() async {
         var playing = Set(runs.values.map(\.run.stream))
-        if let reserved, let stream = StreamID.simulated(run: reserved) { playing.insert(stream) }
-        for stream in await alerts.simulatedStreams.subtracting(playing) {
+        if let shared = names.shared, let stream = StreamID.simulated(run: shared) { playing.insert(stream) }
+        var over = await alerts.simulatedStreams.subtracting(playing)
+        if names.mayShare, names.shared == nil {
+            guard let kept = try? await store.runs() else { return }
+            over.formIntersection(kept.compactMap { StreamID.simulated(run: $0.name) })
+        }
+        for stream in over {
             let closedMs = try? await store.closedThrough(stream)
             // A store that fails says so, and they are kept the next time.
             try? await alerts.forget(stream, closedThroughMs: closedMs)
@@ -123,11 +130,7 @@ actor SimulationRuns {
                 .badRequest, "\(name) is no name for a run.",
                 hint: "Write 1 to 64 characters out of a-z A-Z 0-9 . _ -")
         }
-        guard name != reserved else {
-            throw ControlError(
-                .conflict, "The cluster plays a run named \(name).",
-                hint: "Choose another name with --run.")
-        }
+        guard name != names.shared else { throw Self.isShared(name) }
         let speed = start.speed ?? Pace.times(scenario.speed).description
         _ = try Pace(text: speed)
         let tickMs = try Self.tick(start.tick)
@@ -140,12 +143,25 @@ actor SimulationRuns {
         }
         defer { starting.remove(name) }
         try await makeRoom(for: name, stream)
+        guard names.take(name) else { throw Self.isShared(name) }
         let record = SimulationRun(
             name: name, scenario: text, path: path, seed: scenario.seed, speed: speed, state: "running",
             startedMs: clock.nowMs(), tickMs: tickMs)
-        try await store.save(record, nowMs: clock.nowMs())
-        try await play(record, isNew: true)
+        do {
+            try await store.save(record, nowMs: clock.nowMs())
+            try await play(record, isNew: true)
+        } catch {
+            if runs[name] == nil { names.giveBack(name) }
+            throw error
+        }
         return try await status(run: name)
+    }
+
+    func isStarting(_ name: String) -> Bool { starting.contains(name) }
+
+    private static func isShared(_ name: String) -> ControlError {
+        ControlError(
+            .conflict, "The cluster plays a run named \(name).", hint: "Choose another name with --run.")
     }
 
     /// Each run has a name of its own, also when it is over: its history is kept under it.
@@ -296,6 +312,7 @@ actor SimulationRuns {
         playing.record.state = status.state.rawValue
         playing.hasEnded = true
         runs[name] = playing
+        names.giveBack(name)
         try? await store.save(playing.record, nowMs: clock.nowMs())
         logger.notice(
             "a simulated run has ended",
@@ -350,7 +367,7 @@ actor SimulationRuns {
 
     // MARK: What a request says
 
-    private static func scenario(_ start: SimulationStart) throws -> (Scenario, text: String, path: String) {
+    static func scenario(_ start: SimulationStart) throws -> (Scenario, text: String, path: String) {
         let path = start.scenario ?? "scenario"
         do {
             let text = try start.scenarioText ?? ScenarioText.read(path)

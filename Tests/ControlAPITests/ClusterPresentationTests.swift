@@ -47,6 +47,28 @@ import Testing
         #expect(lines.contains("w2: no broker can be reached"))
     }
 
+    @Test("the status says what was asked of the run last, and who knows of it")
+    func control() throws {
+        var reply = Self.reply
+        var control = ClusterControl(
+            entries: 0, isKnown: true, playsThrough: UTCTime(ms: 1_714_694_460_000))
+        reply.control = control
+        #expect(try reply.output(.table).contains("control nothing was asked of the run"))
+        control.entries = 2
+        control.isKnown = false
+        control.last = "speed 120.0"
+        control.member = "w2"
+        control.after = UTCTime(ms: 1_714_694_460_000)
+        reply.control = control
+        #expect(
+            try reply.output(.table).contains(
+                "control speed 120.0, asked of w2, after 2024-05-03T00:01:00Z of the run; number 2, "
+                    + "and not all workers know of it yet"))
+        let text = try ControlJSON.encode(reply)
+        #expect(try ControlJSON.decode(ClusterReply.self, from: text) == reply)
+        #expect(String(decoding: text, as: UTF8.self).contains("\"plays_through\""))
+    }
+
     @Test("one row a member for spreadsheets, one object a worker for jq")
     func records() throws {
         let csv = try Self.reply.output(.csv)

@@ -12,6 +12,7 @@ extension ClusterReply: Presented {
                 .line("slices  \(slicesHeld) of \(slices) are worked on, in \(partitions) partitions"))
         }
         if let closedThrough { blocks.append(.line("closed  through \(closedThrough)")) }
+        if let control { blocks.append(.line("control \(control.text)")) }
         let behind = replicaLag.filter { $0.value > 0 }.sorted { $0.key < $1.key }
         if !behind.isEmpty {
             let text = behind.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
@@ -58,7 +59,7 @@ extension ClusterReply: Presented {
                 .number("partials_retried", ""), .number("lease_losses", ""), .number("partitions", ""),
                 .number("windows_closed", ""), .number("windows_incomplete", ""),
                 .number("partials_late", ""), .text("reported_through", ""),
-                .number("report_lag_seconds", ""), .text("problem", ""),
+                .number("report_lag_seconds", ""), .number("control", ""), .text("problem", ""),
             ],
             rows: members.map { member in
                 [
@@ -72,9 +73,20 @@ extension ClusterReply: Presented {
                     .integer(Int64(clamping: member.windowsClosed)),
                     .integer(Int64(clamping: member.windowsIncomplete)),
                     .integer(Int64(clamping: member.partialsLate)), .optional(member.reportedThrough),
-                    .real(member.reportLagSeconds, decimals: 3), .text(member.problem ?? ""),
+                    .real(member.reportLagSeconds, decimals: 3), .optional(member.control),
+                    .text(member.problem ?? ""),
                 ]
             })
+    }
+}
+
+extension ClusterControl {
+    /// `speed 120.0, asked of w2, after 2024-04-01T02:00:00Z; 1 of 1 so far, and all workers know of it`
+    var text: String {
+        guard let last, let after else { return "nothing was asked of the run" }
+        let asked = member.map { ", asked of \($0)" } ?? ""
+        let known = isKnown ? "all workers play by it" : "not all workers know of it yet"
+        return "\(last)\(asked), after \(after) of the run; number \(entries), and \(known)"
     }
 }
 

@@ -21,6 +21,8 @@ public struct ClusterReply: Reply, Hashable {
     public var partitions: Int = 0
     /// Every window that ends here or before is closed in all partitions.
     public var closedThrough: UTCTime?
+    /// What was asked of the run, by whomever; absent before a worker plays it.
+    public var control: ClusterControl?
     /// How far the copies of the brokers are behind, messages by stream.
     public var replicaLag: [String: UInt64] = [:]
     /// By name; those that are gone, too, as they were last heard.
@@ -31,6 +33,29 @@ public struct ClusterReply: Reply, Hashable {
         self.member = member
         self.connected = connected
         self.problem = problem
+    }
+}
+
+/// What was asked of a cluster's run: `colossusctl simulate speed`, `pause`, `resume`, `stop` and `inject`, at any member.
+public struct ClusterControl: Codable, Sendable, Hashable {
+    /// How often something was asked.
+    public var entries: Int
+    /// Every worker plays by all of it, as far as members have told.
+    public var isKnown: Bool
+    /// No worker plays beyond this simulated time before it has asked the brokers again.
+    public var playsThrough: UTCTime
+    /// The last one, from here on: `speed 120.0`, `inject node_down r0001-n1 -`.
+    public var last: String?
+    /// The member that was asked, and when.
+    public var member: String?
+    public var asked: UTCTime?
+    /// Simulated: what is after this time is changed by it.
+    public var after: UTCTime?
+
+    public init(entries: Int, isKnown: Bool, playsThrough: UTCTime) {
+        self.entries = entries
+        self.isKnown = isKnown
+        self.playsThrough = playsThrough
     }
 }
 
@@ -52,6 +77,8 @@ public struct ClusterMemberStatus: Codable, Sendable, Hashable {
     public var share: Int = 0
     /// Every window that ends here or before is simulated.
     public var readyThrough: UTCTime?
+    /// How much of what was asked of the run it plays or reports by; absent where it shares no simulated run.
+    public var control: Int?
     /// Windows that wait until they are reported.
     public var windowsKept: Int = 0
     public var partials: UInt64 = 0

@@ -40,6 +40,14 @@ struct ClusterJournal {
         if let windows = member.parts.simulation?.windows {
             set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
         }
+        if let control = member.parts.control {
+            set(
+                "control_entries", "What was asked of the run, as this member knows it.",
+                Double(control.applied))
+            set(
+                "control_missed", "Of that, what was known only after its time; always 0.",
+                Double(control.missed))
+        }
         if let rollup {
             set("partitions", "Partitions that this roll-up has.", Double(rollup.partitions.count))
             set("windows_closed", "Windows of partitions that it has closed.", Double(rollup.closed))

@@ -17,6 +17,7 @@ final class ClusterMember: Sendable {
         var rollup: NodeShell<RollupMachine>?
         var simulation: SharedRun?
         var reporter: FleetReporter?
+        var control: SharedControl?
         var ingest: Ingest?
     }
 
@@ -91,10 +92,13 @@ final class ClusterMember: Sendable {
     func tick() {
         watch()
         settle()
+        parts.control?.tick()
+        // What it plays is not what the others play.
+        let isAstray = (parts.control?.missed ?? 0) > 0
         let hasCaughtUp = parts.simulation?.windows.hasCaughtUp ?? true
         let wanted = state.withLock { state in
             state.hasCaughtUp = state.hasCaughtUp || hasCaughtUp
-            return state.hasCaughtUp && !state.isDrained && !state.hasLeft
+            return state.hasCaughtUp && !state.isDrained && !state.hasLeft && !isAstray
         }
         parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
         parts.worker?.tick()
@@ -213,6 +217,10 @@ final class ClusterMember: Sendable {
             }
             note.problem = note.problem ?? status.problem
         }
+        if let control = parts.control {
+            note.control = control.applied
+            note.problem = note.problem ?? control.status.problem
+        }
         note.problem = note.problem ?? state.withLock { $0.complaint }?()
         note.problem = note.problem ?? (bus.isConnected ? bus.refused.last : "no broker can be reached")
         return note
@@ -285,6 +293,7 @@ final class ClusterMember: Sendable {
         parts.rollup?.stop()
         parts.simulation?.stop()
         parts.reporter?.stop()
+        parts.control?.stop()
         parts.ingest?.stop()
         retire()
         bus.close()

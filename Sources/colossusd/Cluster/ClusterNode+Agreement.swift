@@ -26,6 +26,26 @@ extension ClusterNode {
         throw BusError.ambiguous
     }
 
+    /// From now on nobody joins who could not follow what is asked of the run.
+    func closeToOthers(_ map: FleetMap) async throws {
+        let bus = try await broker()
+        try await onQueue {
+            for _ in 0..<10 {
+                guard let known = try bus.lastNow(.leases, map.agreementSubject),
+                    var agreement = ClusterAgreement(known.bytes)
+                else { throw BusError.failed("what the cluster has agreed upon is gone, or cannot be read") }
+                guard agreement.v < ClusterAgreement.controlled else { return }
+                agreement.v = ClusterAgreement.controlled
+                let bytes = agreement.bytes
+                let stored = bus.waiting {
+                    bus.compareAndSet(map.agreementSubject, bytes, expecting: known.sequence, done: $0)
+                }
+                if case .success = stored { return }
+            }
+            throw BusError.ambiguous
+        }
+    }
+
     /// Number of the last window that all partitions have closed; -1 before.
     static func closedThrough(_ map: FleetMap, _ bus: NATSBus) throws -> Int64 {
         var least = Int64.max

@@ -1,4 +1,5 @@
 import Aggregation
+import ControlAPI
 import Exchange
 import Foundation
 import NATSExchange
@@ -12,19 +13,30 @@ import WireFormats
 // The cluster's streams as this member's core closes and stores them.
 extension ClusterNode {
     /// Reports the simulated fleet, behind what the store has of it; opens its stream in the core.
+    ///
+    /// - Parameter closed: number of the last window of which all finals are there.
     func reporter(
-        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus
-    ) async throws -> FleetReporter {
+        _ fleet: SharedFleet, _ agreement: ClusterAgreement, _ bus: NATSBus, closed: Int64
+    ) async throws -> (FleetReporter, SharedControl.Follower) {
         let (core, store, streams) = (around.core, around.store, around.streams)
         let stream = fleet.stream
         let index = streams.open(stream, site: fleet.plan.scenario.site)
-        guard !core.isOpen(index) else {
-            throw BusError.failed(
-                "a run named \(fleet.run) plays on this member already; stop it, or give the cluster's another name"
-            )
-        }
+        guard !core.isOpen(index) else { throw Self.playsAlone(fleet.run) }
         fleet.plan.makeTopology(into: streams.topology(index))
         let closedMs = try await store.closedThrough(stream)
+        let position = ReportingPosition(
+            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
+            startedMs: agreement.startedMs)
+        if let closedMs {
+            let isFarther = fleet.map.lastWindow(endedMs: closedMs) > closed
+            let isOwn = try await store.runs().contains { $0.name == fleet.run }
+            // Its windows would be taken for those of this run, and nothing of it stored before it has come as far.
+            if isOwn || position.run == .another || position.run == .none && isFarther {
+                throw BusError.failed(
+                    "the history has another run named \(fleet.run), up to \(UTCTime(ms: closedMs)); remove that "
+                        + "(colossusctl simulate remove), or give the cluster's another name")
+            }
+        }
         let resolution = fleet.resolution
         var spec = StreamSpec(id: stream, site: fleet.plan.scenario.site)
         spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: resolution.rollupsMs)
@@ -43,17 +55,15 @@ extension ClusterNode {
         spec.timeline = { _, endMs in timeline.point(at: endMs, overMs: windowMs) }
         around.shares.report(index)
         let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
-        let replay = Locked(
-            EventReplay(plan: fleet.plan, stream: stream, pace: fleet.pace, afterMs: closedMs))
-        let position = ReportingPosition(
-            around.stateDirectory + "/cluster.position", fleet: agreement.fleet,
-            startedMs: agreement.startedMs)
+        // Made once it is known what was asked of the run; no window is told before.
+        let replay = Locked<EventReplay?>(nil)
+        position.begin()
         let reporter = FleetReporter(
             fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
-            from: position.read(next: next),
+            from: position.read(next: next), throughMs: .min,
             bus: bus, shares: around.shares, coverage: around.coverage, core: core, clock: around.clock,
             account: { core.account($0, stream: $1) },
-            events: { endMs in replay.withLock { $0.events(before: endMs) } })
+            events: { endMs in replay.withLock { $0?.events(before: endMs) ?? [] } })
         around.coverage.report(stream, finestMs: windowMs) { [weak reporter] throughMs in
             guard let reporter else { return }
             reporter.committed(throughMs: throughMs)
@@ -61,7 +71,24 @@ extension ClusterNode {
             position.note(status.resumeSequence, window: status.reported)
         }
         core.openStream(spec)
-        return reporter
+        let (plan, pace) = (fleet.plan, fleet.pace)
+        return (
+            reporter,
+            { [weak reporter] news, missed in
+                let count = replay.withLock { replay in
+                    guard replay != nil else {
+                        replay = EventReplay(
+                            plan: plan, stream: stream, pace: pace, afterMs: closedMs,
+                            injections: news.injections, turns: news.turns)
+                        return 0
+                    }
+                    return replay?.follow(news.injections, news.turns) ?? 0
+                }
+                if count > 0 { missed(count) }
+                for injection in news.injections { timeline.inject(injection) }
+                reporter?.allow(throughMs: news.throughMs)
+            }
+        )
     }
 
     /// Reports what members ingest, behind what the store has of it; opens `measured` in the core.

@@ -29,7 +29,13 @@ extension ClusterNode {
                 graceMs: settings.graceMs)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
-        if settings.roles.contains(.reporter) { parts.reporter = try await reporter(fleet, agreement, bus) }
+        var follower: SharedControl.Follower?
+        if settings.roles.contains(.reporter) {
+            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
+        }
+        parts.control = SharedControl(
+            fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
+            report: follower, bus: bus, clock: around.clock, closed: closed)
         return parts
     }
 

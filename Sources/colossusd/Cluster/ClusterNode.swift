@@ -19,6 +19,7 @@ actor ClusterNode {
         var core: AggregationCore
         var store: HistoryStore
         var streams: Streams
+        var names: RunNames
         var shares: ReportingBus
         var coverage: CoverageSink
         var clock: WallClock
@@ -57,6 +58,7 @@ actor ClusterNode {
         told = ClusterJournal(Logger(label: "cluster"), around.metrics)
     }
 
+    nonisolated var names: RunNames { around.names }
     nonisolated var member: ClusterMember? { joined.withLock { $0 } }
     /// Why it has not joined; `nil` when it has.
     nonisolated var problem: String? { obstacle.withLock { $0 } }
@@ -110,37 +112,75 @@ actor ClusterNode {
     /// Does not wait: brokers that are away are no reason not to start.
     func start() throws {
         let fleet = try settings.simulation.map { try SharedFleet(settings, $0) }
-        guard fleet != nil || ingest != nil else {
-            obstacle.withLock { $0 = "neither cluster.simulation nor cluster.share_ingest is configured" }
-            return
-        }
         task = Task { await self.join(fleet) }
     }
 
-    private func join(_ fleet: SharedFleet?) async {
+    private static let nothingToPlay =
+        "it waits for a run: colossusctl simulate start --shared, or cluster.simulation in the configuration"
+
+    private func join(_ configured: SharedFleet?) async {
         while !isStopping {
             do {
                 let linked = try await linked()
+                var fleet = configured
+                if fleet == nil { fleet = try await started(linked.bus) }
+                guard let run = fleet?.run else {
+                    await idle()
+                    continue
+                }
+                guard around.names.share(run) else { throw Self.playsAlone(run) }
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
                 obstacle.withLock { $0 = nil }
-                logger.notice(
-                    "this member has joined the cluster",
-                    metadata: JournalMessage.clusterJoined.metadata([
-                        "cluster": "\(settings.name)", "member": "\(name)", "run": "\(fleet?.run ?? "")",
-                        "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
-                        "slices": "\(member.map.slices)", "partitions": "\(member.map.partitions)",
-                    ]))
+                tellJoined(member)
                 return
             } catch {
-                refused(error)
+                // Brokers that are away are told of by whoever shares already.
+                if member == nil || !Self.isOutage(error) { refused(error) }
                 await shareAlone()
                 try? await Task.sleep(for: .seconds(3))
             }
         }
         if member == nil { endLink() }
     }
+
+    static func playsAlone(_ run: String) -> BusError {
+        .failed(
+            "a run named \(run) plays on this member already; stop it, or give the cluster's another name")
+    }
+
+    private func started(_ bus: NATSBus) async throws -> SharedFleet? {
+        try await onQueue { [settings] in try Self.started(settings, bus) }
+    }
+
+    /// Nobody has started a run yet: what is ingested is shared meanwhile.
+    private func idle() async {
+        let isNew = member == nil
+        await shareAlone()
+        let wait = ingest == nil ? Self.nothingToPlay : nil
+        if ingest == nil || member != nil { obstacle.withLock { $0 = wait } }
+        if isNew, let member { tellJoined(member) }
+        try? await Task.sleep(for: .seconds(member == nil ? 1 : 3))
+    }
+
+    private static func isOutage(_ error: any Error) -> Bool {
+        guard let error = error as? BusError else { return false }
+        return error == .unavailable || error == .ambiguous
+    }
+
+    private func tellJoined(_ member: ClusterMember) {
+        logger.notice(
+            "this member has joined the cluster",
+            metadata: JournalMessage.clusterJoined.metadata([
+                "cluster": "\(settings.name)", "member": "\(name)", "run": "\(member.fleet?.run ?? "")",
+                "roles": "\(settings.roles.map(\.rawValue).joined(separator: " "))",
+                "slices": "\(member.map.slices)", "partitions": "\(member.map.partitions)",
+            ]))
+    }
+
+    /// Whoever asks has waited long enough for brokers that are away.
+    func broker() async throws -> NATSBus { try await linked().bus }
 
     private func refused(_ error: any Error) {
         let text = Self.words(error)
@@ -192,7 +232,7 @@ actor ClusterNode {
         link = nil
     }
 
-    private static func words(_ error: any Error) -> String {
+    static func words(_ error: any Error) -> String {
         switch error {
         case BusError.unavailable: "no broker can be reached, or they have no leader"
         case BusError.ambiguous: "the brokers do not answer in time"
@@ -227,7 +267,7 @@ actor ClusterNode {
             leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
     }
 
-    private func onQueue<Value: Sendable>(
+    func onQueue<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in

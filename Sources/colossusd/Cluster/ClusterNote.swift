@@ -38,6 +38,8 @@ struct ClusterNote: Codable, Sendable, Equatable {
     /// Number of the last window in its store; `nil` without the role.
     var reported: Int64?
     var lagMs: Int64 = 0
+    /// Entries of the control log that it plays or reports by; `nil` of one that knows none.
+    var control: Int?
     var problem: String?
 
     static let bytesMax = 256 * 1_024
@@ -66,7 +68,8 @@ struct ClusterNote: Codable, Sendable, Equatable {
         let slices = 0..<FleetMap.slicesMax
         return roles.count <= 16 && self.slices.count <= slices.count && epochs.count == self.slices.count
             && self.slices.allSatisfy(slices.contains) && share >= 0 && kept >= 0
-            && windows.contains(ready) && windows.contains(reported ?? -1)
+            && (0...ControlLog.entriesMax).contains(control ?? 0) && windows.contains(ready)
+            && windows.contains(reported ?? -1)
             && partitions.count <= slices.count
             && partitions.allSatisfy {
                 slices.contains($0.partition) && windows.contains($0.closed) && $0.open >= 0
@@ -76,7 +79,9 @@ struct ClusterNote: Codable, Sendable, Equatable {
 
 /// What the first member has written down for all: which run, and when it began.
 struct ClusterAgreement: Codable, Sendable, Equatable {
-    var v = 1
+    /// 1: members may join that know nothing of the control log; those refuse any other.
+    var v = Self.controlled
+    static let controlled = 2
     var fleet: String
     var run: String
     /// SHA-256 of the scenario and the seed.
@@ -96,7 +101,8 @@ struct ClusterAgreement: Codable, Sendable, Equatable {
 
     init?(_ bytes: [UInt8]) {
         guard bytes.count <= 4_096,
-            let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)), known.v == 1
+            let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)),
+            (1...Self.controlled).contains(known.v)
         else { return nil }
         self = known
     }

@@ -15,7 +15,7 @@ final class ReportingPosition: Sendable {
     private let path: String
     private let fleet: String
     private let startedMs: Int64
-    private let written = Locked<(sequence: UInt64, atMs: Int64)>((0, 0))
+    private let last = Locked<(sequence: UInt64, atMs: Int64)>((0, 0))
     private static let everyMs: Int64 = 10_000
 
     /// - Parameters:
@@ -27,26 +27,42 @@ final class ReportingPosition: Sendable {
         self.startedMs = startedMs
     }
 
+    /// Which run was reported here last.
+    enum Run { case none, this, another }
+
+    private var written: Kept? {
+        guard let data = FileManager.default.contents(atPath: path), data.count < 4_096 else { return nil }
+        return try? JSONDecoder().decode(Kept.self, from: data)
+    }
+
+    private var kept: Kept? { written.flatMap { $0.fleet == fleet && $0.startedMs == startedMs ? $0 : nil } }
+
+    var run: Run { written == nil ? .none : kept == nil ? .another : .this }
+
     /// - Parameter next: the first window that the store does not have.
     func read(next: Int64) -> UInt64 {
-        guard let data = FileManager.default.contents(atPath: path), data.count < 4_096,
-            let kept = try? JSONDecoder().decode(Kept.self, from: data), kept.fleet == fleet,
-            kept.startedMs == startedMs, kept.window < next
-        else { return 1 }
+        guard let kept, kept.window < next else { return 1 }
         return max(1, kept.sequence)
+    }
+
+    /// Says whose the history is, from its first window on.
+    func begin() {
+        if kept == nil { write(Kept(fleet: fleet, startedMs: startedMs, window: -1, sequence: 1)) }
     }
 
     /// Writes it down now and then.
     func note(_ sequence: UInt64, window: Int64) {
         let nowMs = ClusterMember.nowMs()
-        let isDue = written.withLock { written in
-            guard nowMs - written.atMs >= Self.everyMs, sequence > written.sequence else { return false }
-            written = (sequence, nowMs)
+        let isDue = last.withLock { last in
+            guard nowMs - last.atMs >= Self.everyMs, sequence > last.sequence else { return false }
+            last = (sequence, nowMs)
             return true
         }
         guard isDue else { return }
-        let kept = Kept(
-            fleet: fleet, startedMs: startedMs, window: window, sequence: sequence)
+        write(Kept(fleet: fleet, startedMs: startedMs, window: window, sequence: sequence))
+    }
+
+    private func write(_ kept: Kept) {
         guard let data = try? JSONEncoder().encode(kept) else { return }
         try? data.write(to: URL(filePath: path), options: .atomic)
     }

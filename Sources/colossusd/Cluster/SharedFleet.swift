@@ -11,22 +11,42 @@ struct SharedFleet: Sendable {
     let stream: StreamID
     let plan: FleetPlan
     let pace: Pace
+    /// Simulated seconds a second, as it begins.
+    let speed: Double
     let resolution: Resolution
     let topology: TopologySnapshot
     let slices: FleetSlices
     let map: FleetMap
     let hash: String
 
+    /// The run of the configuration.
     init(_ cluster: DaemonSettings.Cluster, _ wanted: DaemonSettings.SimulationRun) throws {
-        guard let stream = StreamID.simulated(run: wanted.run) else {
-            throw StartError("\(wanted.run) is no name for a run.")
-        }
         let text = try ScenarioText.read(wanted.scenario)
         let scenario = try loadScenario(path: wanted.scenario, seed: wanted.seed)
+        let pace = try Pace(text: wanted.speed.description)
+        try self.init(cluster, run: wanted.run, scenario, text, pace)
+    }
+
+    /// A run that somebody has started for all members.
+    init(_ cluster: DaemonSettings.Cluster, _ start: SharedStart) throws {
+        let scenario = try parseScenario(start.scenario, file: start.path, seed: start.seed)
+        try self.init(cluster, run: start.run, scenario, start.scenario, .times(start.speed))
+    }
+
+    private init(
+        _ cluster: DaemonSettings.Cluster, run: String, _ scenario: Scenario, _ text: String, _ pace: Pace
+    ) throws {
+        guard let stream = StreamID.simulated(run: run) else {
+            throw StartError("\(run) is no name for a run.")
+        }
         plan = try FleetPlan(scenario)
-        run = wanted.run
+        self.run = run
         self.stream = stream
-        pace = try Pace(text: wanted.speed.description)
+        self.pace = pace
+        guard case .times(let factor) = pace else {
+            throw StartError("A cluster cannot play the run \(run) at \(pace).")
+        }
+        speed = factor
         resolution = Resolution(pace: pace)
         let streams = Streams()
         let index = streams.open(stream, site: scenario.site)
@@ -41,7 +61,7 @@ struct SharedFleet: Sendable {
                 cluster: cluster.name, stream: stream.name, slices: slices.count, partitions: partitions,
                 windowMs: windowMs, startMs: scenario.startMs / windowMs * windowMs)
         else {
-            throw StartError("The cluster \(cluster.name) cannot divide the run \(wanted.run).")
+            throw StartError("The cluster \(cluster.name) cannot divide the run \(run).")
         }
         self.map = map
         let digest = SHA256.hash(Array(text.utf8) + Array("\n\(scenario.seed)".utf8))

@@ -48,6 +48,8 @@ final class SharedRun: Sendable {
         spec.sketchEvery = SimulationRuns.sketchEvery(run)
         spec.timeline = { _, _ in nil }
         core.openStream(spec)
+        // Not before it is known what was asked of it.
+        run.follow([], [], throughMs: fleet.plan.scenario.startMs - 1, missed: { _ in })
     }
 
     var monitoredQueues: [MonitoredQueue] { core.monitoredQueues + run.monitoredQueues }

@@ -31,7 +31,8 @@ extension SimulationStatus {
             resolution: Resolution(pace: pace, tickMs: record.tickMs), closedThroughMs: closedThroughMs)
     }
 
-    private init(
+    /// A run as it is kept; also one that a cluster shares, of which no store has a record.
+    init(
         _ record: SimulationRun, _ scenario: Scenario, _ timeline: TimelineSource, state: State,
         resolution: Resolution, closedThroughMs: Int64?
     ) {

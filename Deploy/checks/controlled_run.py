@@ -1,0 +1,284 @@
+"""Stage `controlled` of Deploy/cluster-daemon-test: what is asked of a shared run at any member is done by all of them.
+
+Two workers and a reporter; the speed is changed at one, a fault injected at the other, the run is paused and goes on. A third worker
+comes late and plays from the beginning, and takes everything over when the first two are gone by SIGKILL; one of those comes back, and
+the run is stopped there. Then a run is started for a cluster whose configuration has none. At each step all members say the same. What the reporter has stored is, byte for byte, what a daemon without any
+cluster stores that has the same fault in the same simulated millisecond.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import urllib.request
+
+from daemon import CheckFailed, Daemon, expect, wait_for
+
+RUN = "shared"
+
+
+def said(daemon):
+    """What was asked of the run last, as a member knows it; None before it has joined."""
+    try:
+        return daemon.json("cluster", "status").get("control")
+    except CheckFailed:
+        return None
+
+
+def words(daemon):
+    control = said(daemon)
+    return control and {key: control.get(key) for key in ("entries", "last", "member", "asked", "after")}
+
+
+def agree(members, entries, last):
+    """Waits until all say the same, and all workers play by it."""
+    def same():
+        known = [words(one) for one in members]
+        return all(known) and known[0]["entries"] == entries and all(one == known[0] for one in known) and known[0]
+
+    found = wait_for(f"all members to say {last}", 20, same)
+    expect(found["last"] == last, f"all members say {found}")
+    wait_for("all workers to play by it", 20, lambda: all(said(one)["is_known"] for one in members))
+
+
+def states(members):
+    return {one.run_status(RUN)["state"] for one in members}
+
+
+def metric(daemon, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{daemon.web}/metrics", timeout=5) as reply:
+        for line in reply.read().decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[-1])
+    return None
+
+
+def problem(daemon, text):
+    """Waits until a member that has not joined says why."""
+    wait_for(f"'{text}'", 20, lambda: text in (daemon.json("cluster", "status").get("problem") or ""))
+    expect(True, f"a member says that {text}")
+
+
+def milliseconds(text):
+    return int(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def struck(alone, faults):
+    """A daemon without a cluster: it is paused at once, gets the faults by hand, and goes on with four times the speed."""
+    alone.start()
+    alone.ctl("simulate", "pause", RUN)
+    alone.stop()
+    with contextlib.closing(sqlite3.connect(alone.state + "/history.sqlite")) as history, history:
+        for kind, entity, at, length in faults:
+            history.execute("INSERT INTO injections (run, time_ms, kind, entity, for_ms) VALUES (?, ?, ?, ?, ?)",
+                            (RUN, at, kind, entity, length))
+    alone.start()
+    status = alone.run_status(RUN)
+    expect(milliseconds(status["now"]["time"]) < min(fault[2] for fault in faults), "the daemon that works alone is before the first fault")
+    # The tick stays one of 10 s up to 240.
+    alone.ctl("simulate", "speed", RUN, "240")
+    alone.ctl("simulate", "resume", RUN)
+
+
+def inject(daemon, kind, entity, *more):
+    reply = json.loads(daemon.ctl("--output", "json", "simulate", "inject", kind, "--at", entity, "--run", RUN, *more))
+    return reply
+
+
+def begun(brokers, path, member, holders, through, content, before):
+    """A cluster whose configuration has no run: one is started at one member, and all take part."""
+    def idle(name, roles):
+        daemon = member(brokers, path, name, roles)
+        with open(daemon.config) as file:
+            lines = [line for line in file.read().replace("name: check", "name: begun").splitlines() if "simulation:" not in line]
+        with open(daemon.config, "w") as file:
+            file.write("\n".join(lines) + "\nalerts: {streams: all}\n")
+        return daemon
+
+    def down():
+        rows = r1.json("alerts")["alerts"]
+        return [(row["since"], row["state"]) for row in rows if row["entity"] == "r0003-n2" and row["state"] == "firing"]
+
+    started = [idle("r1", "reporter"), idle("w1", "worker, rollup"), idle("w2", "worker")]
+    r1, w1, w2 = started
+    try:
+        for daemon in started:
+            daemon.start()
+        wait_for("a word of a run", 20, lambda: "--shared" in (w1.json("cluster", "status").get("problem") or ""))
+        expect(True, "a member without a run says how to start one")
+        r1.ctl("simulate", "start", path, "--run", RUN)
+        reply = json.loads(w2.ctl("--output", "json", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared"))
+        expect(reply["simulation"]["run"] == RUN, f"it is started at one: {reply['simulation']['state']}")
+        wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
+        problem(r1, "plays on this member already")
+        r1.ctl("simulate", "stop", RUN)
+        problem(r1, "the history has another run named")
+        expect(states([w1, w2]) == {"running"}, "what that member plays alone is stopped, and not the cluster's run")
+        r1.ctl("simulate", "remove", RUN)
+        wait_for("its place", 20, lambda: said(r1))
+        expect(True, "and once it is removed, the member joins")
+        again = json.loads(w1.ctl("--output", "json", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared"))
+        expect(again["simulation"]["run"] == RUN, "who asks for the same once more has it")
+        w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
+        for one in started:
+            one.ctl("simulate", "start", path, "--run", RUN, ok=(1,))
+        expect(True, "there is no second one, and no run of a member alone with its name")
+        w1.kill()
+        w1.start()
+        wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})
+        wait_for("windows", 60, lambda: through(r1) >= 8)
+        # Behind the windows that are compared.
+        wait_for("more windows", 60, lambda: through(r1) >= 14)
+        inject(w1, "node_down", "r0003-n2")
+        known = wait_for("an alert", 40, down)
+        r1.kill()
+        r1.start()
+        agree(started, 1, "inject node_down r0003-n2 -")
+        time.sleep(5)
+        expect(down() == known, f"an alert of the cluster's run outlives a restart of the reporter: {known}")
+        w2.ctl("simulate", "speed", RUN, "1000000000")
+        agree(started, 2, "speed 1000000000.0")
+        wait_for("a run that is as fast as it can be", 60, lambda: through(r1) >= 100)
+        r1.ctl("simulate", "stop", RUN)
+        agree(started, 3, "stop")
+        wait_for("the end everywhere", 30, lambda: states(started) == {"stopped"})
+        wait_for("the end of its alerts", 30, lambda: r1.json("alerts")["firing"] == 0)
+        expect(True, "one that should go faster than it can is stopped, and its alerts end")
+        windows, (expected, end) = content(r1)[0], before
+        common = [name for name in windows if name in expected and name[0] == 60_000 and name[1] + 60_000 <= end]
+        expect(len(common) >= 5 and all(windows[name] == expected[name] for name in common),
+               f"its first {len(common)} windows are those of the run of before")
+        for daemon in started:
+            daemon.stop()
+    except BaseException:
+        for daemon in started:
+            if os.path.exists(daemon.log):
+                print(f"--- {daemon.folder}\n{open(daemon.log).read()[-2500:]}")
+        raise
+    finally:
+        for daemon in started:
+            if daemon.process and daemon.process.poll() is None:
+                daemon.kill()
+            shutil.rmtree(daemon.folder, ignore_errors=True)
+
+
+def play(brokers, scenario, member, holders, through, compare, content, keep):
+    folder = tempfile.mkdtemp(prefix="colossus-controlled-")
+    path = scenario(folder)
+    alone = Daemon(f"simulations: [{{run: {RUN}, scenario: {path}, speed: 60}}]\n", name="alone")
+    w1, w2 = member(brokers, path, "w1", "worker, rollup"), member(brokers, path, "w2", "worker")
+    w3, r1 = member(brokers, path, "w3", "worker, rollup"), member(brokers, path, "r1", "reporter")
+    everybody = [alone, r1, w1, w2, w3]
+    try:
+        for daemon in (r1, w1, w2):
+            daemon.start()
+        first_fault = steps(alone, r1, w1, w2, w3, holders, through, compare)
+        w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
+        alone.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(4,))
+        print("  a cluster whose configuration has no run", flush=True)
+        begun(brokers, path, member, holders, through, content, (content(alone)[0], first_fault))
+        for daemon in everybody:
+            daemon.stop()
+    except BaseException:
+        for daemon in everybody:
+            if daemon.process and daemon.process.poll() is None:
+                daemon.kill()
+            if os.path.exists(daemon.log):
+                print(f"--- {daemon.folder}\n{open(daemon.log).read()[-2500:]}")
+        raise
+    finally:
+        brokers.end()
+        if not keep:
+            for daemon in everybody:
+                shutil.rmtree(daemon.folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def steps(alone, r1, w1, w2, w3, holders, through, compare):
+    wait_for("shares for both workers", 30, lambda: holders(w2) == {"w1": 4, "w2": 4})
+    wait_for("five windows", 40, lambda: through(r1) >= 5)
+    expect(words(r1)["entries"] == 0, "nothing was asked of the run yet")
+
+    w1.ctl("simulate", "speed", RUN, "120")
+    agree([r1, w1, w2], 1, "speed 120.0")
+    expect({one.run_status(RUN)["speed"] for one in (r1, w1, w2)} == {"120x"}, "all play at 120x")
+
+    first = inject(w2, "node_down", "r0003-n2", "--for", "10m")
+    agree([r1, w1, w2], 2, "inject node_down r0003-n2 600000")
+    second = inject(r1, "gpu_lost", "r0005-n1/3")
+    agree([r1, w1, w2], 3, "inject gpu_lost r0005-n1/3 -")
+    faults = [("node_down", "r0003-n2", milliseconds(first["time"]), 600_000),
+              ("gpu_lost", "r0005-n1/3", milliseconds(second["time"]), None)]
+    w1.ctl("simulate", "inject", "nothing", "--at", "r0003-n2", "--run", RUN, ok=(2,))
+    w1.ctl("simulate", "inject", "node_down", "--at", "nowhere", "--run", RUN, ok=(4,))
+    w1.ctl("simulate", "speed", RUN, "max", ok=(2,))
+    w1.ctl("simulate", "resume", RUN, ok=(1,))
+    expect(words(w1)["entries"] == 3, "what cannot be is refused, and nobody is asked for it")
+    struck(alone, faults)
+
+    w2.ctl("simulate", "pause", RUN)
+    agree([r1, w1, w2], 4, "pause")
+    wait_for("all to stand", 10, lambda: states([r1, w1, w2]) == {"paused"})
+    stands = wait_for("the last window before the pause", 30, lambda: settled(r1, through))
+    w3.start()
+    agree([r1, w1, w2, w3], 4, "pause")
+    expect(through(r1) == stands, f"all stand behind {stands} windows, also one that comes late")
+    w3.ctl("simulate", "resume", RUN)
+    agree([r1, w1, w2, w3], 5, "resume")
+    wait_for("windows after it", 30, lambda: through(r1) >= stands + 3)
+    wait_for("shares for three workers", 30, lambda: sorted(holders(w2).values()) == [2, 3, 3])
+    expect(True, "it goes on, with a worker that has played it from the beginning")
+
+    print("  SIGKILL of both workers that were there from the beginning", flush=True)
+    w1.kill()
+    w2.kill()
+    wait_for("take-over", 20, lambda: holders(w3) == {"w3": 8})
+    w3.ctl("simulate", "speed", RUN, "90")
+    agree([r1, w3], 6, "speed 90.0")
+    before = through(r1)
+    wait_for("windows after it", 30, lambda: through(r1) >= before + 10)
+    w1.start()
+    agree([r1, w1, w3], 6, "speed 90.0")
+    wait_for("its share", 40, lambda: holders(w3) == {"w1": 4, "w3": 4})
+    before = through(r1)
+    wait_for("windows of both", 30, lambda: through(r1) >= before + 6)
+    expect(True, "one of them is back, and plays by all that was asked")
+
+    for one in (r1, w1, w3):
+        expect(metric(one, "colossus_cluster_control_missed") == 0, "nothing was known too late")
+    w1.ctl("simulate", "stop", RUN)
+    agree([r1, w1, w3], 7, "stop")
+    wait_for("the end everywhere", 10, lambda: states([r1, w1, w3]) == {"stopped"})
+    w3.ctl("simulate", "speed", RUN, "60", ok=(1,))
+    windows = wait_for("the last window", 30, lambda: settled(r1, through))
+    after = milliseconds(said(r1)["after"])
+    expect(last_end(r1) == after - after % 60_000, f"{windows} windows are stored, up to the stop")
+    wait_for("as many windows of the one that works alone", 120, lambda: last_end(alone) >= after, every=0.5)
+    # Each checkpoint is an event at 60 and below, and they were not at 60 for the same time.
+    compare(alone, r1, windows, without="checkpoint")
+    names = [message for (message,) in rows(r1, "SELECT entity FROM events WHERE time_ms BETWEEN ? AND ?",
+                                            faults[0][2], faults[0][2] + 600_000)]
+    expect("r0003-n2" in names, "the injected fault is among the events")
+    return faults[0][2]
+
+
+def settled(r1, through):
+    """How many windows there are once no more come; None before."""
+    count = through(r1)
+    time.sleep(2.5)
+    return count if through(r1) == count else None
+
+
+def rows(daemon, text, *arguments):
+    path = f"file:{daemon.state}/history.sqlite?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True, timeout=10)) as found:
+        return found.execute(text, arguments).fetchall()
+
+
+def last_end(daemon):
+    return rows(daemon, "SELECT max(w.start_ms) + 60000 FROM windows w JOIN streams s ON s.id = w.stream"
+                        " WHERE s.name = 'sim/shared' AND w.resolution_ms = 60000")[0][0] or 0
