@@ -111,7 +111,8 @@ public struct ControlLog: Sendable, Equatable {
     /// Bytes of a kind of fault, of an entity or of a member's name.
     public static let nameMax = 96
     public static let speeds = 0.001...1e9
-    static let timeMax: Int64 = 1 << 53
+    /// Milliseconds, of which there still are nanoseconds: the year 2255.
+    public static let timeMax: Int64 = 9_000_000_000_000
     /// A stop is shorter: so much is kept back for one.
     private static let stopBytesMax = 512
 

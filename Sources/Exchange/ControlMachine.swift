@@ -119,10 +119,10 @@ public struct ControlMachine: NodeMachine {
             reading = nil
             switch result {
             case .success(let message?):
-                mustRead = false
+                (mustRead, problem) = (false, nil)
                 observe(message)
             case .success(nil):
-                mustRead = false
+                (mustRead, problem) = (false, nil)
                 isAbsent = true
             case .failure(let error): note(error)
             }

@@ -43,7 +43,8 @@ extension ScenarioRun {
         perform { run in
             let count = run.strike(injections)
             if count > 0 { missed(count) }
-            run.change { schedule, _ in schedule.follow(turns, throughMs: throughMs) }
+            run.change(paceToo: !turns.isEmpty) { schedule, _ in schedule.follow(turns, throughMs: throughMs)
+            }
         }
     }
 }

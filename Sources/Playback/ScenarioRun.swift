@@ -183,11 +183,12 @@ public actor ScenarioRun {
         }
     }
 
-    func change(_ change: (inout PlaybackSchedule, Int64) -> Void) {
+    /// - Parameter paceToo: what was measured of the pace is of another one.
+    func change(paceToo: Bool = true, _ change: (inout PlaybackSchedule, Int64) -> Void) {
         let now = clock.nowNs()
         shared.withLock {
             change(&$0.schedule, now)
-            $0.meter.reset()
+            if paceToo { $0.meter.reset() }
         }
         pump()
     }

@@ -55,7 +55,11 @@ final class IngestLogPages: Sendable {
         // What is to survive the power is on the disk already.
         guard durability != .disk else { return }
         let step = state.withLock { state -> (offset: Int64, bytes: Int64)? in
-            guard state.isRepeated, end - state.begun >= stepBytes else { return nil }
+            guard state.isRepeated else {
+                state.begun = end
+                return nil
+            }
+            guard end - state.begun >= stepBytes else { return nil }
             // Where the disk has not begun with the last step this one waits for the next.
             guard isBusy.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else {
                 return nil

@@ -16,11 +16,12 @@ extension Daemon: ControlPlane {
     }
 
     func simulations() async throws -> [SimulationStatus] {
-        (try await running().runs.statuses() + sharedStatuses).sorted { $0.run < $1.run }
+        let own = try await running().runs.statuses()
+        return (own + (await sharedStatuses)).sorted { $0.run < $1.run }
     }
 
     func simulation(run: String) async throws -> SimulationStatus {
-        if let shared = try sharedRun(run) { return try sharedStatus(shared) }
+        if let shared = try sharedRun(run) { return try await sharedStatus(shared) }
         return try await running().runs.status(run: run)
     }
 

@@ -36,18 +36,23 @@ extension Daemon {
     }
 
     var sharedStatuses: [SimulationStatus] {
-        guard let member = parts?.cluster?.member, let control = member.parts.control else { return [] }
-        return [status(of: control, member)]
+        get async {
+            guard let member = parts?.cluster?.member, let control = member.parts.control else { return [] }
+            return [await Self.status(of: control, member)]
+        }
     }
 
-    func sharedStatus(_ control: SharedControl) throws -> SimulationStatus {
+    func sharedStatus(_ control: SharedControl) async throws -> SimulationStatus {
         guard let member = try running().cluster?.member else {
             throw ControlError(.tryAgain, "This member is leaving.", hint: "Try again.")
         }
-        return status(of: control, member)
+        return await Self.status(of: control, member)
     }
 
-    private func status(of control: SharedControl, _ member: ClusterMember) -> SimulationStatus {
+    /// Not on the daemon's own queue: where the run stands and its milestones are worked out from its beginning.
+    private nonisolated static func status(
+        of control: SharedControl, _ member: ClusterMember
+    ) async -> SimulationStatus {
         let (fleet, log) = (control.fleet, control.status.log)
         let scenario = fleet.plan.scenario
         let closed = member.roster.closedThrough(partitions: fleet.map.partitions) ?? -1
@@ -88,7 +93,8 @@ extension Daemon {
         let endMs = min(control.base.endMs, stop ?? .max)
         guard reported >= control.fleet.map.lastWindow(endedMs: endMs) else { return }
         do {
-            try await parts.alerts.forget(control.fleet.stream)
+            try await parts.alerts.forget(
+                control.fleet.stream, closedThroughMs: control.fleet.map.windowEndMs(reported))
             sharedAlerts.hasEnded = true
         } catch {
             // A store that fails says so; the next time.
@@ -104,7 +110,7 @@ extension Daemon {
         }
         try await node.start(start)
         for _ in 0..<200 {
-            if let status = sharedStatuses.first { return status }
+            if let status = await sharedStatuses.first { return status }
             try? await Task.sleep(for: .milliseconds(100))
         }
         throw ControlError(
@@ -115,7 +121,7 @@ extension Daemon {
     func changeShared(
         _ control: SharedControl, _ action: SimulationAction
     ) async throws -> SimulationStatus {
-        guard try sharedStatus(control).state != .finished else {
+        guard try await sharedStatus(control).state != .finished else {
             throw Self.error(.isOver, control.fleet.run)
         }
         let deed: ControlEntry.Deed
@@ -134,7 +140,7 @@ extension Daemon {
             deed = .speed(factor)
         }
         _ = try await ask(control, deed)
-        return try sharedStatus(control)
+        return try await sharedStatus(control)
     }
 
     func injectShared(

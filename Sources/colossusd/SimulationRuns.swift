@@ -151,7 +151,7 @@ actor SimulationRuns {
             try await store.save(record, nowMs: clock.nowMs())
             try await play(record, isNew: true)
         } catch {
-            if runs[name] == nil { names.giveBack(name) }
+            if runs[name]?.run.status().state.isOver ?? true { names.giveBack(name) }
             throw error
         }
         return try await status(run: name)

@@ -132,6 +132,11 @@ struct ControlLogTests {
             .speed(2), from: Self.base, by: "a", id: 2, nowMs: 1 << 50, latestMs: 504_000)
         #expect(speed.dueMs == 504_000)
         #expect(try ControlLog(decoding: log.bytes) == log)
+        // Of any time that is taken there are nanoseconds.
+        #expect(!ControlLog.timeMax.multipliedReportingOverflow(by: 1_000_000).overflow)
+        let later = String(decoding: log.bytes, as: UTF8.self)
+            .replacing("504000", with: "\(ControlLog.timeMax + 1)")
+        #expect(throws: (any Error).self) { try ControlLog(decoding: Array(later.utf8)) }
     }
 
     @Test("names as long as may be leave room for a stop, too")
@@ -142,7 +147,7 @@ struct ControlLogTests {
         #expect(throws: ControlRefusal.isFull) {
             for number in 0..<ControlLog.entriesMax {
                 _ = try log.append(
-                    .inject(kind: name, entity: name, forMs: 1 << 53), from: Self.base, by: member,
+                    .inject(kind: name, entity: name, forMs: ControlLog.timeMax), from: Self.base, by: member,
                     id: .max - UInt64(number), nowMs: 1 << 52)
             }
         }

@@ -48,7 +48,9 @@ actor ClusterNode {
     private var isStopping = false
     private let incarnation = UInt64.random(in: 1...UInt64.max)
     /// What is ingested goes to the brokers before there is a member: it waits for no agreement about the simulated fleet.
-    private var link: (bus: NATSBus, ingest: ClusterMember.Ingest?)?
+    private typealias Link = (bus: NATSBus, ingest: ClusterMember.Ingest?)
+    private var link: Link?
+    private var linking: Task<Link, any Error>?
     private var told: ClusterJournal
 
     init(_ settings: DaemonSettings.Cluster, _ around: Surroundings) {
@@ -197,8 +199,17 @@ actor ClusterNode {
     }
 
     /// The brokers, and what is made of ingested telemetry there: once.
-    private func linked() async throws -> (bus: NATSBus, ingest: ClusterMember.Ingest?) {
+    private func linked() async throws -> Link {
         if let link { return link }
+        // Whoever asks meanwhile waits for the same.
+        if let linking { return try await linking.value }
+        let linking = Task { try await makeLink() }
+        self.linking = linking
+        defer { self.linking = nil }
+        return try await linking.value
+    }
+
+    private func makeLink() async throws -> Link {
         let (options, streams) = (natsOptions(), natsStreams())
         let bus = try await onQueue { try NATSBus(options, streams: streams) }
         var parts: ClusterMember.Ingest?

@@ -102,7 +102,7 @@ struct ClusterAgreement: Codable, Sendable, Equatable {
     init?(_ bytes: [UInt8]) {
         guard bytes.count <= 4_096,
             let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)),
-            (1...Self.controlled).contains(known.v)
+            (1...Self.controlled).contains(known.v), (0...ControlLog.timeMax).contains(known.startedMs)
         else { return nil }
         self = known
     }

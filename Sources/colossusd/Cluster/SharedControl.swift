@@ -139,9 +139,15 @@ final class SharedControl: Sendable {
             news.turns.append(
                 PlaybackTurn(
                     atMs: entry.atMs, pace: pace, stands: stands, stops: entry.deed == .stop,
-                    anchorNs: entry.dueMs * 1_000_000 + offsetNs))
+                    anchorNs: Self.onClock(entry.dueMs, offsetNs)))
         }
         return news
+    }
+
+    /// When that is on the clock that goes by itself, wherever the other one stands.
+    private static func onClock(_ timeMs: Int64, _ offsetNs: Int64) -> Int64 {
+        let (ns, isTooFar) = (timeMs * 1_000_000).addingReportingOverflow(offsetNs)
+        return isTooFar ? .max : ns
     }
 
     /// Asks all members for something, and waits until it is written down.
