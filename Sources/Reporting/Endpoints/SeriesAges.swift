@@ -29,57 +29,6 @@ struct SeriesAges: Sendable {
     }
 }
 
-/// Series of one level that end, together those of an entity.
-struct EndedLevel: Sendable {
-    /// What of an entity ends.
-    enum Block: Sendable, Hashable {
-        case gpus
-        /// The statistics of a field, without and with quantiles.
-        case values(FieldIndex, hasQuantiles: Bool)
-        case distribution(FieldIndex)
-    }
-
-    enum Entity: Sendable {
-        case number(Int32)
-        /// It has left the topology, or the list of jobs.
-        case gone([(name: String, value: String)])
-    }
-
-    let level: Level
-    let places: Places
-    private(set) var entities: [(entity: Entity, blocks: [Block])] = []
-
-    init(_ level: Level, _ places: Places) {
-        self.level = level
-        self.places = places
-    }
-
-    /// Those of each column come in the order of the entities.
-    ///
-    /// - Parameter count: entities.
-    mutating func add(_ found: [(entity: Int32, block: Block)], of count: Int) {
-        guard !found.isEmpty else { return }
-        // Put in order by counting: all of a fleet may end at once.
-        var next = [Int32](repeating: 0, count: count + 1)
-        for one in found { next[Int(one.entity) + 1] += 1 }
-        for entity in 0..<count { next[entity + 1] += next[entity] }
-        let starts = next
-        var order = [Int32](repeating: 0, count: found.count)
-        for (index, one) in found.enumerated() {
-            order[Int(next[Int(one.entity)])] = Int32(index)
-            next[Int(one.entity)] += 1
-        }
-        for entity in 0..<count where starts[entity] < starts[entity + 1] {
-            let blocks = order[Int(starts[entity])..<Int(starts[entity + 1])].map { found[Int($0)].block }
-            entities.append((.number(Int32(entity)), blocks))
-        }
-    }
-
-    mutating func add(_ place: [(name: String, value: String)], _ blocks: [Block]) {
-        entities.append((.gone(place), blocks))
-    }
-}
-
 /// Ages of one level: 0 for what never was, or has ended; 1 for what is in the last window; then one more with each window.
 private struct LevelAges: Sendable {
     private struct Column: Sendable {
@@ -283,54 +232,4 @@ private struct LevelAges: Sendable {
         }
         return blocks
     }
-}
-
-/// What an endpoint has been sent of streams and resolutions, as far as it takes to know what ends.
-struct SeriesMemory: Sendable {
-    private struct Key: Hashable {
-        var stream: StreamID
-        var resolutionMs: Int64
-    }
-
-    /// Streams and resolutions of which something is kept; those that had no window for longest go first.
-    static let countMax = 32
-    /// A window so much older than the last begins its stream anew.
-    static let backMs: Int64 = 3_600_000
-
-    /// Milliseconds without a value.
-    let staleAfterMs: Int64
-    private var ages: [Key: SeriesAges] = [:]
-    /// The number of the last window of each.
-    private var taken: [Key: Int] = [:]
-    private var count = 0
-
-    init(staleAfterMs: Int64) { self.staleAfterMs = staleAfterMs }
-
-    /// Takes a window.
-    ///
-    /// - Returns: series that end with it. None where it is older than another that was taken.
-    mutating func take(_ window: SelectedWindow) -> [EndedLevel] {
-        let summary = window.summary
-        let key = Key(stream: summary.stream, resolutionMs: summary.resolutionMs)
-        var known = ages.removeValue(forKey: key) ?? SeriesAges(endMs: .min)
-        if summary.endMs <= known.endMs {
-            if known.endMs - summary.endMs < max(Self.backMs, 2 * summary.resolutionMs) {
-                ages[key] = known
-                return []
-            }
-            known = SeriesAges(endMs: .min)
-        }
-        let windows = (staleAfterMs + summary.resolutionMs - 1) / max(1, summary.resolutionMs)
-        let ended = known.take(window, after: UInt16(clamping: max(1, windows)))
-        ages[key] = known
-        count += 1
-        taken[key] = count
-        if ages.count > Self.countMax, let oldest = taken.min(by: { $0.value < $1.value })?.key {
-            (ages[oldest], taken[oldest]) = (nil, nil)
-        }
-        return ended
-    }
-
-    /// Whether something is known of a stream's windows.
-    func knows(_ stream: StreamID) -> Bool { ages.keys.contains { $0.stream == stream } }
 }
