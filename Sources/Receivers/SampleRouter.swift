@@ -17,6 +17,14 @@ struct SampleRouter: ~Copyable {
         var limits: ReceiverLimits
     }
 
+    /// A run that had no entry, or one that was out of date, when the hot loop came to it.
+    private struct Missed {
+        var run: Int32
+        /// The entry of the run before, with the generation of the cache in which it is that.
+        var after: UInt32
+        var generation: UInt32
+    }
+
     private let context: Context
     private var cache: SeriesCache
     private(set) var builder: BatchBuilder
@@ -36,6 +44,7 @@ struct SampleRouter: ~Copyable {
     private var more = 0
 
     // For what is not known, one round after another:
+    private var missed: [Missed] = []
     private var unknown: [UnknownSeries?] = []
     private var identities: [SeriesIdentity] = []
     private var routes: [Route] = []
@@ -66,24 +75,19 @@ struct SampleRouter: ~Copyable {
         number &+= 1
         more = 0
         foldedCount = 0
-        var next = 0
         var last = place.generation == cache.generation ? place.entry : 0
-        while true {
-            next = addKnown(request, from: next, after: &last)
-            guard next < request.runs.count, builder.batches.count <= context.limits.batchesPerRequest
-            else { break }
-            let run = request.runs[next]
-            let generation = cache.generation
-            if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) {
-                try addReread(run, request, in: bytes, format)
-                next += 1
-            } else {
-                try learn(request, from: next, after: last, in: bytes, format)
-            }
-            if generation != cache.generation { last = 0 }
+        missed.removeAll(keepingCapacity: true)
+        addKnown(request, after: &last)
+        let known = LearnedPlace(entry: last, generation: cache.generation)
+        var next = 0
+        while next < missed.count, builder.batches.count <= context.limits.batchesPerRequest {
+            let round = next..<min(next + cache.roundMax, missed.count)
+            try learn(round, of: request, in: bytes, format)
+            try addMissed(round, of: request, in: bytes, format)
+            next = round.upperBound
         }
         builder.finish()
-        place = LearnedPlace(entry: last, generation: cache.generation)
+        place = known
         if !sightings.isEmpty { context.registry.observe(sightings, arrivalMs: arrivalMs) }
         return builder.batches.count <= context.limits.batchesPerRequest
     }
@@ -115,59 +119,80 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What is known
 
-    /// The hot loop: goes on until it meets a series that has no entry, or only one that is out of date.
-    private mutating func addKnown(
-        _ request: borrowing WriteRequest, from first: Int, after last: inout UInt32
-    ) -> Int {
+    /// The hot loop: adds what has an entry, and puts the rest into `missed`.
+    private mutating func addKnown(_ request: borrowing WriteRequest, after last: inout UInt32) {
         let wantsSightings = context.registry.wantsSightings
         let batchesMax = context.limits.batchesPerRequest
         let runs = request.runs.span
         let samples = request.samples.span
-        var index = first
+        var index = 0
         var ahead = Lookahead()
         while index < runs.count {
             let run = runs[index]
             let entries = cache.young.entries
-            var entry = entries[Int(last)].next
+            let expected = entries[Int(last)].next
+            var entry = expected
             if !entries[Int(entry)].isOf(run.identity) || entry == 0 {
                 entry = ahead.place(of: index, runs, cache)
                 if entry == 0 {
                     let generation = cache.generation
                     entry = cache.find(run.identity)
-                    guard entry != 0 else { return index }
                     if generation != cache.generation {
                         ahead.forget()
                         last = 0
                     }
                 }
+                guard entry != 0 else {
+                    miss(index, after: last)
+                    // Most often it is one in another's place, as when a node gets a new label: the order goes on behind it.
+                    last = last == 0 ? 0 : expected
+                    index &+= 1
+                    continue
+                }
                 cache.young.entries[Int(last)].next = entry
             }
-            let known = cache.young.entries + Int(entry)
-            let route = known.pointee.route
-            if route.stamp != stamp {
-                guard stamp &- route.stamp <= stampsMax, !route.isBeyondLimit else { return index }
-                known.pointee.route.stamp = stamp
-            }
-            if route.isRejected {
-                if route.isPassing, route.slot != number { return index }
-                builder.reject(route.rejection ?? .noEntity, run.sampleCount)
-            } else {
-                for place in run.samples {
-                    builder.add(samples[place], slot: route.slot, shard: route.shard)
-                }
-                if route.job > 0 {
-                    if route.isBeyondLimit {
-                        foldedCount &+= run.sampleCount
-                    } else if wantsSightings {
-                        note(route, samples[run.samples.lowerBound].timeMs)
-                    }
-                }
+            if !take(run, cache.young.entries + Int(entry), samples, wantsSightings) {
+                miss(index, after: last)
             }
             last = entry
             index &+= 1
-            if builder.batches.count > batchesMax { return index }
+            if builder.batches.count > batchesMax { return }
         }
-        return index
+    }
+
+    /// Adds the samples of a run that has an entry.
+    ///
+    /// - Returns: false, without having added any, if the entry is out of date.
+    @inline(__always)
+    private mutating func take(
+        _ run: SeriesRun, _ known: UnsafeMutablePointer<SeriesTable.Entry>, _ samples: Span<TimedValue>,
+        _ wantsSightings: Bool
+    ) -> Bool {
+        let route = known.pointee.route
+        if route.stamp != stamp {
+            guard stamp &- route.stamp <= stampsMax, !route.isBeyondLimit else { return false }
+            known.pointee.route.stamp = stamp
+        }
+        if route.isRejected {
+            if route.isPassing, route.slot != number { return false }
+            builder.reject(route.rejection ?? .noEntity, run.sampleCount)
+            return true
+        }
+        for place in run.samples {
+            builder.add(samples[place], slot: route.slot, shard: route.shard)
+        }
+        if route.job > 0 {
+            if route.isBeyondLimit {
+                foldedCount &+= run.sampleCount
+            } else if wantsSightings {
+                note(route, samples[run.samples.lowerBound].timeMs)
+            }
+        }
+        return true
+    }
+
+    private mutating func miss(_ index: Int, after last: UInt32) {
+        missed.append(Missed(run: Int32(index), after: last, generation: cache.generation))
     }
 
     private mutating func note(_ route: Route, _ timeMs: Int64) {
@@ -179,27 +204,24 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What is not
 
-    /// Makes entries for the series from here on that have none, as many as are sure to be kept.
+    /// Makes entries for some series that have none: no more than are sure to be kept.
     private mutating func learn(
-        _ request: borrowing WriteRequest, from first: Int, after last: UInt32, in bytes: RawSpan,
-        _ format: SeriesFormat
+        _ round: Range<Int>, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
     ) throws(WireError) {
         unknown.removeAll(keepingCapacity: true)
         identities.removeAll(keepingCapacity: true)
         scratch.removeAll(keepingCapacity: true)
-        var index = first
-        var place = last
-        var ahead = Lookahead()
-        while index < request.runs.count, unknown.count < cache.roundMax {
-            let run = request.runs[index]
-            let entry = known(request.runs.span, index, after: &place, &ahead)
-            index += 1
-            guard entry == 0 || needsRoute(entry) else { continue }
-            // A wrong guess is for later, when the loop comes to it.
+        for index in round {
+            let run = request.runs[Int(missed[index].run)]
+            // A wrong guess is for later, when its turn comes.
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) { continue }
             identities.append(run.identity)
             unknown.append(try read(run, request, in: bytes, format))
         }
+        admit(in: bytes, format)
+    }
+
+    private mutating func admit(in bytes: RawSpan, _ format: SeriesFormat) {
         // Taken out, because the registry writes to it while the scratch is read.
         var routes: [Route] = []
         swap(&routes, &self.routes)
@@ -213,37 +235,41 @@ struct SampleRouter: ~Copyable {
         for (identity, route) in zip(identities, routes) { remember(identity, route) }
     }
 
-    /// The run's entry, or 0.
-    ///
-    /// - Parameter place: where the learned order stands. A series that is not known is taken for one in another's place,
-    ///   as when a node gets a new label: so the order goes on behind it.
-    private mutating func known(
-        _ runs: Span<SeriesRun>, _ index: Int, after place: inout UInt32, _ ahead: inout Lookahead
-    ) -> UInt32 {
-        let identity = runs[index].identity
-        let expected = cache.young.entries[Int(place)].next
-        if expected != 0, cache.young.entries[Int(expected)].isOf(identity) {
-            place = expected
-            return expected
-        }
-        var entry = ahead.place(of: index, runs, cache)
-        if entry == 0 {
-            let generation = cache.generation
-            entry = cache.find(identity)
-            if generation != cache.generation {
-                ahead.forget()
-                place = entry
-                return entry
+    /// Adds the samples of series that have entries now, and puts these into the learned order.
+    private mutating func addMissed(
+        _ round: Range<Int>, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+    ) throws(WireError) {
+        let wantsSightings = context.registry.wantsSightings
+        let generation = cache.generation
+        // The entry of the run before.
+        var last: UInt32 = 0
+        for index in round {
+            let one = missed[index]
+            let run = request.runs[Int(one.run)]
+            if index == round.lowerBound || missed[index - 1].run &+ 1 != one.run {
+                last = one.generation == generation ? one.after : 0
             }
+            let entry = cache.find(run.identity)
+            guard entry != 0,
+                take(run, cache.young.entries + Int(entry), request.samples.span, wantsSightings)
+            else {
+                // All others have one: it was a wrong guess.
+                try addReread(run, request, in: bytes, format)
+                last = 0
+                continue
+            }
+            guard generation == cache.generation else {
+                last = 0
+                continue
+            }
+            if last != 0 { cache.young.entries[Int(last)].next = entry }
+            let isEnd = index + 1 == missed.count || missed[index + 1].run != one.run &+ 1
+            if isEnd, Int(one.run) + 1 < request.runs.count {
+                let next = cache.find(request.runs[Int(one.run) + 1].identity)
+                if next != 0, generation == cache.generation { cache.young.entries[Int(entry)].next = next }
+            }
+            last = entry
         }
-        place = entry != 0 ? entry : expected
-        return entry
-    }
-
-    private func needsRoute(_ entry: UInt32) -> Bool {
-        let route = cache.young.entries[Int(entry)].route
-        if route.isBeyondLimit, route.stamp != stamp { return true }
-        return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
     }
 
     private mutating func remember(_ identity: SeriesIdentity, _ route: Route) {
@@ -292,10 +318,18 @@ struct SampleRouter: ~Copyable {
             of: guess, in: bytes, hasher: context.hasher, salt: format.salt(sender), samplesMax: room,
             into: &series)
         more += series.samples.count - 1
-        var last: UInt32 = 0
-        if addKnown(series, from: 0, after: &last) == 0, !series.runs.isEmpty {
-            try learn(series, from: 0, after: 0, in: bytes, format)
-            _ = addKnown(series, from: 0, after: &last)
+        let wantsSightings = context.registry.wantsSightings
+        for run in series.runs {
+            var entry = cache.find(run.identity)
+            if entry != 0, take(run, cache.young.entries + Int(entry), series.samples.span, wantsSightings) {
+                continue
+            }
+            scratch.removeAll(keepingCapacity: true)
+            identities = [run.identity]
+            unknown = [try read(run, series, in: bytes, format)]
+            admit(in: bytes, format)
+            entry = cache.find(run.identity)
+            _ = take(run, cache.young.entries + Int(entry), series.samples.span, wantsSightings)
         }
     }
 }

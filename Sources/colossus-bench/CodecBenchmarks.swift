@@ -7,9 +7,10 @@ enum CodecBenchmarks {
     private static let seconds = 1.0
 
     private static func body(version: Int, order: SeriesOrder = .scrape) -> Payload {
-        var maker = PayloadMaker(isVersion2: version == 2)
-        var body = maker.body(PayloadMaker.order(order, count: 400_000)[..<2_000])
-        body.set(timeMs: 1_764_000_000_000, pass: 1, churnEvery: 0)
+        var body = PayloadMaker.body(
+            PayloadMaker.order(order, count: 400_000)[..<2_000], isVersion2: version == 2)
+        let spellings = Payload.spellings(nodes: 400_000 / PayloadMaker.seriesPerNode, pass: 1, churnEvery: 0)
+        body.set(timeMs: 1_764_000_000_000, pass: 1, spellings: spellings)
         return body
     }
 

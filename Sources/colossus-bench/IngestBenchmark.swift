@@ -1,4 +1,3 @@
-import Dispatch
 import Telemetry
 
 /// Remote write over loopback HTTP into the receiver and the core, or into another server. The bodies are made
@@ -17,7 +16,7 @@ enum IngestBenchmark {
 struct IngestRun {
     let target: IngestTarget
     private let options: IngestOptions
-    private let senders: [Sender]
+    private let sender: Sender
     private let seriesCount: Int
     /// Before there were series, and what the bodies take in this process.
     private let emptyBytes: Double
@@ -32,24 +31,21 @@ struct IngestRun {
     init(_ options: IngestOptions) throws {
         self.options = options
         let before = ProcessUsage.residentBytes()
-        let made = Payloads(options)
+        let made = try Payloads(options)
         let bodies = ProcessUsage.residentBytes() - before
         let target = try IngestTarget(options)
         self.target = target
-        seriesCount = made.payloads.reduce(0) { $0 + $1.samples.count }
-        senders = try (0..<options.connections).map { number in
-            try Sender(port: target.port, made.part(number, of: options.connections), options)
-        }
-        // Bodies were copied into the senders, so that they count twice.
-        emptyBytes = target.isOwn ? before + 2 * bodies : target.residentBytes
+        seriesCount = made.payloads.reduce(0) { $0 + $1.sampleCount }
+        sender = try Sender(port: target.port, made, options)
+        emptyBytes = target.isOwn ? before + bodies : target.residentBytes
     }
 
     /// Every series for the first time; seconds.
     mutating func cold() throws -> Double {
         let began = Stopwatch.nowNs()
-        try pass(timeMs: options.paced ? WallClock.bench.nowMs() - 60_000 : baseMs, number: 0)
+        try sender.pass(timeMs: options.paced ? WallClock.bench.nowMs() - 60_000 : baseMs, number: 0)
         target.drain()
-        for sender in senders { sender.reset() }
+        sender.reset()
         return Double(Stopwatch.nowNs() - began) / 1e9
     }
 
@@ -58,7 +54,7 @@ struct IngestRun {
         let (wall, cpu) = (Stopwatch.nowNs(), target.cpuNs)
         repeat {
             passes += 1
-            try pass(timeMs: baseMs + Int64(passes) * 1_000, number: passes)
+            try sender.pass(timeMs: baseMs + Int64(passes) * 1_000, number: passes)
             target.tick()
         } while Double(Stopwatch.nowNs() - wall) < options.seconds * 1e9 && passes < Self.passesMax
         try finish(wall, cpu)
@@ -71,7 +67,7 @@ struct IngestRun {
         for second in 0..<count {
             passes += 1
             let due = wall + Int64(second) * 1_000_000_000
-            try pass(timeMs: WallClock.bench.nowMs(), number: passes, dueNs: due)
+            try sender.pass(timeMs: WallClock.bench.nowMs(), number: passes, dueNs: due)
             target.tick()
         }
         try finish(wall, cpu)
@@ -80,28 +76,14 @@ struct IngestRun {
     private mutating func finish(_ wall: Int64, _ cpu: Int64) throws {
         try target.settle(samples: (passes + 1) * seriesCount)
         seconds = Double(Stopwatch.nowNs() - wall) / 1e9
-        let own = target.isOwn ? senders.reduce(0) { $0 + $1.cpuNs } : 0
+        let own = target.isOwn ? sender.cpuNs : 0
         cpuNs = Double(target.cpuNs - cpu - own)
-    }
-
-    /// All senders at once, each its part.
-    private func pass(timeMs: Int64, number: Int, dueNs: Int64? = nil) throws {
-        let group = DispatchGroup()
-        for sender in senders {
-            group.enter()
-            sender.send(timeMs: timeMs, pass: number, dueNs: dueNs) { result in
-                if case .failure(let error) = result { sender.failure = error }
-                group.leave()
-            }
-        }
-        group.wait()
-        if let error = senders.lazy.compactMap(\.failure).first { throw error }
     }
 
     func results(cold: Double) throws -> [Benchmark.Result] {
         let samples = Double(passes * seriesCount)
         let name = options.title
-        let latencies = senders.flatMap(\.latencies).sorted()
+        let latencies = sender.latencies.sorted()
         var results = [
             Benchmark.Result(name: name, value: samples / seconds / 1e6, unit: "M samples/s")
         ]
@@ -125,36 +107,6 @@ struct IngestRun {
     private static func quantile(_ sorted: [Int64], _ share: Double) -> Double {
         sorted.isEmpty
             ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * share))]) / 1e6
-    }
-}
-
-/// The bodies of a fleet, and others of some of them with the same series in another order.
-struct Payloads {
-    let payloads: [Payload]
-    /// By the number of the payload.
-    private let others: [Int: Payload]
-
-    init(_ options: IngestOptions) {
-        let order = PayloadMaker.order(options.order, count: options.series / 160 * 160)
-        let size = options.perRequest == 0 ? 160 : options.perRequest
-        var maker = PayloadMaker(isVersion2: options.version == 2)
-        payloads = stride(from: 0, to: order.count, by: size).map { start in
-            maker.body(order[start..<min(start + size, order.count)])
-        }
-        var others: [Int: Payload] = [:]
-        if options.reorderEvery > 0 {
-            for (number, start) in stride(from: 0, to: order.count, by: size).enumerated()
-            where number % options.reorderEvery == 0 {
-                let mixed = PayloadMaker.shuffled(Array(order[start..<min(start + size, order.count)]))
-                others[number] = maker.body(mixed[...])
-            }
-        }
-        self.others = others
-    }
-
-    /// What one of some senders sends; some requests have a second order.
-    func part(_ number: Int, of count: Int) -> [(Payload, other: Payload?)] {
-        stride(from: number, to: payloads.count, by: count).map { (payloads[$0], others[$0]) }
     }
 }
 

@@ -23,7 +23,7 @@ import WireFormats
                 ]))
             #expect(reply?.status == 204 && reply?.body == "")
         }
-        let samples = bench.sink.samples.sorted { ($0.series.gpu, $0.timeMs) < ($1.series.gpu, $1.timeMs) }
+        let samples = bench.sink.samples.sorted { $0.value < $1.value }
         #expect(samples.map(\.value) == [50, 51, 61, 71])
         #expect(samples.map(\.timeMs) == [-15_000, 0, 0, 0].map { Bench.nowMs + $0 })
         #expect(bench.topology.nodeNames == ["n1", "n2"])
