@@ -9,8 +9,8 @@ enum CodecBenchmarks {
     private static func body(version: Int, order: SeriesOrder = .scrape) -> Payload {
         var body = PayloadMaker.body(
             PayloadMaker.order(order, count: 400_000)[..<2_000], isVersion2: version == 2)
-        let spellings = Payload.spellings(nodes: 400_000 / PayloadMaker.seriesPerNode, pass: 1, churnEvery: 0)
-        body.set(timeMs: 1_764_000_000_000, pass: 1, spellings: spellings)
+        let nodes = 400_000 / PayloadMaker.seriesPerNode
+        body.set(Payload.Pass(1, timeMs: 1_764_000_000_000, nodes: nodes, churnEvery: 0))
         return body
     }
 

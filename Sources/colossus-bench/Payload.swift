@@ -28,47 +28,66 @@ struct Payload {
         generations = baker.generations
     }
 
-    /// - Parameter spellings: of the labels, by node.
-    mutating func set(timeMs: Int64, pass: Int, spellings: [UInt64]) {
-        let (times, short, long, generations) = (times, short, long, generations)
-        bytes.withUnsafeMutableBytes { bytes in
-            for (place, byte) in times {
-                let bits = UInt64(timeMs) >> (7 * UInt64(byte)) & 0x7F
-                bytes[Int(place)] = UInt8(bits) | (byte < 5 ? 0x80 : 0)
+    /// What the bodies of a pass say.
+    struct Pass {
+        let timeMs: Int64
+        /// The eight digits of each node's label, the first one lowest.
+        fileprivate let spellings: [UInt64]
+        /// Noise: the bits of so many numbers, which samples take in turn.
+        fileprivate let short: [UInt64]
+        fileprivate let long: [UInt64]
+        fileprivate static let numbers = 256
+
+        /// - Parameter churnEvery: in each pass one of so many nodes gets another generation; 0 is never.
+        init(_ pass: Int, timeMs: Int64, nodes: Int, churnEvery: Int) {
+            self.timeMs = timeMs
+            spellings = (0..<nodes).map { node in
+                // The last pass in which it was this node's turn: all bodies of a pass say the same.
+                var rest = churnEvery > 0 ? max(0, pass - (pass + node) % churnEvery) : 0
+                var digits: UInt64 = 0
+                for _ in 0..<8 {
+                    digits = digits << 8 | UInt64(0x30 + rest % 10)
+                    rest /= 10
+                }
+                return digits
             }
-            for (node, place, digit) in generations {
-                bytes[Int(place)] = UInt8(truncatingIfNeeded: spellings[Int(node)] >> (8 * UInt64(digit)))
+            // A level for each, and another number in each pass.
+            short = (0..<Self.numbers).map { number in
+                let value = 100 + number * 37 % 64 + (number * 31 + pass * 29) % 64
+                return Double(value).bitPattern >> 40
             }
-            // A level for each series, and noise on it.
-            for (number, place) in short.enumerated() {
-                let value = 100 &+ number &* 37 & 63 &+ (number &* 31 &+ pass &* 29) & 63
-                let bits = Double(value).bitPattern >> 40
-                bytes.storeBytes(
-                    of: UInt16(truncatingIfNeeded: bits), toByteOffset: Int(place), as: UInt16.self)
-                bytes[Int(place) + 2] = UInt8(truncatingIfNeeded: bits >> 16)
-            }
-            for (number, place) in long.enumerated() {
-                let value = 400_000 &+ number &* 37 & 63 &+ (number &* 31 &+ pass &* 29) & 0xFFFF
-                bytes.storeBytes(
-                    of: (Double(value) * 0.001).bitPattern.littleEndian, toByteOffset: Int(place),
-                    as: UInt64.self)
+            long = (0..<Self.numbers).map { number in
+                let value = 400_000 + number * 37 % 64 + (number * 31 + pass * 29) % 50_000
+                return (Double(value) * 0.001).bitPattern.littleEndian
             }
         }
     }
 
-    /// The eight digits of each node's label in a pass, the first one lowest.
-    ///
-    /// - Parameter churnEvery: in each pass one of so many nodes gets another generation; 0 is never.
-    static func spellings(nodes: Int, pass: Int, churnEvery: Int) -> [UInt64] {
-        (0..<nodes).map { node in
-            // The last pass in which it was this node's turn: all bodies of a pass say the same.
-            var rest = churnEvery > 0 ? max(0, pass - (pass + node) % churnEvery) : 0
-            var digits: UInt64 = 0
-            for _ in 0..<8 {
-                digits = digits << 8 | UInt64(0x30 + rest % 10)
-                rest /= 10
+    mutating func set(_ pass: Pass) {
+        let (times, short, long, generations) = (times, short, long, generations)
+        bytes.withUnsafeMutableBytes { bytes in
+            for (place, byte) in times {
+                let bits = UInt64(pass.timeMs) >> (7 * UInt64(byte)) & 0x7F
+                bytes[Int(place)] = UInt8(bits) | (byte < 5 ? 0x80 : 0)
             }
-            return digits
+            for (node, place, digit) in generations {
+                bytes[Int(place)] = UInt8(
+                    truncatingIfNeeded: pass.spellings[Int(node)] >> (8 * UInt64(digit)))
+            }
+            pass.short.withUnsafeBufferPointer { numbers in
+                for (number, place) in short.enumerated() {
+                    let bits = numbers[number & (Pass.numbers - 1)]
+                    bytes.storeBytes(
+                        of: UInt16(truncatingIfNeeded: bits), toByteOffset: Int(place), as: UInt16.self)
+                    bytes[Int(place) + 2] = UInt8(truncatingIfNeeded: bits >> 16)
+                }
+            }
+            pass.long.withUnsafeBufferPointer { numbers in
+                for (number, place) in long.enumerated() {
+                    bytes.storeBytes(
+                        of: numbers[number & (Pass.numbers - 1)], toByteOffset: Int(place), as: UInt64.self)
+                }
+            }
         }
     }
 }

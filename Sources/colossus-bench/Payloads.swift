@@ -43,8 +43,7 @@ struct Payloads {
         var payload = payload
         var before: [UInt64] = []
         for (pass, timeMs) in [(3, Int64(1_700_000_000_123)), (4, 1_800_000_000_321)] {
-            let spellings = Payload.spellings(nodes: nodes, pass: pass, churnEvery: 2)
-            payload.set(timeMs: timeMs, pass: pass, spellings: spellings)
+            payload.set(Payload.Pass(pass, timeMs: timeMs, nodes: nodes, churnEvery: 2))
             let message = try Snappy.decode(payload.bytes, limit: 1 << 30)
             var request = WriteRequest()
             let hasher = IdentityHasher()

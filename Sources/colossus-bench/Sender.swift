@@ -43,8 +43,8 @@ final class Sender {
         let cpu = Stopwatch.threadNs()
         defer { cpuNs += Stopwatch.threadNs() - cpu }
         var round = Round(
-            timeMs: timeMs, pass: pass, dueNs: dueNs, left: payloads.count,
-            spellings: Payload.spellings(nodes: nodeCount, pass: pass, churnEvery: churnEvery))
+            pass: Payload.Pass(pass, timeMs: timeMs, nodes: nodeCount, churnEvery: churnEvery),
+            isOdd: pass % 2 == 1, dueNs: dueNs, left: payloads.count)
         for number in connections.indices { connections[number].next = number }
         while round.left > 0 {
             var waitNs: Int64 = 1_000_000_000
@@ -65,11 +65,10 @@ final class Sender {
 
     /// A pass that is under way.
     private struct Round {
-        var timeMs: Int64
-        var pass: Int
-        var dueNs: Int64?
+        let pass: Payload.Pass
+        let isOdd: Bool
+        let dueNs: Int64?
         var left: Int
-        var spellings: [UInt64]
     }
 
     /// Sends the next request of a connection that has its last answer, if it is due.
@@ -84,11 +83,11 @@ final class Sender {
             if due > now { return due - now }
             connections[number].beganNs = due
         }
-        if round.pass % 2 == 1, others[index] != nil {
-            others[index]?.set(timeMs: round.timeMs, pass: round.pass, spellings: round.spellings)
+        if round.isOdd, others[index] != nil {
+            others[index]?.set(round.pass)
             try send(others[index], number, round)
         } else {
-            payloads[index].set(timeMs: round.timeMs, pass: round.pass, spellings: round.spellings)
+            payloads[index].set(round.pass)
             try send(payloads[index], number, round)
         }
         connections[number].next += connections.count
