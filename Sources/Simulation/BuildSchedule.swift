@@ -13,6 +13,12 @@ struct BuildSchedule {
             addModels(of: phase, models: scenario.gpuModels)
         }
         energise(scenario)
+        for index in steps.indices {
+            let rack = racks[steps[index].rack]
+            let first = Int(rack.firstNode)
+            steps[index].nodes = first..<(first + Int(rack.nodeCount))
+            steps[index].peakTFLOPs = scenario.gpuModels[Int(modelOfNode[first])].peakTFLOPs
+        }
         steps.sort { ($0.timeMs, $0.rack, $0.kind.rawValue) < ($1.timeMs, $1.rack, $1.kind.rawValue) }
     }
 
@@ -161,4 +167,7 @@ struct RackStep: Sendable {
     var timeMs: Int64
     var rack: Int
     var kind: Kind
+    /// Nodes of the rack, and TFLOP/s of a GPU of its first one: beside the rest, because a trajectory reads all steps.
+    var nodes = 0..<0
+    var peakTFLOPs = 0.0
 }

@@ -2,6 +2,7 @@ import Telemetry
 
 extension FleetCore {
     /// Members that the job may have, nodes.
+    @inline(__always)
     var limit: Int {
         let share =
             workload.training >= 1 ? activeCount : Int(Double(activeCount) * workload.training + 1e-9)
@@ -13,35 +14,106 @@ extension FleetCore {
     /// Brings the members' books up to that time. To be called before the number of members, the pace or the phase changes.
     @inline(__always)
     mutating func book(_ timeMs: Int64) {
-        let elapsed = timeMs - bookedMs
-        guard elapsed > 0 else { return }
-        let members = Int64(memberCount)
-        switch job.phase {
+        guard timeMs > bookedMs else { return }
+        if job.phase == .running {
+            let from = bookedTraining
+            bookProgress(timeMs)
+            let productive = Self.book(entry(timeMs, training: bookedTraining - from), into: &time)
+            flop += Double(productive) * flopPerNodeMs
+        } else {
+            _ = Self.book(entry(timeMs, training: 0), into: &time)
+        }
+        bookedMs = timeMs
+    }
+
+    /// What the books would say at that time if nothing happened before.
+    func booked(_ timeMs: Int64) -> (time: GPUTime, flop: Double) {
+        var (time, flop) = (time, flop)
+        var training: Int64 = 0
+        if job.phase == .running {
+            training = timing.training(job.elapsed(at: timeMs), job.intervalMs) - bookedTraining
+        }
+        if timeMs > bookedMs {
+            let productive = Self.book(entry(timeMs, training: training), into: &time)
+            flop += Double(productive) * flopPerNodeMs
+        }
+        Self.book(ready: readyTime.sum(until: timeMs) - readyBookedMs, workload, into: &time)
+        return (time, flop)
+    }
+
+    /// A stretch in which nothing changes.
+    private struct Entry {
+        var phase: JobState.Phase
+        var members: Int64
+        var elapsed: Int64
+        var training: Int64
+        var slowPermille: Int64
+    }
+
+    @inline(__always)
+    private func entry(_ timeMs: Int64, training: Int64) -> Entry {
+        Entry(
+            phase: job.phase, members: Int64(memberCount), elapsed: timeMs - bookedMs, training: training,
+            slowPermille: slowPermille)
+    }
+
+    /// - Returns: the productive node-milliseconds.
+    @inline(__always)
+    private static func book(_ entry: Entry, into time: inout GPUTime) -> Int64 {
+        let (members, elapsed, training) = (entry.members, entry.elapsed, entry.training)
+        switch entry.phase {
         case .waiting: break
         case .hung: time.detection += members * elapsed
         case .restarting: time.restart += members * elapsed
         case .stalled: time.stall += members * elapsed
         case .running:
-            let from = timing.training(job.elapsed(at: bookedMs), job.intervalMs)
-            let training = timing.training(job.elapsed(at: timeMs), job.intervalMs) - from
-            let straggling = slowPermille == 0 ? 0 : members * training * slowPermille / 1_000
+            let straggling = entry.slowPermille == 0 ? 0 : members * training * entry.slowPermille / 1_000
             let productive = members * training - straggling
             time.checkpoint += members * (elapsed - training)
             time.straggling += straggling
             time.productive += productive
-            flop += Double(productive) * flopPerNodeMs
+            return productive
         }
-        bookedMs = timeMs
+        return 0
+    }
+
+    /// Says what ready nodes were for.
+    static func book(ready readyMs: Int64, _ workload: Scenario.Workload, into time: inout GPUTime) {
+        var idle = readyMs
+        let spare = 1 - workload.training
+        if spare > 0 {
+            let reinforcement = Int64(Double(idle) * (workload.reinforcement / spare))
+            let inference = min(
+                idle - reinforcement, Int64(Double(idle) * (workload.inference / spare)))
+            time.reinforcement += reinforcement
+            time.inference += inference
+            idle -= reinforcement + inference
+        }
+        time.idle += idle
+    }
+
+    @inline(__always)
+    private mutating func bookProgress(_ timeMs: Int64) {
+        let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
+        bookedCheckpoints = count
+        bookedSinceLast = sinceLast
+        bookedTraining = count * job.intervalMs + sinceLast
+    }
+
+    /// Checkpoints written, and training time since the last one, at a time until which the books are closed.
+    @inline(__always)
+    private func bookedProgress(_ timeMs: Int64) -> (checkpoints: Int64, sinceLast: Int64) {
+        job.phase == .running && bookedMs == timeMs
+            ? (bookedCheckpoints, bookedSinceLast)
+            : timing.progress(job.elapsed(at: timeMs), job.intervalMs)
     }
 
     /// Useful FLOP of a member in a millisecond, for the members that the job has now.
     private mutating func rateFLOP() {
         guard flopNodes != memberCount, hasMFU else { return }
         flopNodes = memberCount
-        let mean = peakSum / Double(max(1, everReady))
-        let peak = isPacedBySlowest ? min(peakLeast, mean) : mean
         // TFLOP/s of a GPU make 8 x 10^9 FLOP in a node's millisecond.
-        flopPerNodeMs = peak * 8e9 * law.mfuByNodes[memberCount]
+        flopPerNodeMs = pacePeak * 8e9 * law.mfuByNodes[memberCount]
     }
 
     /// Training that was booked as productive and is thrown away, node-milliseconds.
@@ -70,6 +142,10 @@ extension FleetCore {
         job.nextMs = nextMs
         job.offsetMs = offsetMs
         bookedMs = timeMs
+        if phase == .running {
+            (bookedCheckpoints, bookedSinceLast, bookedTraining) = (0, 0, 0)
+            if offsetMs != 0 { bookProgress(timeMs) }
+        }
     }
 
     // MARK: Starting
@@ -86,6 +162,7 @@ extension FleetCore {
                 timeMs: timeMs, kind: isFirst ? .jobStart : .jobRestarted, value: Double(8 * memberCount)))
     }
 
+    @inline(__always)
     private var isEnough: Bool {
         min(readyCount + memberCount, limit) >= minimumNodes
     }
@@ -105,19 +182,39 @@ extension FleetCore {
     private mutating func join<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         let limit = limit
         if memberCount > limit { shed(to: limit, timeMs, &observer) }
-        while memberCount < limit, candidatesHead < candidates.count {
-            let node = Int(candidates[candidatesHead])
-            candidatesHead += 1
-            guard standing[node] == Standing.ready else { continue }
-            standing[node] = Standing.member
-            memberCount += 1
-            readyCount -= 1
-            if Observer.isLive { observer.moved(node, to: .training, at: timeMs, job) }
+        guard !candidates.isEmpty else { return }
+        var room = limit - memberCount
+        var joined = 0
+        // Held alone while nodes join: nobody else looks at it.
+        var alone: [UInt8] = []
+        swap(&alone, &standing)
+        defer { swap(&alone, &standing) }
+        var standing = alone.mutableSpan
+        while room > 0, let entry = candidates.removeFirst() {
+            var (node, nodes) = (Int(entry.first), entry.nodes)
+            if !Observer.isLive, nodes != 1, room >= 8, node + 8 <= standing.count {
+                // Which of a rack's nodes are missing is chance: a sum needs no guess.
+                for place in 0..<8 {
+                    let isReady: UInt8 = standing[node + place] == Standing.ready ? 1 : 0
+                    let joins = isReady & (nodes >> UInt8(place))
+                    standing[node + place] += joins * (Standing.member - Standing.ready)
+                    joined += Int(joins)
+                }
+                room = limit - memberCount - joined
+                continue
+            }
+            while nodes != 0, room > 0 {
+                if nodes & 1 != 0, standing[node] == Standing.ready {
+                    standing[node] = Standing.member
+                    (joined, room) = (joined + 1, room - 1)
+                    if Observer.isLive { observer.moved(node, to: .training, at: timeMs, job) }
+                }
+                (node, nodes) = (node + 1, nodes >> 1)
+            }
+            if nodes != 0 { candidates.putBack(.init(first: Int32(node), nodes: nodes)) }
         }
-        if candidatesHead > 0, candidatesHead == candidates.count {
-            candidates.removeAll(keepingCapacity: true)
-            candidatesHead = 0
-        }
+        memberCount += joined
+        readyTime.add(-joined, at: timeMs)
     }
 
     private mutating func shed<Observer: FleetObserver>(
@@ -129,15 +226,19 @@ extension FleetCore {
             guard standing[node] == Standing.member else { continue }
             standing[node] = Standing.ready
             memberCount -= 1
-            readyCount += 1
-            candidates.append(Int32(node))
+            readyTime.add(1, at: timeMs)
+            candidates.append(node)
             if Observer.isLive { observer.moved(node, to: .ready, at: timeMs, job) }
         }
     }
 
-    private func nextResize(after timeMs: Int64) -> Int64 {
-        let first = job.firstStartMs ?? timeMs
-        return first + ((timeMs - first) / timing.resize + 1) * timing.resize
+    @inline(__always)
+    private mutating func nextResize(after timeMs: Int64) -> Int64 {
+        if nextResizeMs <= timeMs {
+            let first = job.firstStartMs ?? timeMs
+            nextResizeMs = first + ((timeMs - first) / timing.resize + 1) * timing.resize
+        }
+        return nextResizeMs
     }
 
     // MARK: Stopping
@@ -149,7 +250,7 @@ extension FleetCore {
         let cause = law.causes[index]
         switch job.phase {
         case .running, .stalled:
-            let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
+            let (count, sinceLast) = bookedProgress(timeMs)
             job.interruptions += 1
             interruptionsByCause[index] += 1
             job.savedMs += count * job.intervalMs
@@ -267,10 +368,10 @@ extension FleetCore {
         }
         for node in standing.indices where standing[node] == Standing.member {
             standing[node] = Standing.ready
-            candidates.append(Int32(node))
+            candidates.append(node)
             if Observer.isLive { observer.moved(node, to: .ready, at: timeMs, job) }
         }
-        readyCount += memberCount
+        readyTime.add(memberCount, at: timeMs)
         memberCount = 0
         enter(.waiting, timeMs, until: .max, Observer.self)
     }

@@ -8,7 +8,7 @@ extension FleetCore {
         nextStep += 1
         nextStepMs = nextStep < plan.rackSteps.count ? plan.rackSteps[nextStep].timeMs : .max
         switch step.kind {
-        case .ready: makeReady(step.rack, timeMs, &observer)
+        case .ready: makeReady(step, timeMs, &observer)
         case .off: switchOff(step.rack, timeMs, isForGood: false, &observer)
         case .on: switchOn(step.rack, timeMs, &observer)
         case .retired: switchOff(step.rack, timeMs, isForGood: true, &observer)
@@ -16,21 +16,34 @@ extension FleetCore {
     }
 
     private mutating func makeReady<Observer: FleetObserver>(
-        _ rack: Int, _ timeMs: Int64, _ observer: inout Observer
+        _ step: RackStep, _ timeMs: Int64, _ observer: inout Observer
     ) {
-        let nodes = plan.nodes(ofRack: rack)
+        let nodes = step.nodes
         everReady = nodes.upperBound
         activeCount += nodes.count
-        for node in nodes {
-            if node == nextRejected {
-                reject(node, timeMs, &observer)
-            } else {
-                release(node, timeMs, &observer)
+        do {
+            var standing = standing.mutableSpan
+            for node in nodes { standing[node] = Standing.ready }
+        }
+        var passed = UInt8(truncatingIfNeeded: 1 << nodes.count - 1)
+        while nextRejected < nodes.upperBound {
+            passed &= ~(1 << UInt8(nextRejected - nodes.lowerBound))
+            reject(nextRejected, timeMs, &observer)
+        }
+        let count = passed.nonzeroBitCount
+        readyTime.add(count, at: timeMs)
+        upTime.add(count, at: timeMs)
+        candidates.append(.init(first: Int32(nodes.lowerBound), nodes: passed))
+        if Observer.isLive {
+            for node in nodes where standing[node] == Standing.ready {
+                observer.moved(node, to: .ready, at: timeMs, job)
             }
         }
-        let peak = plan.peakTFLOPs(ofNode: nodes.lowerBound)
+        let peak = step.peakTFLOPs
         peakSum += peak * Double(nodes.count)
         peakLeast = min(peakLeast, peak)
+        let mean = peakSum / Double(max(1, everReady))
+        pacePeak = isPacedBySlowest ? min(peakLeast, mean) : mean
         flopNodes = -1
         while law.infantPerNode > 0, infantPosition < Double(everReady) { addInfant(timeMs) }
         setHazard(timeMs)
@@ -39,10 +52,10 @@ extension FleetCore {
     private mutating func reject<Observer: FleetObserver>(
         _ node: Int, _ timeMs: Int64, _ observer: inout Observer
     ) {
-        let duration = law.ordinaryRepair.milliseconds(rejectedDraw.unit32(3))
+        let duration = rejectedDraw.repairMs
         standing[node] = Standing.out
-        outCount += 1
-        calendar.add(.init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
+        outTime.add(1, at: timeMs)
+        returns.add(node, at: timeMs + duration)
         if Observer.isLive {
             observer.broke(node, culprit: NodeState.wholeNode, drainMs: 0, at: timeMs)
             observer.moved(node, to: .inRepair, at: timeMs, job)
@@ -70,23 +83,28 @@ extension FleetCore {
     ) {
         let wasOff = rackState[rack] != 0
         rackState[rack] = isForGood ? 2 : 1
+        hasRackOff = true
         let before = memberCount
         if before > 0 { book(timeMs) }
         for node in plan.nodes(ofRack: rack) {
             switch standing[node] {
-            case Standing.ready: readyCount -= 1
-            case Standing.member: memberCount -= 1
+            case Standing.ready:
+                readyTime.add(-1, at: timeMs)
+                upTime.add(-1, at: timeMs)
+            case Standing.member:
+                memberCount -= 1
+                upTime.add(-1, at: timeMs)
             case Standing.out:
                 guard isForGood else { continue }
-                outCount -= 1
+                outTime.add(-1, at: timeMs)
             default:
-                if isForGood, wasOff { offlineCount -= 1 }
+                if isForGood, wasOff { offlineTime.add(-1, at: timeMs) }
                 if isForGood, Observer.isLive { observer.moved(node, to: .planned, at: timeMs, job) }
                 continue
             }
             activeCount -= 1
             standing[node] = Standing.absent
-            if !isForGood { offlineCount += 1 }
+            if !isForGood { offlineTime.add(1, at: timeMs) }
             if !hidden.isEmpty { forget(node, timeMs, &observer) }
             if Observer.isLive {
                 observer.moved(node, to: isForGood ? .planned : .installed, at: timeMs, job)
@@ -103,7 +121,7 @@ extension FleetCore {
         guard rackState[rack] == 1 else { return }
         rackState[rack] = 0
         for node in plan.nodes(ofRack: rack) where standing[node] == Standing.absent {
-            offlineCount -= 1
+            offlineTime.add(-1, at: timeMs)
             activeCount += 1
             release(node, timeMs, &observer)
         }
@@ -117,8 +135,9 @@ extension FleetCore {
         _ node: Int, _ timeMs: Int64, _ observer: inout Observer
     ) {
         standing[node] = Standing.ready
-        readyCount += 1
-        candidates.append(Int32(node))
+        readyTime.add(1, at: timeMs)
+        upTime.add(1, at: timeMs)
+        candidates.append(node)
         if Observer.isLive { observer.moved(node, to: .ready, at: timeMs, job) }
     }
 
@@ -127,7 +146,6 @@ extension FleetCore {
     ) {
         let node = Int(item.node)
         switch item.kind {
-        case .back: comeBack(node, timeMs, &observer)
         case .found: find(item, timeMs, &observer)
         case .infant:
             let draw = philox.draw(.infant, entity: 0, counter: Int64(item.mark))
@@ -135,17 +153,18 @@ extension FleetCore {
         }
     }
 
-    private mutating func comeBack<Observer: FleetObserver>(
+    @inline(__always)
+    mutating func comeBack<Observer: FleetObserver>(
         _ node: Int, _ timeMs: Int64, _ observer: inout Observer
     ) {
         guard standing[node] == Standing.out else { return }
-        outCount -= 1
+        outTime.add(-1, at: timeMs)
         if Observer.isLive { observer.broke(node, culprit: NodeState.nobody, drainMs: 0, at: timeMs) }
-        if rackState[Int(plan.rackOfNode[node])] == 0 {
+        if !hasRackOff || rackState[Int(plan.rackOfNode[node])] == 0 {
             release(node, timeMs, &observer)
         } else {
             standing[node] = Standing.absent
-            offlineCount += 1
+            offlineTime.add(1, at: timeMs)
             activeCount -= 1
             if Observer.isLive { observer.moved(node, to: .installed, at: timeMs, job) }
         }
@@ -156,9 +175,10 @@ extension FleetCore {
 
     // MARK: Failures
 
+    @inline(__always)
     mutating func strike<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         let draw = nextFailure(timeMs)
-        let unit = draw.unit32(1) * (1 + law.lemonSurplus)
+        let unit = draw.place * (1 + law.lemonSurplus)
         var node: Int
         if unit < 1 {
             node = min(everReady - 1, Int(unit * Double(everReady)))
@@ -167,7 +187,9 @@ extension FleetCore {
             node = law.lemon(near: min(everReady - 1, Int(place)), philox)
             guard node < everReady else { return }
         }
-        hit(node, law.cause(draw.unit32(2)), draw, timeMs, &observer)
+        // It may have come back since.
+        if !Observer.isLive, standing[node] == Standing.out { takeBack(until: timeMs, &observer) }
+        hit(node, Int(draw.cause), gpu: Int(draw.gpu), draw.repairMs, timeMs, &observer)
     }
 
     /// Somebody asked for it: the same as a failure that is drawn, at a time and place that are given.
@@ -190,15 +212,24 @@ extension FleetCore {
         hit(injection.node, injection.cause, draw, timeMs, &observer)
     }
 
-    /// A cause strikes a node. Nothing happens to one that is not up.
     private mutating func hit<Observer: FleetObserver>(
         _ node: Int, _ index: Int, _ draw: Philox.Words, _ timeMs: Int64, _ observer: inout Observer
+    ) {
+        let repairMs = law.repairMs(index, draw[3])
+        hit(node, index, gpu: Int(draw[2] & 7), repairMs, timeMs, &observer)
+    }
+
+    /// A cause strikes a node. Nothing happens to one that is not up.
+    @inline(__always)
+    private mutating func hit<Observer: FleetObserver>(
+        _ node: Int, _ index: Int, gpu: Int, _ repairMs: Int64, _ timeMs: Int64,
+        _ observer: inout Observer
     ) {
         let stands = standing[node]
         guard stands == Standing.ready || stands == Standing.member else { return }
         failureCount += 1
         failuresByCause[index] += 1
-        let ordinal = injected?.gpu ?? Int(draw[2] & 7)
+        let ordinal = (Observer.isLive ? injected?.gpu : nil) ?? gpu
         if Observer.isLive { report(node, index, ordinal, timeMs, &observer) }
         let isMember = stands == Standing.member
         switch law.causes[index].effect {
@@ -210,7 +241,7 @@ extension FleetCore {
         case .stall: if isMember { stall(index, timeMs, forMs: injected?.forMs) }
         case .planned: if isMember { stopJob(timeMs, &observer) }
         case .slow, .silent: hide(node, index, ordinal, timeMs, &observer)
-        case .gpu, .node: takeDown(node, index, ordinal, draw.unit32(3), timeMs, &observer)
+        case .gpu, .node: takeDown(node, index, ordinal, repairMs, timeMs, &observer)
         }
     }
 
@@ -234,17 +265,19 @@ extension FleetCore {
 
     /// The node and all that goes down with it; a member's failure stops the job.
     private mutating func takeDown<Observer: FleetObserver>(
-        _ node: Int, _ index: Int, _ ordinal: Int, _ repairUnit: Double, _ timeMs: Int64,
+        _ node: Int, _ index: Int, _ ordinal: Int, _ repairMs: Int64, _ timeMs: Int64,
         _ observer: inout Observer
     ) {
         let cause = law.causes[index]
         let members = memberCount
         if members > 0 { book(timeMs) }
         let drain = cause.effect == .gpu ? law.drainMs : 0
-        let duration = max(drain, injected?.forMs ?? (drain + cause.repair.milliseconds(repairUnit)))
+        let given = Observer.isLive ? injected?.forMs : nil
+        let duration = max(drain, given ?? (drain + repairMs))
         takeOut(node, index, cause.effect == .gpu ? ordinal : nil, drain, duration, timeMs, &observer)
-        let blast = injected?.blast ?? cause.blast
+        let blast = (Observer.isLive ? injected?.blast : nil) ?? cause.blast
         if blast != .node {
+            takeBack(until: timeMs, &observer)
             for other in plan.nodes(of: blast, around: node)
             where standing[other] == Standing.ready || standing[other] == Standing.member {
                 takeOut(other, index, nil, drain, duration, timeMs, &observer)
@@ -257,12 +290,16 @@ extension FleetCore {
         _ node: Int, _ index: Int, _ ordinal: Int?, _ drain: Int64, _ duration: Int64, _ timeMs: Int64,
         _ observer: inout Observer
     ) {
-        if standing[node] == Standing.member { memberCount -= 1 } else { readyCount -= 1 }
+        if standing[node] == Standing.member {
+            memberCount -= 1
+        } else {
+            readyTime.add(-1, at: timeMs)
+        }
         standing[node] = Standing.out
-        outCount += 1
+        upTime.add(-1, at: timeMs)
+        outTime.add(1, at: timeMs)
         time.draining += min(drain, endMs - timeMs)
-        calendar.add(
-            .init(timeMs: timeMs + duration, node: Int32(node), kind: .back, cause: 0, mark: 0))
+        returns.add(node, at: timeMs + duration)
         if !hidden.isEmpty { forget(node, timeMs, &observer) }
         guard Observer.isLive else { return }
         observer.broke(
@@ -284,14 +321,14 @@ extension FleetCore {
         if Observer.isLive, cause.effect == .slow, cause.xid == 0 {
             observer.heated(node, gpu: ordinal, at: timeMs, job)
         }
-        let mark = UInt32(truncatingIfNeeded: failureIndex) | (injected == nil ? 0 : 1 << 31)
+        let mark = UInt32(truncatingIfNeeded: failures.count) | (injected == nil ? 0 : 1 << 31)
         let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
         hidden.append(
             Hidden(
                 node: Int32(node), mark: mark, cause: UInt8(index),
                 savedMs: job.savedMs + count * job.intervalMs,
                 productive: time.productive - Int64(memberCount) * sinceLast))
-        let unit = philox.draw(.hidden, entity: UInt32(node), counter: failureIndex).unit
+        let unit = philox.draw(.hidden, entity: UInt32(node), counter: failures.count).unit
         let mean = max(1, Int64(min(-PortableMath.log(unit) * cause.hiddenMs, 1e15)))
         let delay = injected?.forMs ?? mean
         calendar.add(
@@ -312,7 +349,8 @@ extension FleetCore {
         let unit = philox.draw(.hidden, entity: UInt32(item.node), counter: Int64(item.mark)).unit2
         let cause = law.causes[Int(item.cause)]
         takeOut(
-            Int(item.node), Int(item.cause), nil, 0, cause.repair.milliseconds(unit), timeMs, &observer)
+            Int(item.node), Int(item.cause), nil, 0, law.repairs[cause.repair].milliseconds(unit), timeMs,
+            &observer)
         guard memberCount < members else { return }
         interrupt(Int(item.node), Int(item.cause), members, timeMs, &observer)
         if cause.effect == .silent {
@@ -360,6 +398,4 @@ extension FleetPlan {
         case .site: return 0..<nodeCount
         }
     }
-
-    func peakTFLOPs(ofNode node: Int) -> Double { model(ofNode: node).peakTFLOPs }
 }

@@ -58,18 +58,17 @@ struct FleetCore: Sendable {
     var standing: [UInt8]
     /// 1 for racks without power, 2 for racks that are gone.
     var rackState: [UInt8]
-    var readyCount = 0
+    /// Whether one ever was.
+    var hasRackOff = false
     var memberCount = 0
-    var outCount = 0
-    var offlineCount = 0
+    var readyCount: Int { readyTime.count }
     /// Nodes 0 ..< everReady have been ready once; the ones that stand today.
     var everReady = 0
     var activeCount = 0
+    var returns: ReturnCalendar
     var calendar: NodeCalendar
     var hidden: [Hidden] = []
-    /// Nodes that became ready and may join, oldest first, from `candidatesHead` on; some have failed again since.
-    var candidates: [Int32] = []
-    var candidatesHead = 0
+    var candidates = CandidateQueue()
 
     // What comes next.
     var nextStep = 0
@@ -84,22 +83,28 @@ struct FleetCore: Sendable {
     var injected: FaultInjection?
     var nextWorkload = 0
     var nextWorkloadMs: Int64 = .max
-    var failureDraw = Philox.Words()
-    var failureIndex: Int64 = 0
+    var failures: DrawAhead<FailureDraw>
+    var failureDraw = FailureDraw()
     var jobEventIndex: Int64 = 0
     var hazardLeft = 0.0
     var hazardRate = 0.0
     var hazardSinceMs: Int64 = 0
     var spread = 1.0
     var nextRejected = Int.max
-    var rejectedDraw = Philox.Words()
-    var rejectedIndex: Int64 = 0
+    var rejections: DrawAhead<RejectionDraw>
+    var rejectedDraw = RejectionDraw()
     var infantPosition = 0.0
     var infantIndex: Int64 = 0
 
     // The job.
     var job: JobState
     var bookedMs: Int64
+    /// Training until `bookedMs`, and how much of it since the last checkpoint.
+    var bookedTraining: Int64 = 0
+    var bookedSinceLast: Int64 = 0
+    var bookedCheckpoints: Int64 = 0
+    /// The next full resize interval.
+    var nextResizeMs: Int64 = .min
     var slowPermille: Int64 = 0
     let jobStartMs: Int64
     let hasMFU: Bool
@@ -112,11 +117,13 @@ struct FleetCore: Sendable {
 
     // Books.
     var time = GPUTime()
-    var touchedMs: Int64
-    /// Of nodes in repair, and of ready ones since the workload last changed, node-milliseconds.
-    var outMs: Int64 = 0
-    var readyMs: Int64 = 0
-    var exposedMs: Int64 = 0
+    /// Of nodes that are out, ready, ready or members, and without power.
+    var outTime: NodeTime
+    var readyTime: NodeTime
+    var upTime: NodeTime
+    var offlineTime: NodeTime
+    /// How much of the time of ready nodes has been booked.
+    var readyBookedMs: Int64 = 0
     var failureCount = 0
     var failuresByCause: [Int]
     var interruptionsByCause: [Int]
@@ -125,6 +132,8 @@ struct FleetCore: Sendable {
     var flopNodes = -1
     var peakSum = 0.0
     var peakLeast = Double.infinity
+    /// TFLOP/s of the GPU that sets the pace.
+    var pacePeak = 0.0
     var targetMs: Int64?
     let targetFLOP: Double
     /// Sizes of the job that are looked for, GPUs rising, and when each was reached.
@@ -141,10 +150,14 @@ struct FleetCore: Sendable {
         philox = Philox(seed: seed)
         standing = Array(repeating: Standing.absent, count: plan.nodeCount)
         rackState = Array(repeating: 0, count: plan.rackCount)
+        returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
+        failures = DrawAhead(law, philox)
+        rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
         bookedMs = scenario.startMs
-        touchedMs = scenario.startMs
+        let none = NodeTime(startMs: scenario.startMs)
+        (outTime, readyTime, upTime, offlineTime) = (none, none, none, none)
         let causeCount = plan.causes.count
         failuresByCause = Array(repeating: 0, count: causeCount)
         interruptionsByCause = Array(repeating: 0, count: causeCount)
@@ -163,24 +176,33 @@ struct FleetCore: Sendable {
     mutating func restart(seed: UInt64) {
         philox = Philox(seed: seed)
         for index in standing.indices { standing[index] = Standing.absent }
-        for index in rackState.indices { rackState[index] = 0 }
-        (readyCount, memberCount, outCount, offlineCount, everReady, activeCount) = (0, 0, 0, 0, 0, 0)
+        if hasRackOff {
+            for index in rackState.indices { rackState[index] = 0 }
+            hasRackOff = false
+        }
+        (memberCount, everReady, activeCount) = (0, 0, 0)
+        let none = NodeTime(startMs: startMs)
+        (outTime, readyTime, upTime, offlineTime, readyBookedMs) = (none, none, none, none, 0)
+        returns.removeAll()
         calendar.removeAll()
+        failures.restart(philox)
+        rejections.restart(philox)
         hidden.removeAll(keepingCapacity: true)
-        candidates.removeAll(keepingCapacity: true)
-        (candidatesHead, nextStep, nextWorkload, nextInjection) = (0, 0, 0, 0)
-        (failureIndex, jobEventIndex, rejectedIndex, infantIndex) = (0, 0, 0, 0)
+        candidates.removeAll()
+        (nextStep, nextWorkload, nextInjection) = (0, 0, 0)
+        (jobEventIndex, infantIndex) = (0, 0)
         (hazardRate, infantPosition, nextRejected) = (0, 0, .max)
         job = JobState(sinceMs: startMs, nextMs: 0, intervalMs: timing.interval)
-        (bookedMs, touchedMs, slowPermille) = (startMs, startMs, 0)
+        (bookedMs, slowPermille, nextResizeMs) = (startMs, 0, .min)
         workload = Scenario.Workload(timeMs: .min, training: 1, reinforcement: 0, inference: 0)
         time = GPUTime()
-        (outMs, readyMs, exposedMs, failureCount) = (0, 0, 0, 0)
+        failureCount = 0
         for index in failuresByCause.indices {
             failuresByCause[index] = 0
             interruptionsByCause[index] = 0
         }
-        (flop, flopPerNodeMs, flopNodes, peakSum, peakLeast, targetMs) = (0, 0, -1, 0, .infinity, nil)
+        (flop, flopPerNodeMs, flopNodes, targetMs) = (0, 0, -1, nil)
+        (peakSum, peakLeast, pacePeak) = (0, .infinity, 0)
         reachedMs.removeAll(keepingCapacity: true)
         begin()
     }
@@ -207,58 +229,76 @@ struct FleetCore: Sendable {
     // MARK: The clock
 
     /// When something happens next; `Int64.max` when nothing will.
-    var nextMs: Int64 {
-        min(
-            min(nextStepMs, nextFailureMs), min(nextJobEventMs, calendar.nextMs),
-            min(job.nextMs, min(nextWorkloadMs, nextInjectionMs)))
+    var nextMs: Int64 { min(min(returns.nextMs, nextFailureMs), min(nextRareMs, job.nextMs)) }
+
+    /// The same without failures that are drawn for the fleet, what the job does by itself, and nodes that come back.
+    @inline(__always)
+    private var nextRareMs: Int64 {
+        min(min(min(nextJobEventMs, calendar.nextMs), min(nextWorkloadMs, nextInjectionMs)), nextStepMs)
     }
 
     /// Everything that is due at that time, in a fixed order: racks, nodes, failures, the job.
     mutating func step<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
-        touch(timeMs)
-        while nextStepMs == timeMs { takeRackStep(timeMs, &observer) }
+        if nextStepMs == timeMs {
+            // Of nodes that came back before, nobody may have asked yet.
+            takeBack(until: timeMs - 1, &observer)
+            while nextStepMs == timeMs { takeRackStep(timeMs, &observer) }
+        }
+        takeBack(until: timeMs, &observer)
         while calendar.nextMs == timeMs, let item = calendar.removeFirst() { wake(item, timeMs, &observer) }
         while nextFailureMs == timeMs { strike(timeMs, &observer) }
         while nextInjectionMs == timeMs { inject(timeMs, &observer) }
         while nextJobEventMs == timeMs { strikeJob(timeMs, &observer) }
         while nextWorkloadMs == timeMs { changeWorkload(timeMs) }
         if job.nextMs == timeMs { continueJob(timeMs, &observer) }
-        if job.phase == .waiting, candidatesHead < candidates.count, timeMs >= jobStartMs {
+        if job.phase == .waiting, !candidates.isEmpty, timeMs >= jobStartMs {
             startJob(timeMs, &observer)
         }
     }
 
-    /// Brings the sums over nodes outside the job up to that time.
+    /// Lets everything happen up to and including that time, for whom single steps do not matter.
+    ///
+    /// The result is that of `step` at each `nextMs`, to the bit. But a node that comes back is nothing that anybody has to look
+    /// at until a failure or the job asks which nodes there are, and between two failures the job goes its way alone.
+    mutating func advance(to goalMs: Int64) {
+        var nobody = NobodyWatching()
+        while true {
+            let rare = nextRareMs
+            let other = min(rare, nextFailureMs)
+            while job.nextMs <= goalMs, job.nextMs < other, job.phase != .waiting {
+                let timeMs = job.nextMs
+                if job.phase != .hung { takeBack(until: timeMs, &nobody) }
+                continueJob(timeMs, &nobody)
+            }
+            // A job that waits starts as soon as enough nodes are there.
+            let next = job.phase == .waiting ? nextMs : min(other, job.nextMs)
+            if next > goalMs { break }
+            if next == other, next < rare, next != job.nextMs, job.phase != .waiting {
+                strike(next, &nobody)
+            } else {
+                step(next, &nobody)
+            }
+        }
+        takeBack(until: goalMs, &nobody)
+    }
+
     @inline(__always)
-    mutating func touch(_ timeMs: Int64) {
-        let elapsed = timeMs - touchedMs
-        guard elapsed > 0 else { return }
-        touchedMs = timeMs
-        let ready = Int64(readyCount) * elapsed
-        readyMs += ready
-        outMs += Int64(outCount) * elapsed
-        exposedMs += ready + Int64(memberCount) * elapsed
-        time.powerTaken += Int64(offlineCount) * elapsed
+    mutating func takeBack<Observer: FleetObserver>(
+        until timeMs: Int64, _ observer: inout Observer
+    ) {
+        while let (node, backMs) = returns.removeFirst(until: timeMs) { comeBack(node, backMs, &observer) }
     }
 
     /// Says what the ready nodes were for since the workload last changed.
-    mutating func settleReady() {
-        let spare = 1 - workload.training
-        if spare > 0 {
-            let reinforcement = Int64(Double(readyMs) * (workload.reinforcement / spare))
-            let inference = min(
-                readyMs - reinforcement, Int64(Double(readyMs) * (workload.inference / spare)))
-            time.reinforcement += reinforcement
-            time.inference += inference
-            readyMs -= reinforcement + inference
-        }
-        time.idle += readyMs
-        readyMs = 0
+    private mutating func settleReady(_ timeMs: Int64) {
+        let readyMs = readyTime.sum(until: timeMs) - readyBookedMs
+        readyBookedMs += readyMs
+        Self.book(ready: readyMs, workload, into: &time)
     }
 
     private mutating func changeWorkload(_ timeMs: Int64) {
         let entries = plan.scenario.job.workload
-        settleReady()
+        settleReady(timeMs)
         workload = entries[nextWorkload]
         nextWorkload += 1
         nextWorkloadMs = nextWorkload < entries.count ? entries[nextWorkload].timeMs : .max
@@ -269,6 +309,7 @@ struct FleetCore: Sendable {
     // MARK: Draws
 
     /// Changes the rate at which nodes fail.
+    @inline(__always)
     mutating func setHazard(_ timeMs: Int64) {
         hazardLeft -= hazardRate * Double(timeMs - hazardSinceMs)
         hazardSinceMs = timeMs
@@ -278,6 +319,7 @@ struct FleetCore: Sendable {
         schedule(timeMs)
     }
 
+    @inline(__always)
     private mutating func schedule(_ timeMs: Int64) {
         guard hazardRate > 0 else {
             nextFailureMs = .max
@@ -288,13 +330,13 @@ struct FleetCore: Sendable {
     }
 
     private mutating func drawFailure() {
-        failureDraw = philox.draw(.failure, entity: 0, counter: failureIndex)
-        failureIndex += 1
-        hazardLeft = -PortableMath.log(failureDraw.unit32(0))
+        failureDraw = failures.next()
+        hazardLeft = failureDraw.hazard
     }
 
     /// The failure that was due, and the time of the next one.
-    mutating func nextFailure(_ timeMs: Int64) -> Philox.Words {
+    @inline(__always)
+    mutating func nextFailure(_ timeMs: Int64) -> FailureDraw {
         let draw = failureDraw
         drawFailure()
         hazardSinceMs = timeMs
@@ -315,11 +357,8 @@ struct FleetCore: Sendable {
 
     /// Which node after the last one does not pass burn-in: geometric gaps.
     mutating func drawRejected() {
-        rejectedDraw = philox.draw(.rejection, entity: 0, counter: rejectedIndex)
-        rejectedIndex += 1
-        let share = law.rejectedShare
-        let gap = share >= 1 ? 0 : PortableMath.log(rejectedDraw.unit) / PortableMath.log(1 - share)
-        nextRejected += 1 + Int(min(gap, 1e9))
+        rejectedDraw = rejections.next()
+        nextRejected += 1 + rejectedDraw.passed
     }
 
     /// How many nodes further the next one stands that fails in its infancy.

@@ -13,49 +13,8 @@ final class FleetLaw: Sendable {
         var hiddenMs: Double
         var slowPermille: Int64
         var xid: UInt8
-        var repair: Repair
-    }
-
-    /// Times to repair as a table of their quantiles: one is drawn for each failure of each trajectory.
-    struct Repair: Sendable {
-        private static let knots = 4_096
-        /// Milliseconds at 0, 1/4096, 2/4096 … 1.
-        private let quantiles: [Double]
-        private let logMedian: Double
-        private let sigma: Double
-        private let minMs: Double
-        private let maxMs: Double
-
-        init(_ repair: Scenario.Repair) {
-            let logMedian = PortableMath.log(max(repair.medianHours, 1e-9) * 3_600_000)
-            let (minMs, maxMs) = (max(1, repair.minHours * 3_600_000), max(1, repair.maxHours * 3_600_000))
-            self.logMedian = logMedian
-            self.minMs = minMs
-            self.maxMs = maxMs
-            sigma = repair.sigma
-            quantiles = (0...Self.knots).map { knot in
-                let unit = min(max(Double(knot) / Double(Self.knots), 1e-6), 1 - 1e-6)
-                let ms = logMedian + repair.sigma * PortableMath.normalQuantile(unit)
-                return min(max(PortableMath.exp(min(ms, 60)), minMs), maxMs)
-            }
-        }
-
-        /// Linear between the quantiles of the table, and exact in the 0.4% at either end.
-        ///
-        /// - Parameter unit: uniform in (0, 1).
-        @inline(__always)
-        func milliseconds(_ unit: Double) -> Int64 {
-            let place = unit * Double(Self.knots)
-            let knot = Int(place)
-            guard (16..<(Self.knots - 16)).contains(knot) else { return exactly(unit) }
-            let left = quantiles[knot]
-            return Int64(left + (place - Double(knot)) * (quantiles[knot + 1] - left))
-        }
-
-        private func exactly(_ unit: Double) -> Int64 {
-            let ms = PortableMath.exp(min(logMedian + sigma * PortableMath.normalQuantile(unit), 60))
-            return Int64(min(max(ms, minMs), maxMs))
-        }
+        /// Which of `repairs`.
+        var repair: Int
     }
 
     /// Model FLOP utilisation by the number of members; empty when the scenario gives none.
@@ -66,7 +25,8 @@ final class FleetLaw: Sendable {
     private let bounds: [Double]
     private let jobBounds: [Double]
     let drainMs: Int64
-    let ordinaryRepair: Repair
+    /// The times to repair that the causes have, each once; first that of the scenario.
+    let repairs: [RepairTable]
     /// Failures a millisecond of a node that is not a lemon.
     let perNodeMs: Double
     /// All lemons' surplus over all nodes' ordinary rate, and nodes to one lemon.
@@ -81,21 +41,25 @@ final class FleetLaw: Sendable {
     /// Events a millisecond that strike the job, whatever its size.
     let perJobMs: Double
     let rejectedShare: Double
+    /// The logarithm of the share of nodes that pass burn-in.
+    let passedLog: Double
 
     init(_ scenario: Scenario) {
         let failures = scenario.failures
         let detectionMs = Int64((scenario.job.detectionSeconds * 1_000).rounded())
+        var repairs = [failures.repair]
         causes = (failures.causes + Scenario.Cause.injectable).map {
-            Self.cause($0, failures.repair, detectionMs)
+            Self.cause($0, &repairs, detectionMs)
         }
+        self.repairs = repairs.map(RepairTable.init)
         let nodeBounds = Self.shares(failures.causes.map { $0.perJobDay > 0 ? 0 : $0.weight })
-        bounds = nodeBounds
+        // The last one has no upper bound.
+        bounds = nodeBounds.dropLast() + [.infinity]
         jobBounds = Self.shares(failures.causes.map(\.perJobDay))
         guide = (0..<1_024).map { slice in
             UInt8(nodeBounds.firstIndex { Double(slice) / 1_024 < $0 } ?? max(0, nodeBounds.count - 1))
         }
         drainMs = Int64(failures.drainMinutes * 60_000)
-        ordinaryRepair = Repair(failures.repair)
         let lemons = failures.lemons
         lemonSurplus = lemons.share * (lemons.factor - 1)
         nodesPerLemon = lemons.share > 0 ? max(1, Int((1 / lemons.share).rounded())) : 0
@@ -109,22 +73,25 @@ final class FleetLaw: Sendable {
             Double(failures.collapseReferenceGPUs) / Double(Scenario.Layout.gpusPerNode)
         perJobMs = failures.causes.reduce(0) { $0 + $1.perJobDay } / 86_400_000
         rejectedShare = scenario.bringUp.rejectedShare
+        passedLog = rejectedShare < 1 ? PortableMath.log(1 - rejectedShare) : 0
         let job = scenario.job
         mfuByNodes =
             job.mfu.isEmpty ? [] : (0...(scenario.gpuCount / 8)).map { job.mfu(gpus: 8 * $0) }
     }
 
     private static func cause(
-        _ cause: Scenario.Cause, _ repair: Scenario.Repair, _ detectionMs: Int64
+        _ cause: Scenario.Cause, _ repairs: inout [Scenario.Repair], _ detectionMs: Int64
     ) -> Cause {
-        Cause(
+        let repair = cause.repair ?? repairs[0]
+        if !repairs.contains(repair) { repairs.append(repair) }
+        return Cause(
             effect: cause.effect, blast: cause.blast,
             detectionMs: cause.detectionSeconds.map { Int64(($0 * 1_000).rounded()) } ?? detectionMs,
             stallMs: Int64((cause.stallSeconds * 1_000).rounded()),
             rollbackMs: Int64((cause.rollbackSeconds * 1_000).rounded()),
             hiddenMs: cause.hiddenHours * 3_600_000,
             slowPermille: Int64((cause.slowdown * 1_000).rounded()), xid: UInt8(cause.xid),
-            repair: Repair(cause.repair ?? repair))
+            repair: repairs.firstIndex(of: repair) ?? 0)
     }
 
     private static func shares(_ weights: [Double]) -> [Double] {
@@ -140,9 +107,15 @@ final class FleetLaw: Sendable {
     @inline(__always)
     func cause(_ unit: Double) -> Int {
         var index = Int(guide[Int(unit * 1_024)])
-        while index + 1 < bounds.count, unit >= bounds[index] { index += 1 }
+        // Few slices have more than one bound: a sum instead of a branch that nobody could predict.
+        index += unit >= bounds[index] ? 1 : 0
+        while unit >= bounds[index] { index += 1 }
         return index
     }
+
+    /// How long a node is in repair after that cause.
+    @inline(__always)
+    func repairMs(_ cause: Int, _ word: UInt32) -> Int64 { repairs[causes[cause].repair].milliseconds(word) }
 
     func jobCause(_ unit: Double) -> Int {
         jobBounds.firstIndex { unit < $0 } ?? max(0, jobBounds.count - 1)

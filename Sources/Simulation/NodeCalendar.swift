@@ -1,11 +1,9 @@
-/// The nodes that something will happen to, the soonest first.
+/// The nodes that something will happen to besides coming back, the soonest first.
 ///
-/// A calendar of hours: adding and taking out cost the same however many nodes are in it, and a trajectory has
-/// thousands of repairs.
+/// A calendar of hours: adding and taking out cost the same however many nodes are in it. Repairs, of which a trajectory has
+/// thousands, have a `ReturnCalendar`.
 struct NodeCalendar: Sendable {
     enum Kind: UInt8, Sendable {
-        /// Repaired.
-        case back
         /// A failure of a new node.
         case infant
         /// A slow or silent node is found out.

@@ -36,10 +36,29 @@ struct Philox: Sendable {
     func draw8(
         _ purpose: Purpose, first entity: UInt32, counter: Int64, rounds: Int = 10
     ) -> (Lanes, Lanes, Lanes, Lanes) {
-        var c0 = Lanes(repeating: entity) &+ Lanes(0, 1, 2, 3, 4, 5, 6, 7)
-        var c1 = Lanes(repeating: UInt32(truncatingIfNeeded: counter))
-        var c2 = Lanes(repeating: UInt32(truncatingIfNeeded: counter >> 32))
-        var c3 = Lanes(repeating: purpose.rawValue)
+        blocks8(
+            Lanes(repeating: entity) &+ Lanes(0, 1, 2, 3, 4, 5, 6, 7),
+            Lanes(repeating: UInt32(truncatingIfNeeded: counter)),
+            Lanes(repeating: UInt32(truncatingIfNeeded: counter >> 32)),
+            Lanes(repeating: purpose.rawValue), rounds: rounds)
+    }
+
+    /// Four words for each of eight counters that follow each other.
+    @inline(__always)
+    func draw8(
+        _ purpose: Purpose, entity: UInt32, firstCounter: Int64
+    ) -> (Lanes, Lanes, Lanes, Lanes) {
+        let counters = SIMD8<Int64>(repeating: firstCounter) &+ SIMD8<Int64>(0, 1, 2, 3, 4, 5, 6, 7)
+        return blocks8(
+            Lanes(repeating: entity), Lanes(truncatingIfNeeded: counters),
+            Lanes(truncatingIfNeeded: counters &>> 32), Lanes(repeating: purpose.rawValue), rounds: 10)
+    }
+
+    @inline(__always)
+    private func blocks8(
+        _ c0: Lanes, _ c1: Lanes, _ c2: Lanes, _ c3: Lanes, rounds: Int
+    ) -> (Lanes, Lanes, Lanes, Lanes) {
+        var (c0, c1, c2, c3) = (c0, c1, c2, c3)
         var (k0, k1) = key
         for _ in 0..<rounds {
             let (high0, low0) = Self.multiply(c0, 0xD251_1F53)

@@ -59,6 +59,7 @@ public struct TrajectoryRunner: Sendable {
     private var core: FleetCore
     private let build: [BuildMoment]
     private let watts: PowerTable
+    private let installedNodeMs: Int64
 
     /// - Parameters:
     ///   - sampleMs: times after the start, rising; each day's end when `nil`.
@@ -73,6 +74,7 @@ public struct TrajectoryRunner: Sendable {
         core.thresholds = self.thresholds
         build = BuildMoment.all(plan, at: self.sampleMs)
         watts = PowerTable(scenario, core.timing)
+        installedNodeMs = plan.installedNodeMs(at: end)
     }
 
     /// The fleet's counts that have nothing to do with chance, at the end of each sample: installed and powered GPUs.
@@ -81,17 +83,12 @@ public struct TrajectoryRunner: Sendable {
 
     public mutating func run(seed: UInt64) -> Trajectory {
         core.restart(seed: seed)
-        var nobody = NobodyWatching()
         var trajectory = Trajectory(seed: seed)
         trajectory.samples.reserveCapacity(sampleMs.count)
         var before = GPUTime()
         var beforeMs = plan.scenario.startMs
         for (index, timeMs) in sampleMs.enumerated() {
-            while true {
-                let next = core.nextMs
-                if next > timeMs { break }
-                core.step(next, &nobody)
-            }
+            core.advance(to: timeMs)
             let (now, flop) = core.gpuTime(at: timeMs, build[index])
             let megawatts = watts.megawatts(now, before, elapsedMs: timeMs - beforeMs)
             trajectory.energyMWh += megawatts * Double(timeMs - beforeMs) / 3_600_000
@@ -114,15 +111,14 @@ public struct TrajectoryRunner: Sendable {
     private func finish(_ trajectory: inout Trajectory, _ time: GPUTime) {
         let end = sampleMs[sampleMs.count - 1]
         trajectory.gpuTime = time
-        trajectory.installedNodeMs = plan.installedNodeMs(at: end)
+        trajectory.installedNodeMs = installedNodeMs
         trajectory.failures = core.failureCount
         let causeCount = plan.scenario.failures.causes.count
         trajectory.failuresByCause = Array(core.failuresByCause.prefix(causeCount))
         trajectory.interruptionsByCause = Array(core.interruptionsByCause.prefix(causeCount))
         trajectory.interruptions = core.job.interruptions
         trajectory.plannedStops = core.job.plannedStops
-        trajectory.exposedNodeMs =
-            core.exposedMs + Int64(core.readyCount + core.memberCount) * (end - core.touchedMs)
+        trajectory.exposedNodeMs = core.upTime.sum(until: end)
         trajectory.ettr = core.ettr(at: end)
         trajectory.jobStartMs = core.job.firstStartMs
         trajectory.targetMs = core.targetMs
@@ -136,15 +132,6 @@ extension FleetCore {
         return Double(timing.effective(job, at: timeMs)) / Double(timeMs - first)
     }
 
-    /// The core as it will be at that time if nothing happens before: a copy, whose arrays nobody writes to.
-    private func later(_ timeMs: Int64) -> FleetCore {
-        var copy = self
-        copy.book(timeMs)
-        copy.touch(timeMs)
-        copy.settleReady()
-        return copy
-    }
-
     /// What all nodes did with their time until now, what is under way included.
     func gpuTime(at timeMs: Int64) -> GPUTime {
         gpuTime(at: timeMs, BuildMoment.all(plan, at: [timeMs])[0]).time
@@ -152,13 +139,15 @@ extension FleetCore {
 
     /// The same, and the useful FLOP so far.
     func gpuTime(at timeMs: Int64, _ build: BuildMoment) -> (time: GPUTime, flop: Double) {
-        let core = later(timeMs)
-        var time = core.time
+        let books = booked(timeMs)
+        var time = books.time
         time.waitingForPower = build.waitingNodeMs
         time.bringUp = build.bringUpNodeMs
         // A node that failed just now will be drained; until then it is not.
-        time.draining = min(time.draining, core.outMs)
-        time.repair = core.outMs - time.draining
-        return (time, core.flop)
+        let outMs = outTime.sum(until: timeMs)
+        time.powerTaken = offlineTime.sum(until: timeMs)
+        time.draining = min(time.draining, outMs)
+        time.repair = outMs - time.draining
+        return (time, books.flop)
     }
 }

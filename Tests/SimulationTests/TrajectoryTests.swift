@@ -67,6 +67,25 @@ import Testing
     }
 
     @Test(
+        "the same where the job takes all that is there, and nothing special happens",
+        arguments: 1...12 as ClosedRange<UInt64>)
+    func sameLawPlain(seed: UInt64) throws {
+        let plan = try FleetPlan(.growing(seed: seed) { $0.failures.perGPUDay = 0.1 })
+        var runner = TrajectoryRunner(plan: plan)
+        _ = runner.run(seed: seed &+ 1)
+        let trajectory = runner.run(seed: seed)
+        var model = FleetModel(plan: plan)
+        for sample in trajectory.samples {
+            model.advance(to: sample.timeMs)
+            #expect(sample.inTraining == model.trainingGPUs && sample.ettr == model.ettr)
+            #expect(sample.interruptions == model.interruptions)
+        }
+        #expect(trajectory.failures == model.failures && trajectory.failures > 500)
+        #expect(trajectory.plannedStops == model.plannedStops)
+        #expect(trajectory.gpuTime == model.gpuTime)
+    }
+
+    @Test(
         "GPU time adds up to the time that nodes stand, to the millisecond",
         arguments: 1...12 as ClosedRange<UInt64>)
     func exactSum(seed: UInt64) throws {

@@ -1,0 +1,21 @@
+/// How many nodes are in some state, and for how long they have been, all together.
+///
+/// Each change is booked with the time from it on. So changes may come in any order, and nothing has to be done in between.
+struct NodeTime: Sendable {
+    private let startMs: Int64
+    private(set) var count = 0
+    /// What `count` nodes from the start on would have more than these have.
+    private var missingMs: Int64 = 0
+
+    init(startMs: Int64) { self.startMs = startMs }
+
+    @inline(__always)
+    mutating func add(_ nodes: Int, at timeMs: Int64) {
+        count += nodes
+        missingMs += Int64(nodes) * (timeMs - startMs)
+    }
+
+    /// Node-milliseconds from the start to that time, which no change may come after.
+    @inline(__always)
+    func sum(until timeMs: Int64) -> Int64 { Int64(count) * (timeMs - startMs) - missingMs }
+}
