@@ -15,8 +15,8 @@ enum JetStream {
             case 10_071: .conflict
             // Another message for the subject is on its way; what becomes of it is open.
             case 10_164: .ambiguous
-            // "maximum bytes exceeded" and "maximum messages exceeded"; "insufficient resources".
-            case 10_077, 10_047, 10_023: .full
+            // "maximum bytes exceeded" and "maximum messages exceeded"; "insufficient resources"; the account's limits.
+            case 10_077, 10_047, 10_023, 10_002, 10_028: .full
             // No leader, no quorum, or a server that has only just started.
             case 10_008, 10_009, 10_118, 10_163, 10_158: .unavailable
             default:
@@ -65,7 +65,15 @@ enum JetStream {
     }
 
     struct Created: Decodable {
-        struct Configuration: Decodable { var num_replicas: Int? }
+        struct Configuration: Decodable {
+            var num_replicas: Int?
+            var max_bytes: Int64?
+            var max_age: Int64?
+        }
+        struct Contents: Decodable {
+            var messages: UInt64?
+            var bytes: Int64?
+        }
         struct Cluster: Decodable {
             struct Peer: Decodable {
                 var name: String
@@ -78,6 +86,7 @@ enum JetStream {
         var error: Failure?
         var name: String?
         var config: Configuration?
+        var state: Contents?
         var cluster: Cluster?
     }
 
@@ -100,6 +109,17 @@ enum JetStream {
         var expires: Int64
         var idle_heartbeat: Int64
         var max_bytes: Int?
+    }
+
+    /// Up to and without `seq`.
+    struct Purge: Encodable {
+        var filter: String
+        var seq: UInt64
+    }
+
+    struct Purged: Decodable {
+        var error: Failure?
+        var purged: UInt64?
     }
 
     struct LastBySubject: Encodable { var last_by_subj: String }

@@ -66,6 +66,8 @@ public final class NATSBus: Bus {
     /// What the broker refused, how often, and the last in its words.
     public var refused: (count: UInt64, last: String?) { refusals.withLock { $0 } }
 
+    private static let purge = "$JS.API.STREAM.PURGE."
+
     static func nowMs() -> Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
 
     private func startTimer() {
@@ -90,10 +92,12 @@ public final class NATSBus: Bus {
 
     /// `Permissions Violation for Publish to "SUBJECT"`, or `… for Subscription to "SUBJECT"`.
     private func wasRefused(_ text: String) {
-        refusals.withLock { $0 = ($0.count + 1, text) }
         let parts = text.split(separator: "\"", omittingEmptySubsequences: false)
-        guard parts.count >= 2 else { return }
-        let subject = String(parts[1])
+        let subject = parts.count >= 2 ? String(parts[1]) : ""
+        // Whoever asks for that says so; all else goes on without it.
+        let isOptional = subject.hasPrefix(Self.purge)
+        if !isOptional { refusals.withLock { $0 = ($0.count + 1, text) } }
+        guard !subject.isEmpty else { return }
         if subject.hasPrefix(inbox) {
             requests.endAll(.denied(text))
         } else {
@@ -152,6 +156,19 @@ public final class NATSBus: Bus {
                         StoredMessage(
                             subject: Subject(message.subject), bytes: bytes, sequence: message.seq,
                             timestampMs: 0))
+                })
+        }
+    }
+
+    public func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) {
+        let request = JetStream.encode(JetStream.Purge(filter: filter.text, seq: sequence))
+        ask(Self.purge + name(of: stream), request) { answer in
+            done(
+                answer.flatMap { JetStream.decode(JetStream.Purged.self, $0.bytes) }.flatMap { purged in
+                    purged.error.map { .failure($0.busError) } ?? .success(purged.purged ?? 0)
                 })
         }
     }
@@ -286,17 +303,27 @@ extension NATSBus {
         }
     }
 
-    /// How far the replicas of a stream are behind its leader, in messages; `nil` where nobody leads.
-    public func replicaLag(
-        _ stream: BusStream, done: @escaping @Sendable (Result<[String: UInt64], BusError>) -> Void
+    /// How a stream is.
+    public struct Measure: Sendable {
+        /// How far each copy is behind the leader, in messages.
+        public var lag: [String: UInt64] = [:]
+        public var bytes: Int64 = 0
+        /// Of the stream itself; the brokers may have less. -1: as much as they have.
+        public var bytesMax: Int64 = -1
+    }
+
+    public func measure(
+        _ stream: BusStream, done: @escaping @Sendable (Result<Measure, BusError>) -> Void
     ) {
         ask("$JS.API.STREAM.INFO.\(name(of: stream))", []) { answer in
             done(
                 answer.flatMap { JetStream.decode(JetStream.Created.self, $0.bytes) }.flatMap { created in
                     if let error = created.error { return .failure(error.busError) }
-                    var lags: [String: UInt64] = [:]
-                    for peer in created.cluster?.replicas ?? [] { lags[peer.name] = peer.lag ?? 0 }
-                    return .success(lags)
+                    var measure = Measure()
+                    for peer in created.cluster?.replicas ?? [] { measure.lag[peer.name] = peer.lag ?? 0 }
+                    measure.bytes = created.state?.bytes ?? 0
+                    measure.bytesMax = created.config?.max_bytes ?? -1
+                    return .success(measure)
                 })
         }
     }

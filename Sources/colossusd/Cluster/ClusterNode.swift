@@ -302,7 +302,7 @@ actor ClusterNode {
                 member.tell()
                 Task { await self?.look() }
             }
-            if number % 100 == 1 { member.measureReplicas() }
+            if number % 100 == 1 { member.measureStreams() }
         }
         timer.activate()
         self.timer = timer as? DispatchSource
