@@ -44,6 +44,23 @@ def journal(daemon, text):
 
 
 def play(brokers, scenario, member, holders, through, compare, keep, finals_s):
+    compared(brokers, scenario, member, keep, lambda *five: steps(brokers.brokers[0].port, *five, holders, through, compare, finals_s))
+
+
+def away(broker, scenario, member, holders, through, compare, keep):
+    """Stage `away`: the roll-up is gone for longer than the brokers keep partials."""
+    def short(*words):
+        daemon = member(*words)
+        with open(daemon.config) as file:
+            text = file.read().replace("grace: 30s", "grace: 8s\n  replicas: 1\n  partials_keep: 16s")
+        with open(daemon.config, "w") as file:
+            file.write(text)
+        return daemon
+
+    compared(broker, scenario, short, keep, lambda *five: away_steps(broker.port, *five, holders, through, compare))
+
+
+def compared(brokers, scenario, member, keep, steps):
     folder = tempfile.mkdtemp(prefix="colossus-full-")
     path = scenario(folder)
     alone = Daemon(f"simulations: [{{run: shared, scenario: {path}, speed: 60}}]\n", name="alone")
@@ -53,7 +70,7 @@ def play(brokers, scenario, member, holders, through, compare, keep, finals_s):
     try:
         for daemon in everybody:
             daemon.start()
-        steps(brokers.brokers[0].port, alone, w1, w2, u1, r1, holders, through, compare, finals_s)
+        steps(alone, w1, w2, u1, r1)
         for daemon in everybody:
             daemon.stop()
     except BaseException:
@@ -125,3 +142,26 @@ def steps(port, alone, w1, w2, u1, r1, holders, through, compare, finals_s):
     kept = wait_for("partials that are in finals to go", 25, lambda: (
         lambda found: found["state"]["messages"] if found["state"]["messages"] < 8 * 40 else None)(stream(port, PARTIALS)))
     expect(True, f"of {stream(port, PARTIALS)['state']['last_seq']} partials the brokers keep {kept}: the others are in finals")
+
+
+def away_steps(port, alone, w1, w2, u1, r1, holders, through, compare):
+    wait_for("shares for both workers", 30, lambda: holders(w2) == {"w1": 4, "w2": 4})
+    wait_for("three windows", 30, lambda: through(r1) >= 3)
+    expect(stream(port, PARTIALS)["config"]["max_age"] == 16_000_000_000, "the broker keeps partials for 16 s")
+    print("  the roll-up is gone for 36 s", flush=True)
+    u1.kill()
+    since = time.monotonic()
+    time.sleep(20)
+    first = stream(port, PARTIALS)["state"]["first_seq"]
+    time.sleep(16 - (time.monotonic() - since - 20))
+    found = stream(port, PARTIALS)["state"]
+    expect(found["first_seq"] > first, "the broker has let go of partials that are in no window yet")
+    u1.start()
+    windows = through(alone)
+    wait_for(f"{windows} windows", 40, lambda: through(r1) >= windows, every=0.3)
+    incomplete = sum(one["windows_incomplete"] for one in r1.json("cluster", "status")["members"])
+    expect(incomplete == 0, f"{windows} windows are closed; of them lack a slice: {incomplete}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{w1.web}/metrics", timeout=5) as reply:
+        lines = [line for line in reply.read().decode().splitlines() if line.startswith("colossus_cluster_partials_repeated ")]
+    expect(float(lines[0].split()[1]) > 0, f"a worker has published windows of its slices again: {lines[0].split()[1]}")
+    compare(alone, r1, windows)

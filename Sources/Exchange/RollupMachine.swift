@@ -1,3 +1,5 @@
+public import Telemetry
+
 /// What a roll-up tells of itself.
 public struct RollupStatus: Sendable {
     public struct Partition: Sendable {
@@ -24,6 +26,8 @@ public struct RollupStatus: Sendable {
     public var full = 0
     /// Partials that were taken away, being in finals.
     public var trimmed: UInt64 = 0
+    /// Partitions that nobody had for longer than the brokers keep partials.
+    public var lapses: UInt64 = 0
     public var problem: String?
     public init() {}
 }
@@ -46,6 +50,9 @@ public struct RollupMachine: NodeMachine {
     private var counters = RollupStatus()
     private var lastTickMs: Int64?
     private var trims: [UInt64: Int] = [:]
+    private let clock: WallClock?
+    /// What of ingested telemetry may be lost, in words, and until when it is told.
+    private var lapse: (text: String, untilMs: Int64)?
     /// Why the brokers do not let it take anything away.
     private var trimProblem: String?
     /// Somebody has partials for which the brokers have no room: what is missing is no reason to close without it.
@@ -55,12 +62,14 @@ public struct RollupMachine: NodeMachine {
     ///   15,000 for three brokers.
     /// - Parameter reviseMs: how long closed windows of ingested telemetry are revised; less than the brokers keep
     ///   partials.
+    /// - Parameter clock: to know for how long nobody has closed windows, by the time of the brokers.
     public init(
         name: String, incarnation: UInt64, fleet: FleetMap, leaseMs: Int64, graceMs: Int64,
-        reviseMs: Int64 = 0,
+        reviseMs: Int64 = 0, clock: WallClock? = nil,
         limits: ExchangeLimits = ExchangeLimits()
     ) {
         self.fleet = fleet
+        self.clock = clock
         self.graceMs = max(graceMs, 2 * fleet.windowMs)
         self.reviseMs = reviseMs
         self.limits = limits
@@ -88,7 +97,10 @@ public struct RollupMachine: NodeMachine {
         status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
         status.full = work.values.count { $0.fullUntilMs != nil }
         status.problem =
-            status.full > 0 ? BusStream.finals.fullWords : keeper.problem ?? counters.problem ?? trimProblem
+            status.full > 0
+            ? BusStream.finals.fullWords
+            : keeper.problem ?? counters.problem ?? lapse.flatMap { nowMs < $0.untilMs ? $0.text : nil }
+                ?? trimProblem
         return status
     }
 
@@ -100,7 +112,7 @@ public struct RollupMachine: NodeMachine {
                 actions = keeper.tick(nowMs: nowMs, &tokens)
                 countIdle(nowMs)
             case .published(let token, let result): published(token, result, nowMs)
-            case .read(let token, let result): wasRead(token, result)
+            case .read(let token, let result): wasRead(token, result, nowMs)
             case .delivered(let cursor, let delivery): delivered(cursor, delivery)
             }
         }
@@ -240,7 +252,29 @@ public struct RollupMachine: NodeMachine {
         work[partition]?.closed(closing, sequence)
     }
 
-    private mutating func wasRead(_ token: UInt64, _ result: Result<StoredMessage?, BusError>) {
+    /// Somebody has the partition again: is all there that was said meanwhile?
+    private mutating func lookBack(_ partition: Int, _ last: StoredMessage?, _ nowMs: Int64) {
+        guard fleet.isIngested, limits.partialsKeepMs > 0, let last, last.timestampMs > 0, let clock else {
+            // What is simulated is published again by the workers.
+            return
+        }
+        let awayMs = clock.nowMs() - last.timestampMs
+        guard awayMs > limits.partialsKeepMs else { return }
+        counters.lapses += 1
+        lapse = (
+            "no roll-up has closed windows of partition \(partition) for \(awayMs / 1_000) s, and the brokers keep partials "
+                + "for \(limits.partialsKeepMs / 1_000) s (cluster.partials_keep): what was ingested in the first "
+                + "\((awayMs - limits.partialsKeepMs) / 1_000) s of that is lost, if anything was",
+            nowMs + Self.lapseToldMs
+        )
+    }
+
+    /// For an hour.
+    private static let lapseToldMs: Int64 = 3_600_000
+
+    private mutating func wasRead(
+        _ token: UInt64, _ result: Result<StoredMessage?, BusError>, _ nowMs: Int64
+    ) {
         keeper.note(result)
         guard let partition = purposes.removeValue(forKey: token), var mine = work[partition],
             mine.token == token
@@ -267,6 +301,7 @@ public struct RollupMachine: NodeMachine {
         }
         mine.mustRead = false
         mine.mayWrite = true
+        if mine.merge == nil { lookBack(partition, message, nowMs) }
         adopt(last, sequence, partition, &mine)
     }
 

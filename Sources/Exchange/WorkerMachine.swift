@@ -32,6 +32,8 @@ public struct WorkerStatus: Sendable {
     public var inFlight = 0
     /// Slices whose partials wait because the stream has no room for them.
     public var full = 0
+    /// Windows that were published once more, because no final had them before the brokers would let go of them.
+    public var repeated: UInt64 = 0
     public var leaseLosses: UInt64 = 0
     public var leaseRegressions: UInt64 = 0
     public var problem: String?
@@ -52,7 +54,10 @@ public struct WorkerMachine: NodeMachine {
         /// The next window to publish; `nil` until the last final is known.
         var next: Int64?
         var isReading = false
+        /// Chunks of a window that are not stored yet.
         var windows: [Int64: Int] = [:]
+        /// When all of a window was stored that is in no final yet.
+        var storedMs: [Int64: Int64] = [:]
         var retry: [Chunk] = []
         /// The stream had no room: nothing is sent before, and then one chunk, to see.
         var fullUntilMs: Int64?
@@ -147,7 +152,8 @@ public struct WorkerMachine: NodeMachine {
         let kept = source.firstKeptWindow()
         next = max(next, kept)
         if isTick { forget(before: kept, &mine) }
-        guard next <= ready || !mine.retry.isEmpty else { return [] }
+        let isOld = isTick && hasOld(mine, nowMs)
+        guard next <= ready || !mine.retry.isEmpty || isOld else { return [] }
         guard keeper.leases[slice].mayAct(nowMs: nowMs) else {
             if isTick { counters.fenced += 1 }
             return []
@@ -164,6 +170,7 @@ public struct WorkerMachine: NodeMachine {
             counters.retried += UInt64(mine.retry.count)
             mine.retry = []
         }
+        if isOld { actions += repeatOldest(slice, nowMs, &mine) }
         while next <= ready, mine.windows.count < limits.windowsInFlightMax,
             inFlight.count < limits.inFlightMax
         {
@@ -176,9 +183,33 @@ public struct WorkerMachine: NodeMachine {
         return actions
     }
 
+    private func hasOld(_ mine: SliceWork, _ nowMs: Int64) -> Bool {
+        guard limits.partialsKeepMs > 0, let oldest = mine.storedMs.values.min() else { return false }
+        return nowMs - oldest >= limits.partialsKeepMs / 2
+    }
+
+    /// Nobody closes windows; the brokers must have them all the same when somebody does. A window on a tick.
+    private mutating func repeatOldest(_ slice: Int, _ nowMs: Int64, _ mine: inout SliceWork) -> [NodeAction]
+    {
+        guard mine.windows.count < limits.windowsInFlightMax, inFlight.count < limits.inFlightMax,
+            let window = mine.storedMs.min(by: { ($0.value, $0.key) < ($1.value, $1.key) })?.key
+        else { return [] }
+        mine.storedMs[window] = nil
+        counters.repeated += 1
+        let chunks = chunks(slice, mine.epoch, window)
+        mine.windows[window] = chunks.count
+        return chunks.map { chunk in
+            // With it, it would be taken for a copy.
+            var again = chunk
+            again.message.id = nil
+            return send(again)
+        }
+    }
+
     /// What is in finals needs no publishing any more.
     private mutating func forget(before kept: Int64, _ mine: inout SliceWork) {
         for window in mine.windows.keys where window < kept { mine.windows[window] = nil }
+        for window in mine.storedMs.keys where window < kept { mine.storedMs[window] = nil }
         mine.retry.removeAll { $0.window < kept }
         // A chunk that is on its way still tells what became of it.
         let isEmpty = mine.retry.isEmpty && mine.windows.isEmpty
@@ -218,6 +249,7 @@ public struct WorkerMachine: NodeMachine {
             mine.fullUntilMs = nil
             let left = (mine.windows[chunk.window] ?? 1) - 1
             mine.windows[chunk.window] = left > 0 ? left : nil
+            if left <= 0 { mine.storedMs[chunk.window] = nowMs }
         case .failure(let error):
             counters.failed[error, default: 0] += 1
             // A broker may take the id of a message that it never stored for a copy; without one it cannot.

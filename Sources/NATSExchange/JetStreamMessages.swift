@@ -43,6 +43,7 @@ enum JetStream {
             var subject: String
             var seq: UInt64
             var data: String?
+            var time: String?
         }
         var error: Failure?
         var message: Message?
@@ -137,6 +138,16 @@ enum JetStream {
         }
     }
 
+    /// `2026-01-02T03:04:05.123456789Z`, in Unix milliseconds; 0 when it is none.
+    static func milliseconds(_ time: String?) -> Int64 {
+        guard let time, let end = time.firstIndex(where: { $0 == "." || $0 == "Z" }),
+            let seconds = try? Date(time[..<end] + "Z", strategy: .iso8601)
+        else { return 0 }
+        let digits = time[end...].dropFirst().prefix { $0.isNumber }.prefix(3)
+        let fraction = Int64(digits.padded) ?? 0
+        return Int64(seconds.timeIntervalSince1970) * 1_000 + fraction
+    }
+
     static func base64(_ text: String) -> [UInt8]? { Data(base64Encoded: text).map { Array($0) } }
 
     /// Where and when a delivered message is stored, from its reply subject:
@@ -153,4 +164,9 @@ enum JetStream {
         else { return nil }
         return (stream, consumer, nanoseconds / 1_000_000)
     }
+}
+
+extension Substring {
+    /// With zeros behind, three letters long.
+    fileprivate var padded: String { self + String(repeating: "0", count: Swift.max(0, 3 - count)) }
 }

@@ -19,6 +19,7 @@ public final class NATSBus: Bus {
     private let readers = Locked<[Int: WeakReader]>([:])
     private let readerCount = Locked(0)
     private let refusals = Locked<(count: UInt64, last: String?)>((0, nil))
+    private let made = Locked<[BusStream: JetStream.Created.Configuration]>([:])
 
     private struct WeakReader { weak var reader: NATSReader? }
 
@@ -155,7 +156,7 @@ public final class NATSBus: Bus {
                     return .success(
                         StoredMessage(
                             subject: Subject(message.subject), bytes: bytes, sequence: message.seq,
-                            timestampMs: 0))
+                            timestampMs: JetStream.milliseconds(message.time)))
                 })
         }
     }
@@ -278,6 +279,8 @@ extension NATSBus {
             name: name(of: .partials), subjects: [prefix + ".part.>"], num_replicas: streams.replicas,
             max_age: streams.partialAgeS * second)
         partials.max_bytes = streams.partialBytesMax
+        // Never longer than messages are kept.
+        partials.duplicate_window = min(partials.duplicate_window, partials.max_age)
         let finals = JetStream.StreamConfiguration(
             name: name(of: .finals), subjects: [prefix + ".fin.>"], num_replicas: streams.replicas,
             max_age: streams.finalAgeS * second)
@@ -287,20 +290,43 @@ extension NATSBus {
         leases.max_msgs_per_subject = 1
         // With one message a subject the new one takes the old one's place.
         leases.discard = "old"
-        for stream in [partials, finals, leases] { try make(stream) }
+        for (stream, wanted) in [(BusStream.partials, partials), (.finals, finals), (.leases, leases)] {
+            let found = try make(wanted)
+            made.withLock { $0[stream] = found }
+        }
     }
 
-    private func make(_ stream: JetStream.StreamConfiguration) throws(BusError) {
+    /// How long the brokers keep the messages of a stream, whoever has made it; 0: for ever.
+    public func keepsMs(_ stream: BusStream) -> Int64 {
+        made.withLock { $0[stream]?.max_age ?? 0 } / 1_000_000
+    }
+
+    /// What the stream of partials that others have made has otherwise than is wanted here, in words.
+    public var otherThanWanted: String? {
+        let known = made.withLock { $0[.partials] }
+        guard let age = known?.max_age, let bytes = known?.max_bytes else { return nil }
+        let wantedAge = streams.partialAgeS * 1_000_000_000
+        guard age != wantedAge || bytes != streams.partialBytesMax else { return nil }
+        return
+            "\(name(of: .partials)) keeps partials for \(age / 1_000_000_000) s and \(bytes) bytes, not for "
+            + "\(streams.partialAgeS) s and \(streams.partialBytesMax) bytes: nats stream edit \(name(of: .partials)) "
+            + "--max-age \(streams.partialAgeS)s --max-bytes \(streams.partialBytesMax)"
+    }
+
+    private func make(
+        _ stream: JetStream.StreamConfiguration
+    ) throws(BusError) -> JetStream.Created.Configuration? {
         let known = try insist(JetStream.Created.self, "$JS.API.STREAM.INFO.\(stream.name)", []) { answer in
             answer.error.flatMap { $0.err_code == 10_059 ? nil : $0.busError }
         }
-        if known.error == nil { return }
-        _ = try insist(
+        if known.error == nil { return known.config }
+        let created = try insist(
             JetStream.Created.self, "$JS.API.STREAM.CREATE.\(stream.name)", JetStream.encode(stream)
         ) { answer in
             // 10058: another member was faster.
             answer.error.flatMap { $0.err_code == 10_058 ? nil : $0.busError }
         }
+        return created.config
     }
 
     /// How a stream is.

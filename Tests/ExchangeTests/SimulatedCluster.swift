@@ -88,6 +88,7 @@ final class SimulatedCluster {
     var random: SeededRandom
     let leaseMs: Int64
     let graceMs: Int64
+    let limits: ExchangeLimits
     var workers: [Node<WorkerMachine>] = []
     var rollups: [Node<RollupMachine>] = []
     private var told: [(atMs: Int64, waits: Bool)] = []
@@ -98,14 +99,16 @@ final class SimulatedCluster {
 
     init(
         seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 30_000,
-        workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init()
+        workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init(),
+        limits: ExchangeLimits = ExchangeLimits(), kept: @escaping @Sendable () -> Int64 = { 0 }
     ) {
+        self.limits = limits
         self.fleet = fleet
         self.leaseMs = leaseMs
         self.graceMs = graceMs
         let time = self.time
         source = SampleFleet(
-            seed: seed, ready: { min(windows - 1, fleet.lastWindow(endedMs: time.nowMs)) })
+            seed: seed, ready: { min(windows - 1, fleet.lastWindow(endedMs: time.nowMs)) }, kept: kept)
         random = SeededRandom(seed: seed)
         memory = MemoryBus(clock: time.wallClock)
         chaos = ChaosBus(
@@ -127,14 +130,15 @@ final class SimulatedCluster {
 
     private func worker(_ index: Int) -> Node<WorkerMachine> {
         let machine = WorkerMachine(
-            name: "w\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs, source: source)
+            name: "w\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs, source: source,
+            limits: limits)
         return Node(machine, chaos, time)
     }
 
-    private func rollup(_ index: Int) -> Node<RollupMachine> {
+    func rollup(_ index: Int) -> Node<RollupMachine> {
         let machine = RollupMachine(
             name: "u\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs,
-            graceMs: graceMs)
+            graceMs: graceMs, limits: limits)
         let node = Node(machine, chaos, time)
         // Until it has heard of the others.
         node.shell.withMachine { $0.hold(true) }

@@ -36,6 +36,9 @@ struct ClusterJournal {
             set("lease_losses", "Leases of slices that others have taken away.", Double(worker.leaseLosses))
             set("partials", "Messages with partials that are stored.", Double(worker.published))
             set("partials_retried", "Messages that were sent again.", Double(worker.retried))
+            set(
+                "partials_repeated", "Windows of slices that were published once more, being in no final.",
+                Double(worker.repeated))
         }
         if let windows = member.parts.simulation?.windows {
             set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
@@ -124,6 +127,9 @@ struct ClusterJournal {
                 set("ingest_partials_\(reason)", help, Double(merged.reduce(0) { $0 &+ $1[keyPath: count] }))
             }
             set("ingest_partials_late", "Partials that came too late to revise their window.", Double(late))
+            set(
+                "ingest_lapses", "Partitions that had no roll-up for longer than the brokers keep partials.",
+                Double(rollup.lapses))
             set(
                 "ingest_windows_revised", "Windows of partitions that were stored once more.", Double(revised)
             )

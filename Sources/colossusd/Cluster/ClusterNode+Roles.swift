@@ -12,6 +12,7 @@ extension ClusterNode {
         _ incarnation: UInt64
     ) async throws -> ClusterMember.Parts {
         var parts = ClusterMember.Parts()
+        let limits = limits(of: bus)
         if settings.roles.contains(.worker) {
             let simulation = SharedRun(
                 fleet, shardCount: around.shardCount, levels: around.levels,
@@ -19,14 +20,14 @@ extension ClusterNode {
             simulation.windows.settle(through: closed)
             let machine = WorkerMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                source: simulation.windows)
+                source: simulation.windows, limits: limits)
             parts.simulation = simulation
             parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.rollup) {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs)
+                graceMs: settings.graceMs, limits: limits)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         var follower: SharedControl.Follower?
@@ -39,6 +40,12 @@ extension ClusterNode {
         return parts
     }
 
+    private func limits(of bus: NATSBus) -> ExchangeLimits {
+        var limits = ExchangeLimits()
+        limits.partialsKeepMs = bus.keepsMs(.partials)
+        return limits
+    }
+
     /// The machines that share, close and report what members ingest.
     func ingested(
         _ ingest: SharedIngest, _ bus: NATSBus, _ incarnation: UInt64
@@ -48,7 +55,7 @@ extension ClusterNode {
         if settings.roles.contains(.rollup) {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs, reviseMs: reviseMs)
+                graceMs: settings.graceMs, reviseMs: reviseMs, clock: around.clock, limits: limits(of: bus))
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }

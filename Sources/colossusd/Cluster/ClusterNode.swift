@@ -92,9 +92,12 @@ actor ClusterNode {
 
     /// How large the fleet is, nobody knows beforehand.
     private static let ingestPartitions = 8
-    /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
+    /// Roll-ups and members have in memory what windows were made of that may be revised.
     private static let reviseMaxMs: Int64 = 600_000
-    nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
+    /// A roll-up that goes on must find on the brokers what windows were made of.
+    nonisolated var reviseMs: Int64 {
+        min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs, settings.partialsKeepMs / 2)
+    }
 
     /// From now on what the shards close of this stream is shared. Before anything is received.
     ///
@@ -212,6 +215,9 @@ actor ClusterNode {
     private func makeLink() async throws -> Link {
         let (options, streams) = (natsOptions(), natsStreams())
         let bus = try await onQueue { try NATSBus(options, streams: streams) }
+        if let text = bus.otherThanWanted {
+            logger.warning("the brokers have the streams as they were made", metadata: ["stream": "\(text)"])
+        }
         var parts: ClusterMember.Ingest?
         if let ingest { parts = try await ingested(ingest, bus, incarnation) }
         link = (bus, parts)
