@@ -18,7 +18,9 @@ struct ClusterJournal {
         self.metrics = metrics
     }
 
-    mutating func look(at member: ClusterMember) {
+    /// - Parameter pauseMs: the longest time between two ticks of late, which come ten times a second.
+    mutating func look(at member: ClusterMember, pauseMs: Int64) {
+        set("tick_pause_seconds", "Longest time between two ticks of late.", Double(pauseMs) / 1_000)
         let now = ClusterMember.nowMs()
         let worker = member.parts.worker?.withMachine { $0.status(nowMs: now) }
         let rollup = member.parts.rollup?.withMachine { $0.status(nowMs: now) }

@@ -13,6 +13,11 @@ extension ClusterNode {
     ) async throws -> ClusterMember.Parts {
         var parts = ClusterMember.Parts()
         let limits = limits(of: bus)
+        // First, because it may refuse; what plays a run would have to be stopped.
+        var follower: SharedControl.Follower?
+        if settings.roles.contains(.reporter) {
+            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
+        }
         if settings.roles.contains(.worker) {
             let simulation = SharedRun(
                 fleet, shardCount: around.shardCount, levels: around.levels,
@@ -29,10 +34,6 @@ extension ClusterNode {
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
                 graceMs: settings.graceMs, limits: limits)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
-        }
-        var follower: SharedControl.Follower?
-        if settings.roles.contains(.reporter) {
-            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
