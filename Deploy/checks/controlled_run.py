@@ -11,12 +11,14 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
 import tempfile
 import time
 import urllib.request
 
-from daemon import CheckFailed, Daemon, expect, wait_for
+from daemon import BINARIES, CheckFailed, Daemon, expect, wait_for
 
 RUN = "shared"
 
@@ -89,6 +91,34 @@ def inject(daemon, kind, entity, *more):
     return reply
 
 
+def steady(brokers, daemon, name, *words):
+    """Orders that wait for a broker hold up nothing else of the member that was asked."""
+    def pause():
+        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.web}/metrics", timeout=5) as reply:
+            found = [line for line in reply.read().decode().splitlines() if line.startswith("colossus_cluster_tick_pause_seconds ")]
+        return float(found[0].split()[1]) if found else None
+
+    # The one that it is connected to answers, but has no quorum.
+    stopped = [one for one in brokers if f"colossusd {name}" not in [
+        client.get("name") for client in one.ask("/connz").get("connections") or []]]
+    expect(len(stopped) == 2, "the member is connected to one of three brokers")
+    for broker in stopped:
+        broker.process.send_signal(signal.SIGSTOP)
+    asked = [subprocess.Popen([os.path.join(BINARIES, "colossusctl"), "--socket", os.path.join(daemon.run, "control.sock"),
+                               *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             for _ in range(4)]
+    pauses, since = [], time.monotonic()
+    # A tick that is late tells of it when it comes.
+    while time.monotonic() - since < 12:
+        if time.monotonic() - since > 7:
+            for broker in stopped:
+                broker.process.send_signal(signal.SIGCONT)
+        pauses.append(pause())
+        time.sleep(0.3)
+    codes = [one.wait(40) for one in asked]
+    expect(max(pauses) < 1.5, f"four orders while two of three brokers stood still for 7 s (exits {codes}): ticks were {max(pauses):.2f} s apart at most")
+
+
 def begun(brokers, path, member, holders, through, content, before):
     """A cluster whose configuration has no run: one is started at one member, and all take part."""
     def idle(name, roles):
@@ -127,6 +157,7 @@ def begun(brokers, path, member, holders, through, content, before):
         for one in started:
             one.ctl("simulate", "start", path, "--run", RUN, ok=(1,))
         expect(True, "there is no second one, and no run of a member alone with its name")
+        steady(brokers.brokers, w2, "w2", "simulate", "start", path, "--run", RUN, "--speed", "60", "--shared")
         w1.kill()
         w1.start()
         wait_for("shares for both workers", 40, lambda: holders(w1) == {"w1": 4, "w2": 4})

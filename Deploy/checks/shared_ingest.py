@@ -2,6 +2,9 @@
 
 Real remote write, one broker. A worker is killed for longer than the grace, so that windows close without it, and its
 sender sends what it could not when it is back, as Prometheus does. At the end every window, at every level, is the same.
+
+Stage `replicated`: the same at three brokers with streams of three copies, of which the leader and then two are killed, while a worker
+that closes and reports is stopped beyond its lease, and the other one is killed.
 """
 
 import json
@@ -9,6 +12,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -27,12 +31,12 @@ ingest: {listen: 'LISTEN'}
 SECTION = """
 cluster:
   name: shared
-  servers: ["nats://127.0.0.1:PORT"]
+  servers: [SERVERS]
   worker: NAME
   roles: [ROLES]
-  lease: 1s
-  grace: 6s
-  replicas: 1
+  lease: LEASE
+  grace: GRACE
+  replicas: REPLICAS
   partitions: 3
   partials_bytes: 256MB
   share_ingest: true
@@ -41,6 +45,8 @@ LEVELS = ("node", "rack", "array", "hall", "site", "job")
 FIELDS = ("DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION")
 NODES, GPUS = 12, 4
 HOLES = 13.0
+# A lease, and what may pass across an election.
+ELECTION = 2 + 15
 
 
 def varint(value):
@@ -228,9 +234,14 @@ class Broker:
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def servers(self):
+        return f'"nats://127.0.0.1:{self.port}"'
 
-def member(broker, name, roles):
-    section = SECTION.replace("PORT", str(broker.port)).replace("NAME", name).replace("ROLES", roles)
+
+def member(brokers, name, roles, lease="1s", grace="6s", replicas=1):
+    section = SECTION.replace("SERVERS", brokers.servers).replace("NAME", name).replace("ROLES", roles)
+    section = section.replace("LEASE", lease).replace("GRACE", grace).replace("REPLICAS", str(replicas))
     return windowed(Daemon(section, name=name), section)
 
 
@@ -243,8 +254,19 @@ def windowed(daemon, section=""):
 
 def play(keep):
     broker = Broker()
-    alone = windowed(Daemon(name="all"))
     w1, w2 = member(broker, "w1", "worker"), member(broker, "w2", "worker, rollup, reporter")
+    compared(keep, broker, w1, w2, steps)
+
+
+def replicated(keep, brokers, leading):
+    both = {"lease": "2s", "grace": "8s", "replicas": 3}
+    w1 = member(brokers, "w1", "worker, rollup", **both)
+    w2 = member(brokers, "w2", "worker, rollup, reporter", **both)
+    compared(keep, brokers, w1, w2, lambda *four: replicated_steps(brokers, leading, *four))
+
+
+def compared(keep, broker, w1, w2, steps):
+    alone = windowed(Daemon(name="all"))
     everybody = [alone, w1, w2]
     exporters = Exporters(alone, w1, w2)
     try:
@@ -297,8 +319,72 @@ def steps(exporters, alone, w1, w2):
     before = len(windows(w2, 1_000))
     wait_for("windows after it", 90, lambda: len(windows(w2, 1_000)) >= before + 6 and not lacking(w2))
     expect(True, "windows go on, all covered")
+    ended(exporters, alone, w2, 20)
+
+
+def ended(exporters, alone, w2, seconds):
     exporters.isOver = True
     exporters.join(120)
     time.sleep(3)
-    compare(alone, w2, 20)
+    compare(alone, w2, seconds)
     expect(w2.json("cluster", "status")["stream"] == "measured", "the status tells of the shared stream")
+
+
+def go_on(daemon, what, seconds=60):
+    """Waits for six more windows, with nothing missing; how long that took."""
+    before, since = len(windows(daemon, 1_000)), time.monotonic()
+    wait_for(what, seconds, lambda: len(windows(daemon, 1_000)) >= before + 6 and not lacking(daemon))
+    return time.monotonic() - since
+
+
+def heard(daemon, start):
+    """Nodes of which a window has values."""
+    return {row["entity"] for row in summary(daemon, "node", 1_000, start)["rows"] if row.get("mean") is not None}
+
+
+def replicated_steps(brokers, leading, exporters, alone, w1, w2):
+    wait_for("windows of both halves", 60, lambda: len(windows(w2, 1_000)) >= 6)
+    expect(not lacking(w2), f"{len(windows(w2, 1_000))} windows, all covered")
+
+    print("  SIGKILL of the broker that leads, and SIGSTOP of w2 (roll-up and reporter, too) for 5 s", flush=True)
+    leader = wait_for("a leader", 10, lambda: leading(brokers, "CLSD_PART_shared"))
+    leader.process.kill()
+    leader.process.wait()
+    w2.process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    w2.process.send_signal(signal.SIGCONT)
+    seconds = go_on(w2, "windows after it")
+    leader.start()
+    expect(seconds < ELECTION + 6, f"windows go on after {seconds:.1f} s more, all covered")
+
+    print("  SIGKILL of worker w1 for longer than the grace", flush=True)
+    w1.kill()
+    killedMs, since = int(time.time() * 1000), time.monotonic()
+    wait_for("windows without it", 60, lambda: len(lacking(w2)) >= 3)
+    time.sleep(max(0.0, 13 - (time.monotonic() - since)))
+    known, holes = windows(w2, 1_000), lacking(w2)
+    expect(min(holes) >= killedMs - 5_000 and holes == sorted(start for start in known if start >= min(holes)),
+           f"{len(holes)} windows say that something is missing: all since {(min(holes) - killedMs) / 1000:+.1f} s from the kill, and no other")
+    # What both hear of has a half of each.
+    mine = {f"node-{node:02}" for node in range(NODES) if node % 2 == 1}
+    theirs = heard(w2, holes[1])
+    expect(theirs == mine, f"they have what w2 hears, and nothing else: {sorted(theirs ^ mine)}")
+    w1.start()
+    wait_for("revisions", 60, lambda: not lacking(w2))
+    revised = sum(1 for revision, _, _ in windows(w2, 1_000).values() if revision > 0)
+    expect(revised >= len(holes), f"it is back: {revised} windows are revised, all are covered")
+
+    print("  SIGKILL of two of the three brokers for 15 s", flush=True)
+    leader = wait_for("a leader", 10, lambda: leading(brokers, "CLSD_PART_shared"))
+    two = [leader, next(one for one in brokers.brokers if one is not leader)]
+    for one in two:
+        one.process.kill()
+        one.process.wait()
+    time.sleep(15)
+    for one in two:
+        one.start()
+    seconds = go_on(w2, "windows after it", 90)
+    expect(seconds < ELECTION + 6, f"they are back: windows go on after {seconds:.1f} s, all covered")
+    late = [one["partials_late"] for one in w2.json("cluster", "status")["members"]]
+    expect(sum(late) == 0, "nothing came too late for its window")
+    ended(exporters, alone, w2, 40)

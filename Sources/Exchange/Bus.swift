@@ -28,6 +28,21 @@ public enum BusStream: String, Sendable, CaseIterable {
     case leases
 }
 
+extension BusStream {
+    /// That it takes no more, and what to do.
+    public var fullWords: String {
+        switch self {
+        case .partials:
+            "the stream of partials is full, and windows wait: there must be a roll-up for each partition, and room for "
+                + "the windows that wait (cluster.partials_bytes, limits of the brokers)"
+        case .finals:
+            "the stream of finals is full, and windows wait: give the brokers more room (their limits and disks), or "
+                + "keep finals for less time (cluster.finals_keep)"
+        case .leases: "the stream of leases is full: give the brokers more room (their limits and disks)"
+        }
+    }
+}
+
 /// What must hold for a message to be stored.
 public enum Expectation: Hashable, Sendable {
     case none
@@ -121,6 +136,12 @@ public protocol Bus: Sendable {
         _ stream: BusStream, _ filter: Subject, from start: BusStart,
         deliver: @escaping @Sendable (BusDelivery) -> Void
     ) -> any BusCursor
+
+    /// Takes away what nobody needs any more: the messages of these subjects that are stored before `sequence`. How many
+    /// they were.
+    func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void)
 
     /// Asks whoever answers on a subject; one answer.
     func request(

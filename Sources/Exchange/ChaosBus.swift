@@ -112,6 +112,20 @@ public final class ChaosBus: Bus {
         }
     }
 
+    public func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) {
+        let answered = Once(done)
+        scheduler.after(faults.timeoutMs) { answered(.failure(.ambiguous)) }
+        if chance(faults.lostRequest) { return }
+        scheduler.after(delay()) { [self] in
+            inner.trim(stream, filter, before: sequence) { [self] result in
+                scheduler.after(delay()) { answered(result) }
+            }
+        }
+    }
+
     public func open(
         _ stream: BusStream, _ filter: Subject, from start: BusStart,
         deliver: @escaping @Sendable (BusDelivery) -> Void

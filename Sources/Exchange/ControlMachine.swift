@@ -144,7 +144,7 @@ public struct ControlMachine: NodeMachine {
     private mutating func note(_ error: BusError) {
         switch error {
         case .denied(let text), .failed(let text): problem = text
-        case .full: problem = "the stream is full"
+        case .full: problem = BusStream.leases.fullWords
         case .conflict, .ambiguous, .unavailable: break
         }
     }

@@ -25,6 +25,15 @@ public struct ExchangeLimits: Sendable {
     public var inFlightMax = 256
     /// Windows that one slice has on their way.
     public var windowsInFlightMax = 16
+    /// How long the brokers keep partials; 0: as long as there is room. What no final covers workers publish again after
+    /// half of it.
+    public var partialsKeepMs: Int64 = 0
+    /// After so long a full stream is asked whether it has room.
+    public var fullRetryMs: Int64 = 500
+    /// After so long a roll-up that cannot close a window looks whether somebody else has.
+    public var rereadMs: Int64 = 2_000
+    /// How often a roll-up takes away partials that are in finals.
+    public var trimEveryMs: Int64 = 10_000
 
     public init() {}
 }

@@ -137,7 +137,7 @@ struct LeaseKeeper: Sendable {
             failures += 1
             switch error {
             case .denied(let text), .failed(let text): problem = text
-            case .full: problem = "the stream is full"
+            case .full: problem = BusStream.leases.fullWords
             case .conflict, .ambiguous, .unavailable: break
             }
         }

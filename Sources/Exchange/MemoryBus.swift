@@ -12,6 +12,11 @@ public final class MemoryBus: Bus {
         var messages: [StoredMessage] = []
         var lastOf: [Subject: StoredMessage] = [:]
         var sequence: UInt64 = 0
+        /// More than so many bytes are refused.
+        var bytesMax: Int?
+        /// Only of these subjects; `nil`: of all.
+        var limited: Subject?
+        var bytes: Int { messages.reduce(0) { $0 + $1.bytes.count } }
         var readers: [Int: Reader] = [:]
     }
 
@@ -91,6 +96,11 @@ public final class MemoryBus: Bus {
             {
                 return (.failure(.conflict), [])
             }
+            if let most = log.bytesMax, log.bytes + message.bytes.count > most,
+                log.limited?.matches(message.subject) ?? true
+            {
+                return (.failure(.full), [])
+            }
             log.sequence += 1
             let stored = StoredMessage(
                 subject: message.subject, bytes: message.bytes, sequence: log.sequence,
@@ -116,6 +126,35 @@ public final class MemoryBus: Bus {
         done: @escaping @Sendable (Result<StoredMessage?, BusError>) -> Void
     ) {
         done(.success(state.withLock { Self.log(stream, &$0).lastOf[subject] }))
+    }
+
+    public func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) {
+        let count = state.withLock { state in
+            let log = Self.log(stream, &state)
+            let before = log.messages.count
+            log.messages.removeAll { $0.sequence < sequence && filter.matches($0.subject) }
+            return before - log.messages.count
+        }
+        done(.success(UInt64(count)))
+    }
+
+    /// From now on there is room for so many bytes more than there are; `nil`: for all.
+    public func limit(_ stream: BusStream, toBytes more: Int?, only filter: Subject? = nil) {
+        state.withLock { state in
+            let log = Self.log(stream, &state)
+            log.bytesMax = more.map { log.bytes + $0 }
+            log.limited = filter
+        }
+    }
+
+    /// What is older goes, as on a broker that keeps a stream for a while only.
+    public func expire(_ stream: BusStream, beforeMs: Int64) {
+        state.withLock { state in
+            Self.log(stream, &state).messages.removeAll { $0.timestampMs < beforeMs }
+        }
     }
 
     public func open(

@@ -4,6 +4,8 @@ import Telemetry
 public enum NodeAction: Sendable {
     case publish(BusMessage, Expectation, token: UInt64)
     case read(BusStream, Subject, token: UInt64)
+    /// Answered as if something had been published.
+    case trim(BusStream, Subject, before: UInt64, token: UInt64)
     case open(BusStream, Subject, BusStart, cursor: UInt64)
     case close(cursor: UInt64)
 }
@@ -107,6 +109,10 @@ public final class NodeShell<Machine: NodeMachine>: Sendable {
             }
         case .read(let stream, let subject, let token):
             bus.last(stream, subject) { [weak self] result in self?.take(.read(token: token, result)) }
+        case .trim(let stream, let filter, let sequence, let token):
+            bus.trim(stream, filter, before: sequence) { [weak self] result in
+                self?.take(.published(token: token, result))
+            }
         case .open(let stream, let filter, let start, let cursor):
             let opened = bus.open(stream, filter, from: start) { [weak self] delivery in
                 self?.take(.delivered(cursor: cursor, delivery))

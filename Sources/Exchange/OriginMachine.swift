@@ -9,6 +9,8 @@ public struct OriginStatus: Sendable {
     public var retried: UInt64 = 0
     /// 0 before it has one.
     public var epoch: UInt64 = 0
+    /// The stream has no room for what waits.
+    public var isFull = false
     public var problem: String?
     public init() {}
 }
@@ -170,6 +172,7 @@ public struct OriginMachine: NodeMachine {
         switch result {
         case .success(let sequence):
             counters.problem = nil
+            counters.isFull = false
             failures = 0
             if isRegistration { epoch = sequence } else { stored() }
         case .failure(let error):
@@ -185,9 +188,10 @@ public struct OriginMachine: NodeMachine {
     }
 
     private mutating func note(_ error: BusError) {
+        counters.isFull = error == .full
         switch error {
         case .denied(let text), .failed(let text): counters.problem = text
-        case .full: counters.problem = "the stream of partials is full"
+        case .full: counters.problem = BusStream.partials.fullWords
         case .conflict, .ambiguous, .unavailable:
             if failures > 4 { counters.problem = "the brokers do not store what was ingested" }
         }

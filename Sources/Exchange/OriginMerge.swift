@@ -10,6 +10,8 @@ protocol PartitionMerge: Sendable {
     /// Whether there is a final to write.
     func canClose(graceMs: Int64, isIdle: Bool) -> Bool
     mutating func nextFinal(writer: UInt64, lateSinceLast: UInt64) -> FinalRecord
+    /// What is missing is not there because it cannot be stored now.
+    mutating func waitAnew()
     /// A final is stored.
     ///
     /// - Parameter isOwn: it is what `nextFinal` said last.
@@ -212,6 +214,9 @@ struct OriginMerge: PartitionMerge {
         entry.lastSequence = sequence
         if window <= closed, sequence > consumed { entry.changedSequence = entry.changedSequence ?? sequence }
     }
+
+    /// A window that closes without somebody is revised by what he says later: it need not wait.
+    mutating func waitAnew() {}
 
     // MARK: Closing
 

@@ -1,3 +1,5 @@
+public import Telemetry
+
 /// What a roll-up tells of itself.
 public struct RollupStatus: Sendable {
     public struct Partition: Sendable {
@@ -20,6 +22,12 @@ public struct RollupStatus: Sendable {
     /// Readings of the chain that went backwards.
     public var regressions: UInt64 = 0
     public var leaseLosses: UInt64 = 0
+    /// Partitions whose finals wait because the stream has no room for them.
+    public var full = 0
+    /// Partials that were taken away, being in finals.
+    public var trimmed: UInt64 = 0
+    /// Partitions that nobody had for longer than the brokers keep partials.
+    public var lapses: UInt64 = 0
     public var problem: String?
     public init() {}
 }
@@ -41,17 +49,27 @@ public struct RollupMachine: NodeMachine {
     private var cursors: [UInt64: Int] = [:]
     private var counters = RollupStatus()
     private var lastTickMs: Int64?
+    private var trims: [UInt64: Int] = [:]
+    private let clock: WallClock?
+    /// What of ingested telemetry may be lost, in words, and until when it is told.
+    private var lapse: (text: String, untilMs: Int64)?
+    /// Why the brokers do not let it take anything away.
+    private var trimProblem: String?
+    /// Somebody has partials for which the brokers have no room: what is missing is no reason to close without it.
+    private var isHeld = false
 
     /// - Parameter graceMs: how long a window waits for slices that are missing; twice a window's length at least.
     ///   15,000 for three brokers.
     /// - Parameter reviseMs: how long closed windows of ingested telemetry are revised; less than the brokers keep
     ///   partials.
+    /// - Parameter clock: to know for how long nobody has closed windows, by the time of the brokers.
     public init(
         name: String, incarnation: UInt64, fleet: FleetMap, leaseMs: Int64, graceMs: Int64,
-        reviseMs: Int64 = 0,
+        reviseMs: Int64 = 0, clock: WallClock? = nil,
         limits: ExchangeLimits = ExchangeLimits()
     ) {
         self.fleet = fleet
+        self.clock = clock
         self.graceMs = max(graceMs, 2 * fleet.windowMs)
         self.reviseMs = reviseMs
         self.limits = limits
@@ -61,6 +79,9 @@ public struct RollupMachine: NodeMachine {
             count: fleet.partitions, leaseWord: fleet.partitionWord,
             leaseSubject: { fleet.partitionLease($0) })
     }
+
+    /// Whether windows wait beyond the grace for slices that are missing: those who have them say that they wait for room.
+    public mutating func hold(_ isHeld: Bool) { self.isHeld = isHeld }
 
     public mutating func drain() { keeper.isDraining = true }
     public mutating func resume() { keeper.isDraining = false }
@@ -74,7 +95,12 @@ public struct RollupMachine: NodeMachine {
             }
         }
         status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
-        status.problem = keeper.problem ?? counters.problem
+        status.full = work.values.count { $0.fullUntilMs != nil }
+        status.problem =
+            status.full > 0
+            ? BusStream.finals.fullWords
+            : keeper.problem ?? counters.problem ?? lapse.flatMap { nowMs < $0.untilMs ? $0.text : nil }
+                ?? trimProblem
         return status
     }
 
@@ -85,8 +111,8 @@ public struct RollupMachine: NodeMachine {
             case .tick:
                 actions = keeper.tick(nowMs: nowMs, &tokens)
                 countIdle(nowMs)
-            case .published(let token, let result): published(token, result)
-            case .read(let token, let result): wasRead(token, result)
+            case .published(let token, let result): published(token, result, nowMs)
+            case .read(let token, let result): wasRead(token, result, nowMs)
             case .delivered(let cursor, let delivery): delivered(cursor, delivery)
             }
         }
@@ -100,7 +126,7 @@ public struct RollupMachine: NodeMachine {
         let step = min(nowMs - (lastTickMs ?? nowMs), 500)
         lastTickMs = nowMs
         for partition in work.keys {
-            let answers = keeper.failures == 0 && keeper.leases[partition].mayAct(nowMs: nowMs)
+            let answers = !isHeld && keeper.failures == 0 && keeper.leases[partition].mayAct(nowMs: nowMs)
             let idle = work[partition]?.idleMs ?? 0
             work[partition]?.idleMs = answers ? idle + step : 0
         }
@@ -125,10 +151,11 @@ public struct RollupMachine: NodeMachine {
         guard var mine = work[partition], !mine.isReading, mine.closing == nil else { return [] }
         defer { work[partition] = mine }
         if mine.mustRead {
-            guard isTick || !mine.waitsForTick else { return [] }
+            guard isTick || !mine.waitsForTick, nowMs >= mine.fullUntilMs ?? nowMs else { return [] }
             mine.mustRead = false
             mine.waitsForTick = false
             mine.isReading = true
+            mine.readMs = nowMs
             return [.read(.finals, fleet.finalSubject(partition), token: token(partition, &mine))]
         }
         guard let merge = mine.merge else { return [] }
@@ -142,10 +169,16 @@ public struct RollupMachine: NodeMachine {
                     .partials, fleet.partialSubjects(in: partition), .sequence(merge.lastSequence + 1),
                     cursor: cursor))
         }
+        if isTick, let action = trim(partition, nowMs, &mine) { actions.append(action) }
+        if isHeld { mine.merge?.waitAnew() }
         let isIdle = mine.idleMs >= graceMs
         guard mine.mayWrite, keeper.leases[partition].mayAct(nowMs: nowMs),
             merge.canClose(graceMs: graceMs, isIdle: isIdle)
-        else { return actions }
+        else {
+            // What was read may have been old: the partials of what was closed since are not there any more.
+            mine.mustRead = merge.openWindows > 0 && nowMs - mine.readMs >= limits.rereadMs
+            return actions
+        }
         guard
             let record = mine.merge?.nextFinal(
                 writer: keeper.incarnation, lateSinceLast: merge.counters.late - mine.lateTold)
@@ -157,6 +190,30 @@ public struct RollupMachine: NodeMachine {
         return actions
     }
 
+    /// What is in finals, and is not read again by whoever takes over, gives its room to others.
+    private mutating func trim(_ partition: Int, _ nowMs: Int64, _ mine: inout PartitionWork) -> NodeAction? {
+        guard mine.resumeSequence > mine.trimmedSequence, nowMs >= mine.trimsMs, trimProblem == nil,
+            keeper.leases[partition].mayAct(nowMs: nowMs)
+        else { return nil }
+        mine.trimsMs = nowMs + limits.trimEveryMs
+        mine.trimmedSequence = mine.resumeSequence
+        let token = tokens.next()
+        trims[token] = partition
+        return .trim(
+            .partials, fleet.partialSubjects(in: partition), before: mine.resumeSequence, token: token)
+    }
+
+    private mutating func trimmed(_ partition: Int, _ result: Result<UInt64, BusError>) {
+        switch result {
+        case .success(let count): counters.trimmed += count
+        case .failure(.denied), .failure(.failed):
+            trimProblem =
+                "the brokers keep partials that are in finals, because they do not let this roll-up take them away: give it "
+                + "$JS.API.STREAM.PURGE.CLSD_PART_\(fleet.cluster), as in Deploy/nats"
+        case .failure: work[partition]?.trimmedSequence = 0
+        }
+    }
+
     private mutating func token(_ partition: Int, _ mine: inout PartitionWork) -> UInt64 {
         let token = tokens.next()
         purposes[token] = partition
@@ -164,15 +221,22 @@ public struct RollupMachine: NodeMachine {
         return token
     }
 
-    private mutating func published(_ token: UInt64, _ result: Result<UInt64, BusError>) {
-        keeper.note(result)
+    private mutating func published(
+        _ token: UInt64, _ result: Result<UInt64, BusError>, _ nowMs: Int64
+    ) {
+        if let partition = trims.removeValue(forKey: token) { return trimmed(partition, result) }
+        if result != .failure(.full) { keeper.note(result) }
         guard let partition = purposes.removeValue(forKey: token), work[partition]?.token == token,
             let closing = work[partition]?.closing
         else { return }
         work[partition]?.closing = nil
         switch result {
         case .success(let sequence): closed(partition, closing, sequence)
-        case .failure(.full), .failure(.denied), .failure(.failed), .failure(.unavailable):
+        case .failure(.full):
+            work[partition]?.fullUntilMs = nowMs + limits.fullRetryMs
+            work[partition]?.mustRead = true
+            work[partition]?.mayWrite = false
+        case .failure(.denied), .failure(.failed), .failure(.unavailable):
             work[partition]?.mustRead = true
             work[partition]?.mayWrite = false
         case .failure(.conflict), .failure(.ambiguous):
@@ -188,7 +252,29 @@ public struct RollupMachine: NodeMachine {
         work[partition]?.closed(closing, sequence)
     }
 
-    private mutating func wasRead(_ token: UInt64, _ result: Result<StoredMessage?, BusError>) {
+    /// Somebody has the partition again: is all there that was said meanwhile?
+    private mutating func lookBack(_ partition: Int, _ last: StoredMessage?, _ nowMs: Int64) {
+        guard fleet.isIngested, limits.partialsKeepMs > 0, let last, last.timestampMs > 0, let clock else {
+            // What is simulated is published again by the workers.
+            return
+        }
+        let awayMs = clock.nowMs() - last.timestampMs
+        guard awayMs > limits.partialsKeepMs else { return }
+        counters.lapses += 1
+        lapse = (
+            "no roll-up has closed windows of partition \(partition) for \(awayMs / 1_000) s, and the brokers keep partials "
+                + "for \(limits.partialsKeepMs / 1_000) s (cluster.partials_keep): what was ingested in the first "
+                + "\((awayMs - limits.partialsKeepMs) / 1_000) s of that is lost, if anything was",
+            nowMs + Self.lapseToldMs
+        )
+    }
+
+    /// For an hour.
+    private static let lapseToldMs: Int64 = 3_600_000
+
+    private mutating func wasRead(
+        _ token: UInt64, _ result: Result<StoredMessage?, BusError>, _ nowMs: Int64
+    ) {
         keeper.note(result)
         guard let partition = purposes.removeValue(forKey: token), var mine = work[partition],
             mine.token == token
@@ -215,6 +301,7 @@ public struct RollupMachine: NodeMachine {
         }
         mine.mustRead = false
         mine.mayWrite = true
+        if mine.merge == nil { lookBack(partition, message, nowMs) }
         adopt(last, sequence, partition, &mine)
     }
 
@@ -225,6 +312,7 @@ public struct RollupMachine: NodeMachine {
         guard mine.merge != nil else {
             mine.finalSequence = sequence
             mine.merge = merge(partition, last)
+            mine.resumeSequence = last?.resumeSequence ?? 0
             return
         }
         guard sequence > mine.finalSequence, let last else { return }
@@ -238,6 +326,8 @@ public struct RollupMachine: NodeMachine {
         } else {
             counters.adopted += 1
             mine.finalSequence = sequence
+            mine.fullUntilMs = nil
+            mine.resumeSequence = max(mine.resumeSequence, last.resumeSequence)
             mine.merge?.advance(by: last, isOwn: false)
         }
     }
@@ -288,11 +378,21 @@ struct PartitionWork: Sendable {
     var mayWrite = false
     var idleMs: Int64 = 0
     var lateTold: UInt64 = 0
+    /// When the last final was asked for.
+    var readMs: Int64 = 0
+    /// The stream had no room for a final: it is asked again then.
+    var fullUntilMs: Int64?
+    /// Of the last final that is known: what is before it is not read again.
+    var resumeSequence: UInt64 = 0
+    var trimmedSequence: UInt64 = 0
+    var trimsMs: Int64 = 0
 
     init(epoch: UInt64) { self.epoch = epoch }
 
     mutating func closed(_ closing: Closing, _ sequence: UInt64) {
         finalSequence = sequence
+        fullUntilMs = nil
+        resumeSequence = max(resumeSequence, closing.record.resumeSequence)
         lateTold = closing.late
         merge?.advance(by: closing.record, isOwn: true)
     }

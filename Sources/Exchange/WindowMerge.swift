@@ -188,6 +188,11 @@ public struct WindowMerge: Sendable {
         return progressMs >= evidence + graceMs
     }
 
+    /// The grace begins anew for all windows that are open.
+    public mutating func waitAnew() {
+        for window in open.keys { open[window]?.firstMs = progressMs }
+    }
+
     private func presentSlices(_ entry: OpenWindow) -> Int {
         var started = Set<UInt32>()
         var ended = Set<UInt32>()

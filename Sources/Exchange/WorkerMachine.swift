@@ -30,6 +30,10 @@ public struct WorkerStatus: Sendable {
     /// How often publishing waited because a lease was not confirmed of late.
     public var fenced: UInt64 = 0
     public var inFlight = 0
+    /// Slices whose partials wait because the stream has no room for them.
+    public var full = 0
+    /// Windows that were published once more, because no final had them before the brokers would let go of them.
+    public var repeated: UInt64 = 0
     public var leaseLosses: UInt64 = 0
     public var leaseRegressions: UInt64 = 0
     public var problem: String?
@@ -50,8 +54,13 @@ public struct WorkerMachine: NodeMachine {
         /// The next window to publish; `nil` until the last final is known.
         var next: Int64?
         var isReading = false
+        /// Chunks of a window that are not stored yet.
         var windows: [Int64: Int] = [:]
+        /// When all of a window was stored that is in no final yet.
+        var storedMs: [Int64: Int64] = [:]
         var retry: [Chunk] = []
+        /// The stream had no room: nothing is sent before, and then one chunk, to see.
+        var fullUntilMs: Int64?
     }
 
     public let fleet: FleetMap
@@ -97,14 +106,15 @@ public struct WorkerMachine: NodeMachine {
         status.inFlight = inFlight.count
         status.leaseLosses = keeper.leases.reduce(0) { $0 + $1.losses }
         status.leaseRegressions = keeper.leases.reduce(0) { $0 + $1.regressions }
-        status.problem = keeper.problem
+        status.full = work.values.count { $0.fullUntilMs != nil }
+        status.problem = status.full > 0 ? BusStream.partials.fullWords : keeper.problem
         return status
     }
 
     public mutating func handle(_ input: NodeInput, nowMs: Int64) -> [NodeAction] {
         if !keeper.handle(input, nowMs: nowMs) {
             switch input {
-            case .published(let token, let result): published(token, result)
+            case .published(let token, let result): published(token, result, nowMs)
             case .read(let token, let result): wasRead(token, result)
             case .tick, .delivered: break
             }
@@ -139,11 +149,20 @@ public struct WorkerMachine: NodeMachine {
             return [.read(.finals, subject, token: token)]
         }
         let ready = source.lastReadyWindow()
-        next = max(next, source.firstKeptWindow())
-        guard next <= ready || !mine.retry.isEmpty else { return [] }
+        let kept = source.firstKeptWindow()
+        next = max(next, kept)
+        if isTick { forget(before: kept, &mine) }
+        let isOld = isTick && hasOld(mine, nowMs)
+        guard next <= ready || !mine.retry.isEmpty || isOld else { return [] }
         guard keeper.leases[slice].mayAct(nowMs: nowMs) else {
             if isTick { counters.fenced += 1 }
             return []
+        }
+        if let untilMs = mine.fullUntilMs {
+            guard isTick, nowMs >= untilMs, !mine.retry.isEmpty else { return [] }
+            mine.fullUntilMs = nowMs + limits.fullRetryMs
+            counters.retried += 1
+            return [send(mine.retry.removeFirst())]
         }
         var actions: [NodeAction] = []
         if isTick {
@@ -151,6 +170,7 @@ public struct WorkerMachine: NodeMachine {
             counters.retried += UInt64(mine.retry.count)
             mine.retry = []
         }
+        if isOld { actions += repeatOldest(slice, nowMs, &mine) }
         while next <= ready, mine.windows.count < limits.windowsInFlightMax,
             inFlight.count < limits.inFlightMax
         {
@@ -161,6 +181,39 @@ public struct WorkerMachine: NodeMachine {
         }
         mine.next = next
         return actions
+    }
+
+    private func hasOld(_ mine: SliceWork, _ nowMs: Int64) -> Bool {
+        guard limits.partialsKeepMs > 0, let oldest = mine.storedMs.values.min() else { return false }
+        return nowMs - oldest >= limits.partialsKeepMs / 2
+    }
+
+    /// Nobody closes windows; the brokers must have them all the same when somebody does. A window on a tick.
+    private mutating func repeatOldest(_ slice: Int, _ nowMs: Int64, _ mine: inout SliceWork) -> [NodeAction]
+    {
+        guard mine.windows.count < limits.windowsInFlightMax, inFlight.count < limits.inFlightMax,
+            let window = mine.storedMs.min(by: { ($0.value, $0.key) < ($1.value, $1.key) })?.key
+        else { return [] }
+        mine.storedMs[window] = nil
+        counters.repeated += 1
+        let chunks = chunks(slice, mine.epoch, window)
+        mine.windows[window] = chunks.count
+        return chunks.map { chunk in
+            // With it, it would be taken for a copy.
+            var again = chunk
+            again.message.id = nil
+            return send(again)
+        }
+    }
+
+    /// What is in finals needs no publishing any more.
+    private mutating func forget(before kept: Int64, _ mine: inout SliceWork) {
+        for window in mine.windows.keys where window < kept { mine.windows[window] = nil }
+        for window in mine.storedMs.keys where window < kept { mine.storedMs[window] = nil }
+        mine.retry.removeAll { $0.window < kept }
+        // A chunk that is on its way still tells what became of it.
+        let isEmpty = mine.retry.isEmpty && mine.windows.isEmpty
+        if isEmpty { mine.fullUntilMs = nil }
     }
 
     private func chunks(_ slice: Int, _ epoch: UInt64, _ window: Int64) -> [Chunk] {
@@ -183,21 +236,28 @@ public struct WorkerMachine: NodeMachine {
         return .publish(chunk.message, .none, token: token)
     }
 
-    private mutating func published(_ token: UInt64, _ result: Result<UInt64, BusError>) {
-        keeper.note(result)
+    private mutating func published(
+        _ token: UInt64, _ result: Result<UInt64, BusError>, _ nowMs: Int64
+    ) {
+        if result != .failure(.full) { keeper.note(result) }
         guard var chunk = inFlight.removeValue(forKey: token), var mine = work[chunk.slice],
             mine.epoch == chunk.epoch
         else { return }
         switch result {
         case .success:
             counters.published += 1
+            mine.fullUntilMs = nil
             let left = (mine.windows[chunk.window] ?? 1) - 1
             mine.windows[chunk.window] = left > 0 ? left : nil
+            if left <= 0 { mine.storedMs[chunk.window] = nowMs }
         case .failure(let error):
             counters.failed[error, default: 0] += 1
             // A broker may take the id of a message that it never stored for a copy; without one it cannot.
             chunk.message.id = nil
-            mine.retry.append(chunk)
+            if error == .full { mine.fullUntilMs = nowMs + limits.fullRetryMs }
+            // The oldest first: others wait for them.
+            let place = mine.retry.firstIndex { $0.window > chunk.window } ?? mine.retry.endIndex
+            mine.retry.insert(chunk, at: place)
         }
         work[chunk.slice] = mine
     }

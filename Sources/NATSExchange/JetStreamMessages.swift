@@ -15,8 +15,8 @@ enum JetStream {
             case 10_071: .conflict
             // Another message for the subject is on its way; what becomes of it is open.
             case 10_164: .ambiguous
-            // "maximum bytes exceeded" and "maximum messages exceeded"; "insufficient resources".
-            case 10_077, 10_047, 10_023: .full
+            // "maximum bytes exceeded" and "maximum messages exceeded"; "insufficient resources"; the account's limits.
+            case 10_077, 10_047, 10_023, 10_002, 10_028: .full
             // No leader, no quorum, or a server that has only just started.
             case 10_008, 10_009, 10_118, 10_163, 10_158: .unavailable
             default:
@@ -43,6 +43,7 @@ enum JetStream {
             var subject: String
             var seq: UInt64
             var data: String?
+            var time: String?
         }
         var error: Failure?
         var message: Message?
@@ -65,7 +66,15 @@ enum JetStream {
     }
 
     struct Created: Decodable {
-        struct Configuration: Decodable { var num_replicas: Int? }
+        struct Configuration: Decodable {
+            var num_replicas: Int?
+            var max_bytes: Int64?
+            var max_age: Int64?
+        }
+        struct Contents: Decodable {
+            var messages: UInt64?
+            var bytes: Int64?
+        }
         struct Cluster: Decodable {
             struct Peer: Decodable {
                 var name: String
@@ -78,6 +87,7 @@ enum JetStream {
         var error: Failure?
         var name: String?
         var config: Configuration?
+        var state: Contents?
         var cluster: Cluster?
     }
 
@@ -102,6 +112,17 @@ enum JetStream {
         var max_bytes: Int?
     }
 
+    /// Up to and without `seq`.
+    struct Purge: Encodable {
+        var filter: String
+        var seq: UInt64
+    }
+
+    struct Purged: Decodable {
+        var error: Failure?
+        var purged: UInt64?
+    }
+
     struct LastBySubject: Encodable { var last_by_subj: String }
 
     static func encode(_ value: some Encodable) -> [UInt8] {
@@ -115,6 +136,16 @@ enum JetStream {
         } catch {
             return .failure(.failed("the broker's answer is not what JetStream says: \(error)"))
         }
+    }
+
+    /// `2026-01-02T03:04:05.123456789Z`, in Unix milliseconds; 0 when it is none.
+    static func milliseconds(_ time: String?) -> Int64 {
+        guard let time, let end = time.firstIndex(where: { $0 == "." || $0 == "Z" }),
+            let seconds = try? Date(time[..<end] + "Z", strategy: .iso8601)
+        else { return 0 }
+        let digits = time[end...].dropFirst().prefix { $0.isNumber }.prefix(3)
+        let fraction = Int64(digits.padded) ?? 0
+        return Int64(seconds.timeIntervalSince1970) * 1_000 + fraction
     }
 
     static func base64(_ text: String) -> [UInt8]? { Data(base64Encoded: text).map { Array($0) } }
@@ -133,4 +164,9 @@ enum JetStream {
         else { return nil }
         return (stream, consumer, nanoseconds / 1_000_000)
     }
+}
+
+extension Substring {
+    /// With zeros behind, three letters long.
+    fileprivate var padded: String { self + String(repeating: "0", count: Swift.max(0, 3 - count)) }
 }

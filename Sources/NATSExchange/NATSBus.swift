@@ -19,6 +19,7 @@ public final class NATSBus: Bus {
     private let readers = Locked<[Int: WeakReader]>([:])
     private let readerCount = Locked(0)
     private let refusals = Locked<(count: UInt64, last: String?)>((0, nil))
+    private let made = Locked<[BusStream: JetStream.Created.Configuration]>([:])
 
     private struct WeakReader { weak var reader: NATSReader? }
 
@@ -66,6 +67,8 @@ public final class NATSBus: Bus {
     /// What the broker refused, how often, and the last in its words.
     public var refused: (count: UInt64, last: String?) { refusals.withLock { $0 } }
 
+    private static let purge = "$JS.API.STREAM.PURGE."
+
     static func nowMs() -> Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
 
     private func startTimer() {
@@ -90,10 +93,12 @@ public final class NATSBus: Bus {
 
     /// `Permissions Violation for Publish to "SUBJECT"`, or `… for Subscription to "SUBJECT"`.
     private func wasRefused(_ text: String) {
-        refusals.withLock { $0 = ($0.count + 1, text) }
         let parts = text.split(separator: "\"", omittingEmptySubsequences: false)
-        guard parts.count >= 2 else { return }
-        let subject = String(parts[1])
+        let subject = parts.count >= 2 ? String(parts[1]) : ""
+        // Whoever asks for that says so; all else goes on without it.
+        let isOptional = subject.hasPrefix(Self.purge)
+        if !isOptional { refusals.withLock { $0 = ($0.count + 1, text) } }
+        guard !subject.isEmpty else { return }
         if subject.hasPrefix(inbox) {
             requests.endAll(.denied(text))
         } else {
@@ -151,7 +156,20 @@ public final class NATSBus: Bus {
                     return .success(
                         StoredMessage(
                             subject: Subject(message.subject), bytes: bytes, sequence: message.seq,
-                            timestampMs: 0))
+                            timestampMs: JetStream.milliseconds(message.time)))
+                })
+        }
+    }
+
+    public func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) {
+        let request = JetStream.encode(JetStream.Purge(filter: filter.text, seq: sequence))
+        ask(Self.purge + name(of: stream), request) { answer in
+            done(
+                answer.flatMap { JetStream.decode(JetStream.Purged.self, $0.bytes) }.flatMap { purged in
+                    purged.error.map { .failure($0.busError) } ?? .success(purged.purged ?? 0)
                 })
         }
     }
@@ -261,6 +279,8 @@ extension NATSBus {
             name: name(of: .partials), subjects: [prefix + ".part.>"], num_replicas: streams.replicas,
             max_age: streams.partialAgeS * second)
         partials.max_bytes = streams.partialBytesMax
+        // Never longer than messages are kept.
+        partials.duplicate_window = min(partials.duplicate_window, partials.max_age)
         let finals = JetStream.StreamConfiguration(
             name: name(of: .finals), subjects: [prefix + ".fin.>"], num_replicas: streams.replicas,
             max_age: streams.finalAgeS * second)
@@ -270,33 +290,66 @@ extension NATSBus {
         leases.max_msgs_per_subject = 1
         // With one message a subject the new one takes the old one's place.
         leases.discard = "old"
-        for stream in [partials, finals, leases] { try make(stream) }
+        for (stream, wanted) in [(BusStream.partials, partials), (.finals, finals), (.leases, leases)] {
+            let found = try make(wanted)
+            made.withLock { $0[stream] = found }
+        }
     }
 
-    private func make(_ stream: JetStream.StreamConfiguration) throws(BusError) {
+    /// How long the brokers keep the messages of a stream, whoever has made it; 0: for ever.
+    public func keepsMs(_ stream: BusStream) -> Int64 {
+        made.withLock { $0[stream]?.max_age ?? 0 } / 1_000_000
+    }
+
+    /// What the stream of partials that others have made has otherwise than is wanted here, in words.
+    public var otherThanWanted: String? {
+        let known = made.withLock { $0[.partials] }
+        guard let age = known?.max_age, let bytes = known?.max_bytes else { return nil }
+        let wantedAge = streams.partialAgeS * 1_000_000_000
+        guard age != wantedAge || bytes != streams.partialBytesMax else { return nil }
+        return
+            "\(name(of: .partials)) keeps partials for \(age / 1_000_000_000) s and \(bytes) bytes, not for "
+            + "\(streams.partialAgeS) s and \(streams.partialBytesMax) bytes: nats stream edit \(name(of: .partials)) "
+            + "--max-age \(streams.partialAgeS)s --max-bytes \(streams.partialBytesMax)"
+    }
+
+    private func make(
+        _ stream: JetStream.StreamConfiguration
+    ) throws(BusError) -> JetStream.Created.Configuration? {
         let known = try insist(JetStream.Created.self, "$JS.API.STREAM.INFO.\(stream.name)", []) { answer in
             answer.error.flatMap { $0.err_code == 10_059 ? nil : $0.busError }
         }
-        if known.error == nil { return }
-        _ = try insist(
+        if known.error == nil { return known.config }
+        let created = try insist(
             JetStream.Created.self, "$JS.API.STREAM.CREATE.\(stream.name)", JetStream.encode(stream)
         ) { answer in
             // 10058: another member was faster.
             answer.error.flatMap { $0.err_code == 10_058 ? nil : $0.busError }
         }
+        return created.config
     }
 
-    /// How far the replicas of a stream are behind its leader, in messages; `nil` where nobody leads.
-    public func replicaLag(
-        _ stream: BusStream, done: @escaping @Sendable (Result<[String: UInt64], BusError>) -> Void
+    /// How a stream is.
+    public struct Measure: Sendable {
+        /// How far each copy is behind the leader, in messages.
+        public var lag: [String: UInt64] = [:]
+        public var bytes: Int64 = 0
+        /// Of the stream itself; the brokers may have less. -1: as much as they have.
+        public var bytesMax: Int64 = -1
+    }
+
+    public func measure(
+        _ stream: BusStream, done: @escaping @Sendable (Result<Measure, BusError>) -> Void
     ) {
         ask("$JS.API.STREAM.INFO.\(name(of: stream))", []) { answer in
             done(
                 answer.flatMap { JetStream.decode(JetStream.Created.self, $0.bytes) }.flatMap { created in
                     if let error = created.error { return .failure(error.busError) }
-                    var lags: [String: UInt64] = [:]
-                    for peer in created.cluster?.replicas ?? [] { lags[peer.name] = peer.lag ?? 0 }
-                    return .success(lags)
+                    var measure = Measure()
+                    for peer in created.cluster?.replicas ?? [] { measure.lag[peer.name] = peer.lag ?? 0 }
+                    measure.bytes = created.state?.bytes ?? 0
+                    measure.bytesMax = created.config?.max_bytes ?? -1
+                    return .success(measure)
                 })
         }
     }

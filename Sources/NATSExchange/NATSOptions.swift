@@ -31,7 +31,7 @@ public struct NATSStreams: Sendable {
     /// 1, or 3 for a cluster that survives the loss of a broker.
     public var replicas: Int
     public var partialBytesMax: Int64 = 4 << 30
-    public var partialAgeS: Int64 = 15 * 60
+    public var partialAgeS: Int64 = 24 * 3_600
     public var finalAgeS: Int64 = 48 * 3_600
 
     public init(cluster: String, replicas: Int) {

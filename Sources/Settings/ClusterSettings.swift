@@ -24,6 +24,8 @@ extension DaemonSettings {
         public var windowsMax = 64
         /// Bytes of the stream of partials on each broker.
         public var partialsBytes: Int64 = 4_000_000_000
+        /// How long the brokers keep partials for roll-ups that are away; those that are in finals go at once.
+        public var partialsKeepMs: Int64 = 24 * 3_600_000
         /// How long the brokers keep closed windows for reporters that are away.
         public var finalsKeepMs: Int64 = 12 * 3_600_000
         /// Brokers before 2.11, whose copies may disagree.

@@ -247,7 +247,8 @@ endpoints: []
 #   slices: 64 # shares of the fleet, at most; each is one array at least. The same on all members, as all below
 #   partitions: 0 # of the roll-up; 0: as many as the fleet needs
 #   windows_max: 64 # that a worker keeps while the brokers stand still; then the simulation waits for them
-#   partials_bytes: 4GB # of the stream of partials on each broker, which keeps 15 minutes
+#   partials_bytes: 4GB # of the stream of partials on each broker; those that are in closed windows go at once
+#   partials_keep: 24h # how long the brokers keep partials for roll-ups that are away; twice the grace at least
 #   finals_keep: 12h # how long the brokers keep closed windows for a reporter that is away
 #   share_ingest: false # true, on all members: what workers ingest becomes one stream, measured, of all of them
 #   allow_old_servers: false # brokers before 2.11 may disagree about who has what

@@ -21,6 +21,8 @@ extension SettingsDraft {
         new.windowsMax = m.optional("windows_max", .int(in: 4...1_024), default: new.windowsMax)
         new.partialsBytes = m.optional(
             "partials_bytes", .bytes(in: (16 << 20)...(1 << 42)), default: new.partialsBytes)
+        new.partialsKeepMs = m.optional(
+            "partials_keep", .duration(in: 10_000...(30 * UTC.dayMs)), default: new.partialsKeepMs)
         new.finalsKeepMs = m.optional(
             "finals_keep", .duration(in: 600_000...(30 * UTC.dayMs)), default: new.finalsKeepMs)
         new.allowsOldServers = m.optional("allow_old_servers", .bool, default: new.allowsOldServers)
@@ -29,7 +31,10 @@ extension SettingsDraft {
         m.section("simulation") { run in
             new.simulation = simulation(run, new.simulation)
         }
-        for key in ["servers", "grace", "credentials_file", "nkey", "tls", "simulation", "share_ingest"] {
+        for key in [
+            "servers", "grace", "partials_keep", "credentials_file", "nkey", "tls", "simulation",
+            "share_ingest",
+        ] {
             note("cluster.\(key)", m, key)
         }
         places["cluster"] = m.place
@@ -76,6 +81,12 @@ extension SettingsChecks {
                 place("cluster.grace").error(
                     "a window would close before a dead member's share is taken over",
                     expected: "grace of lease + 5s at least"))
+        }
+        if cluster.partialsKeepMs < 2 * cluster.graceMs {
+            errors.append(
+                place("cluster.partials_keep").error(
+                    "partials would go before their windows are closed",
+                    expected: "partials_keep of twice the grace at least"))
         }
         if cluster.credentialsFile != nil, cluster.nkey != nil {
             errors.append(

@@ -33,6 +33,7 @@ struct ClusterTests {
             cluster.time.run(untilMs: now)
             for node in cluster.workers { node.tick() }
             for node in cluster.rollups { node.tick() }
+            cluster.tellOfRoom()
         }
     }
 

@@ -65,13 +65,13 @@ struct OriginMachineTests {
         let shares = sent(store(sent(machine.handle(.tick, nowMs: 0))))
         #expect(try PartialEnvelope(decoding: shares[0].message.bytes).epoch == 17 << 16 | 3)
         #expect(sent(store(shares, .failure(.full), nowMs: 100)).isEmpty)
-        #expect(machine.status.problem == "the stream of partials is full")
+        #expect(machine.status.problem == BusStream.partials.fullWords && machine.status.isFull)
         #expect(sent(machine.handle(.tick, nowMs: 500)).isEmpty)
         let again = sent(machine.handle(.tick, nowMs: 600))
         #expect(again.count == 2 && again.allSatisfy { $0.message.id == nil })
         #expect(Set(again.map(\.message.bytes)) == Set(shares.map(\.message.bytes)))
         #expect(sent(store(again, nowMs: 700)).count == 2)
-        #expect(machine.status.problem == nil)
+        #expect(machine.status.problem == nil && !machine.status.isFull)
     }
 }
 

@@ -8,8 +8,10 @@ struct SampleFleet: PartialSource {
     var seed: UInt64
     var ready: @Sendable () -> Int64 = { .max }
     var samplesMax = 6
+    var kept: @Sendable () -> Int64 = { 0 }
 
     func lastReadyWindow() -> Int64 { ready() }
+    func firstKeptWindow() -> Int64 { kept() }
 
     /// Multiples of an eighth, so that their sums are exact in any order.
     func samples(slice: Int, window: Int64) -> [(rack: String, field: UInt16, value: Double)] {

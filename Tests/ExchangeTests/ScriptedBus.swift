@@ -53,6 +53,11 @@ final class ScriptedBus: Bus {
         done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
     ) { done(.failure(.unavailable)) }
 
+    func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) { done(.failure(.unavailable)) }
+
     func last(
         _ stream: BusStream, _ subject: Subject,
         done: @escaping @Sendable (Result<StoredMessage?, BusError>) -> Void

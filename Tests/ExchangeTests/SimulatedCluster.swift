@@ -43,6 +43,13 @@ final class ProcessBus: Bus {
         inner.last(stream, subject) { [self] result in arrive { done(result) } }
     }
 
+    func trim(
+        _ stream: BusStream, _ filter: Subject, before sequence: UInt64,
+        done: @escaping @Sendable (Result<UInt64, BusError>) -> Void
+    ) {
+        inner.trim(stream, filter, before: sequence) { [self] result in arrive { done(result) } }
+    }
+
     func open(
         _ stream: BusStream, _ filter: Subject, from start: BusStart,
         deliver: @escaping @Sendable (BusDelivery) -> Void
@@ -81,8 +88,10 @@ final class SimulatedCluster {
     var random: SeededRandom
     let leaseMs: Int64
     let graceMs: Int64
+    let limits: ExchangeLimits
     var workers: [Node<WorkerMachine>] = []
     var rollups: [Node<RollupMachine>] = []
+    private var told: [(atMs: Int64, waits: Bool)] = []
     /// Of nodes that are gone.
     var past = (
         late: UInt64(0), duplicate: UInt64(0), stale: UInt64(0), recovered: UInt64(0), adopted: UInt64(0)
@@ -90,14 +99,16 @@ final class SimulatedCluster {
 
     init(
         seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 30_000,
-        workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init()
+        workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init(),
+        limits: ExchangeLimits = ExchangeLimits(), kept: @escaping @Sendable () -> Int64 = { 0 }
     ) {
+        self.limits = limits
         self.fleet = fleet
         self.leaseMs = leaseMs
         self.graceMs = graceMs
         let time = self.time
         source = SampleFleet(
-            seed: seed, ready: { min(windows - 1, fleet.lastWindow(endedMs: time.nowMs)) })
+            seed: seed, ready: { min(windows - 1, fleet.lastWindow(endedMs: time.nowMs)) }, kept: kept)
         random = SeededRandom(seed: seed)
         memory = MemoryBus(clock: time.wallClock)
         chaos = ChaosBus(
@@ -106,17 +117,32 @@ final class SimulatedCluster {
         for index in 0..<rollupCount { rollups.append(rollup(index)) }
     }
 
+    /// What members tell each other of full streams, two seconds old.
+    func tellOfRoom() {
+        let waits = workers.contains { node in
+            !node.bus.isStopped && node.shell.withMachine { $0.status(nowMs: time.nowMs).full } > 0
+        }
+        told.append((time.nowMs, waits))
+        while let next = told.dropFirst().first, next.atMs <= time.nowMs - 2_000 { told.removeFirst() }
+        guard let known = told.first, known.atMs <= time.nowMs - 2_000 else { return }
+        for node in rollups where !node.bus.isStopped { node.shell.withMachine { $0.hold(known.waits) } }
+    }
+
     private func worker(_ index: Int) -> Node<WorkerMachine> {
         let machine = WorkerMachine(
-            name: "w\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs, source: source)
+            name: "w\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs, source: source,
+            limits: limits)
         return Node(machine, chaos, time)
     }
 
-    private func rollup(_ index: Int) -> Node<RollupMachine> {
+    func rollup(_ index: Int) -> Node<RollupMachine> {
         let machine = RollupMachine(
             name: "u\(index)", incarnation: random.next() | 1, fleet: fleet, leaseMs: leaseMs,
-            graceMs: graceMs)
-        return Node(machine, chaos, time)
+            graceMs: graceMs, limits: limits)
+        let node = Node(machine, chaos, time)
+        // Until it has heard of the others.
+        node.shell.withMachine { $0.hold(true) }
+        return node
     }
 
     /// One of the misfortunes: a process is killed and started anew, or stands still for a while, or the broker does.
@@ -127,6 +153,8 @@ final class SimulatedCluster {
         case 2: stop(workers[Int.random(in: 0..<workers.count, using: &random)].bus)
         case 3: stop(rollups[Int.random(in: 0..<rollups.count, using: &random)].bus)
         case 4: chaos.pause(forMs: Int64.random(in: 100...2_000, using: &random))
+        case 5: fill(.partials)
+        case 6: fill(.finals)
         default: break
         }
     }
@@ -134,6 +162,14 @@ final class SimulatedCluster {
     private func stop(_ bus: ProcessBus) {
         bus.stop()
         time.after(Int64.random(in: 200...4_000, using: &random)) { bus.go() }
+    }
+
+    /// A stream has hardly any room for a while.
+    private func fill(_ stream: BusStream) {
+        memory.limit(stream, toBytes: Int.random(in: 0...2_000, using: &random))
+        time.after(Int64.random(in: 200...6_000, using: &random)) { [memory] in
+            memory.limit(stream, toBytes: nil)
+        }
     }
 
     func killWorker(_ index: Int) {
@@ -165,6 +201,7 @@ final class SimulatedCluster {
             time.run(untilMs: nextMs)
             for node in workers { node.tick() }
             for node in rollups { node.tick() }
+            tellOfRoom()
             // Only while there is something to close: a cluster that is never left in peace proves nothing.
             if misfortunes, nextMs < windows * fleet.windowMs + 2_000 { misfortune() }
             nextMs += Self.tickMs

@@ -27,6 +27,14 @@ struct JetStreamTests {
         #expect(try acknowledgement(json).error?.busError == error)
     }
 
+    @Test("when a message was stored is told in milliseconds, however many digits there are")
+    func times() {
+        #expect(JetStream.milliseconds("2023-11-14T22:13:20.123456789Z") == 1_700_000_000_123)
+        #expect(JetStream.milliseconds("2023-11-14T22:13:20.5Z") == 1_700_000_000_500)
+        #expect(JetStream.milliseconds("2023-11-14T22:13:20Z") == 1_700_000_000_000)
+        #expect(JetStream.milliseconds("yesterday") == 0 && JetStream.milliseconds(nil) == 0)
+    }
+
     @Test("anything else than JSON is a failure that says so")
     func nonsense() {
         let read = JetStream.decode(JetStream.Acknowledgement.self, Array("+OK".utf8))

@@ -37,6 +37,7 @@ struct ClusterSettingsTests {
             ("servers: [\"nats://b:1\"], name: a.b", "given twice"),
             ("servers: [\"nats://b:1\"], roles: [boss]", "boss"),
             ("servers: [\"nats://b:1\"], lease: 20s, grace: 20s", "lease + 5s"),
+            ("servers: [\"nats://b:1\"], grace: 30s, partials_keep: 59s", "twice the grace"),
             ("servers: [\"nats://b:1\"], nkey: {public: SUA, seed_file: s}", "the public key of a user"),
             ("servers: [\"nats://b:1\"], tls: {cert_file: c.yaml}", "belong together"),
             ("servers: [\"nats://b:1\"], credentials_file: nowhere", "cannot be read"),

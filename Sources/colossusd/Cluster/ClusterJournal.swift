@@ -18,7 +18,9 @@ struct ClusterJournal {
         self.metrics = metrics
     }
 
-    mutating func look(at member: ClusterMember) {
+    /// - Parameter pauseMs: the longest time between two ticks of late, which come ten times a second.
+    mutating func look(at member: ClusterMember, pauseMs: Int64) {
+        set("tick_pause_seconds", "Longest time between two ticks of late.", Double(pauseMs) / 1_000)
         let now = ClusterMember.nowMs()
         let worker = member.parts.worker?.withMachine { $0.status(nowMs: now) }
         let rollup = member.parts.rollup?.withMachine { $0.status(nowMs: now) }
@@ -36,6 +38,9 @@ struct ClusterJournal {
             set("lease_losses", "Leases of slices that others have taken away.", Double(worker.leaseLosses))
             set("partials", "Messages with partials that are stored.", Double(worker.published))
             set("partials_retried", "Messages that were sent again.", Double(worker.retried))
+            set(
+                "partials_repeated", "Windows of slices that were published once more, being in no final.",
+                Double(worker.repeated))
         }
         if let windows = member.parts.simulation?.windows {
             set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
@@ -52,6 +57,9 @@ struct ClusterJournal {
             set("partitions", "Partitions that this roll-up has.", Double(rollup.partitions.count))
             set("windows_closed", "Windows of partitions that it has closed.", Double(rollup.closed))
             set("windows_incomplete", "Of those, with slices missing.", Double(rollup.incomplete))
+            set(
+                "partials_trimmed", "Partials taken off the brokers, being in finals.",
+                Double(rollup.trimmed))
             let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
             set("partials_late", "Partials that came after their window was closed.", Double(late))
         }
@@ -67,17 +75,34 @@ struct ClusterJournal {
                 "windows_skipped", "Windows whose finals were gone before they were read.",
                 Double(reporter.skipped))
         }
-        for (stream, lag) in member.replicaLag {
-            metrics.gauge(
-                "colossus_cluster_replica_lag_messages",
-                "How far the copy that is furthest behind is behind its leader.", ["bus_stream": stream]
-            ).set(Double(lag))
+        let waiting = [
+            BusStream.partials.rawValue: (worker?.full ?? 0) > 0
+                || member.parts.ingest?.shared.status.isFull == true,
+            BusStream.finals.rawValue: (rollup?.full ?? 0) > 0
+                || (member.parts.ingest?.rollup?.withMachine { $0.status(nowMs: now).full } ?? 0) > 0,
+        ]
+        for (stream, measure) in member.streams {
+            look(at: measure, stream, isFull: waiting[stream] ?? false)
         }
         let regressions = (worker?.leaseRegressions ?? 0) + (rollup?.regressions ?? 0)
         set(
             "divergence", "Answers of brokers that went backwards: their copies disagree.",
             Double(regressions))
         tell(member, worker?.slices ?? [], regressions)
+    }
+
+    private func look(at measure: NATSBus.Measure, _ stream: String, isFull: Bool) {
+        func set(_ name: String, _ help: String, _ value: Double) {
+            metrics.gauge("colossus_cluster_" + name, help, ["bus_stream": stream]).set(value)
+        }
+        set(
+            "replica_lag_messages", "How far the copy that is furthest behind is behind its leader.",
+            Double(measure.lag.values.max() ?? 0))
+        set("stream_bytes", "Bytes that a stream has on each broker.", Double(measure.bytes))
+        if measure.bytesMax > 0 {
+            set("stream_bytes_max", "Bytes that a stream may have on each broker.", Double(measure.bytesMax))
+        }
+        set("stream_full", "Whether something of this member waits for room in a stream.", isFull ? 1 : 0)
     }
 
     private static let refusals: [(String, String, any KeyPath<MergeCounters, UInt64> & Sendable)] = [
@@ -104,6 +129,9 @@ struct ClusterJournal {
                 set("ingest_partials_\(reason)", help, Double(merged.reduce(0) { $0 &+ $1[keyPath: count] }))
             }
             set("ingest_partials_late", "Partials that came too late to revise their window.", Double(late))
+            set(
+                "ingest_lapses", "Partitions that had no roll-up for longer than the brokers keep partials.",
+                Double(rollup.lapses))
             set(
                 "ingest_windows_revised", "Windows of partitions that were stored once more.", Double(revised)
             )
@@ -157,12 +185,22 @@ struct ClusterJournal {
             self.slices = slices
         }
         let problem = member.note().problem
-        if let problem, problem != self.problem, isConnected {
+        if let problem, BusStream.allCases.map(\.fullWords).contains(problem) {
+            if problem != self.problem {
+                logger.error(
+                    "\(problem)", metadata: JournalMessage.clusterFull.metadata(["member": "\(member.name)"]))
+            }
+        } else if let problem, problem != self.problem, isConnected {
             logger.error(
                 "the brokers do not do what this member asks",
                 metadata: JournalMessage.clusterRefused.metadata([
                     "cluster": "\(member.map.cluster)", "reason": "\(problem)",
                 ]))
+        }
+        if problem == nil, self.problem != nil, isConnected {
+            logger.notice(
+                "what kept this member from its work is over",
+                metadata: JournalMessage.clusterOver.metadata(["member": "\(member.name)"]))
         }
         self.problem = problem
         if regressions > divergence {

@@ -44,8 +44,9 @@ final class ClusterMember: Sendable {
         /// Once is enough: it may fall behind again, and has what it gives.
         var hasCaughtUp = false
         var hasLeft = false
-        var replicaLag: [String: UInt64] = [:]
+        var streams: [String: NATSBus.Measure] = [:]
         var toldSlices: [Int] = []
+        var toldFull = 0
         /// Why it only shares what it ingests.
         var complaint: (@Sendable () -> String?)?
     }
@@ -84,7 +85,9 @@ final class ClusterMember: Sendable {
     static func nowMs() -> Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
 
     var roster: ClusterRoster { state.withLock { $0.roster } }
-    var replicaLag: [String: UInt64] { state.withLock { $0.replicaLag } }
+    /// How the streams are, by their names.
+    var streams: [String: NATSBus.Measure] { state.withLock { $0.streams } }
+    var replicaLag: [String: UInt64] { streams.mapValues { $0.lag.values.max() ?? 0 } }
 
     // MARK: Ticks
 
@@ -102,6 +105,7 @@ final class ClusterMember: Sendable {
         }
         parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
         parts.worker?.tick()
+        parts.rollup?.withMachine { $0.hold(mustHold) }
         parts.rollup?.tick()
         parts.reporter?.tick()
         parts.ingest?.shared.tick()
@@ -110,14 +114,18 @@ final class ClusterMember: Sendable {
         tellChange()
     }
 
-    /// Who has which slice is told at once; everything else in its time.
+    /// Whether a worker that lives has said that the stream has no room for what it has, or nobody has been heard yet.
+    private var mustHold: Bool {
+        let now = Self.nowMs()
+        return state.withLock { $0.roster.entries[name] == nil || $0.roster.waitForRoom(nowMs: now) }
+    }
+
+    /// Who has which slice, and who finds no room, is told at once; everything else in its time.
     private func tellChange() {
-        guard let slices = parts.worker?.withMachine({ $0.status(nowMs: Self.nowMs()).slices }) else {
-            return
-        }
+        guard let status = parts.worker?.withMachine({ $0.status(nowMs: Self.nowMs()) }) else { return }
         let isNew = state.withLock { state in
-            defer { state.toldSlices = slices }
-            return state.toldSlices != slices
+            defer { (state.toldSlices, state.toldFull) = (status.slices, status.full) }
+            return state.toldSlices != status.slices || (state.toldFull > 0) != (status.full > 0)
         }
         if isNew { tell() }
     }
@@ -188,6 +196,7 @@ final class ClusterMember: Sendable {
             note.published = status.published
             note.retried = status.retried
             note.leaseLosses = status.leaseLosses
+            note.full = status.full
             note.problem = status.problem
         }
         if let windows = parts.simulation?.windows {
@@ -204,6 +213,8 @@ final class ClusterMember: Sendable {
             note.incomplete = status.incomplete
             note.problem = note.problem ?? status.problem
         }
+        // What both wait for is told once.
+        note.problem = note.problem ?? parts.ingest?.rollup?.withMachine { $0.status(nowMs: now).problem }
         if let status = isIngest ? parts.ingest?.reporter?.status : parts.reporter?.status {
             note.reported = status.reported
             note.lagMs = status.lagMs
@@ -226,12 +237,12 @@ final class ClusterMember: Sendable {
         return note
     }
 
-    /// How far the copies of the streams are behind their leaders.
-    func measureReplicas() {
+    /// How far the copies of the streams are behind their leaders, and how large they are.
+    func measureStreams() {
         for stream in BusStream.allCases {
-            bus.replicaLag(stream) { [weak self] result in
-                guard case .success(let lags) = result else { return }
-                self?.state.withLock { $0.replicaLag[stream.rawValue] = lags.values.max() ?? 0 }
+            bus.measure(stream) { [weak self] result in
+                guard case .success(let measure) = result else { return }
+                self?.state.withLock { $0.streams[stream.rawValue] = measure }
             }
         }
     }

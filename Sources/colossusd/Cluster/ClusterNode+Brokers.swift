@@ -23,6 +23,7 @@ extension ClusterNode {
     func natsStreams() -> NATSStreams {
         var streams = NATSStreams(cluster: settings.name, replicas: settings.replicas)
         streams.partialBytesMax = settings.partialsBytes
+        streams.partialAgeS = settings.partialsKeepMs / 1_000
         streams.finalAgeS = settings.finalsKeepMs / 1_000
         return streams
     }

@@ -55,15 +55,20 @@ extension ClusterNode {
         spec.timeline = { _, endMs in timeline.point(at: endMs, overMs: windowMs) }
         around.shares.report(index)
         let next = closedMs.map { fleet.map.lastWindow(endedMs: $0) + 1 } ?? 0
-        // Made once it is known what was asked of the run; no window is told before.
-        let replay = Locked<EventReplay?>(nil)
+        let (plan, pace) = (fleet.plan, fleet.pace)
+        // Made once it is known what was asked of the run, up to where the store is; no window is told before.
+        let replay = EventFollower(on: aside) { injections, turns in
+            EventReplay(
+                plan: plan, stream: stream, pace: pace, afterMs: closedMs, injections: injections,
+                turns: turns)
+        }
         position.begin()
         let reporter = FleetReporter(
             fleet: fleet.map, topology: fleet.topology, stream: index, next: next,
             from: position.read(next: next), throughMs: .min,
             bus: bus, shares: around.shares, coverage: around.coverage, core: core, clock: around.clock,
             account: { core.account($0, stream: $1) },
-            events: { endMs in replay.withLock { $0?.events(before: endMs) ?? [] } })
+            events: { endMs in replay.events(before: endMs) })
         around.coverage.report(stream, finestMs: windowMs) { [weak reporter] throughMs in
             guard let reporter else { return }
             reporter.committed(throughMs: throughMs)
@@ -71,22 +76,14 @@ extension ClusterNode {
             position.note(status.resumeSequence, window: status.reported)
         }
         core.openStream(spec)
-        let (plan, pace) = (fleet.plan, fleet.pace)
         return (
             reporter,
             { [weak reporter] news, missed in
-                let count = replay.withLock { replay in
-                    guard replay != nil else {
-                        replay = EventReplay(
-                            plan: plan, stream: stream, pace: pace, afterMs: closedMs,
-                            injections: news.injections, turns: news.turns)
-                        return 0
-                    }
-                    return replay?.follow(news.injections, news.turns) ?? 0
+                replay.follow(news.injections, news.turns) { [weak reporter] count in
+                    if count > 0 { missed(count) }
+                    for injection in news.injections { timeline.inject(injection) }
+                    reporter?.allow(throughMs: news.throughMs)
                 }
-                if count > 0 { missed(count) }
-                for injection in news.injections { timeline.inject(injection) }
-                reporter?.allow(throughMs: news.throughMs)
             }
         )
     }

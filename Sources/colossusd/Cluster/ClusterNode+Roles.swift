@@ -12,6 +12,12 @@ extension ClusterNode {
         _ incarnation: UInt64
     ) async throws -> ClusterMember.Parts {
         var parts = ClusterMember.Parts()
+        let limits = limits(of: bus)
+        // First, because it may refuse; what plays a run would have to be stopped.
+        var follower: SharedControl.Follower?
+        if settings.roles.contains(.reporter) {
+            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
+        }
         if settings.roles.contains(.worker) {
             let simulation = SharedRun(
                 fleet, shardCount: around.shardCount, levels: around.levels,
@@ -19,24 +25,26 @@ extension ClusterNode {
             simulation.windows.settle(through: closed)
             let machine = WorkerMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                source: simulation.windows)
+                source: simulation.windows, limits: limits)
             parts.simulation = simulation
             parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.rollup) {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs)
+                graceMs: settings.graceMs, limits: limits)
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
-        }
-        var follower: SharedControl.Follower?
-        if settings.roles.contains(.reporter) {
-            (parts.reporter, follower) = try await reporter(fleet, agreement, bus, closed: closed)
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
             report: follower, bus: bus, clock: around.clock, closed: closed)
         return parts
+    }
+
+    private func limits(of bus: NATSBus) -> ExchangeLimits {
+        var limits = ExchangeLimits()
+        limits.partialsKeepMs = bus.keepsMs(.partials)
+        return limits
     }
 
     /// The machines that share, close and report what members ingest.
@@ -48,7 +56,7 @@ extension ClusterNode {
         if settings.roles.contains(.rollup) {
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: map, leaseMs: settings.leaseMs,
-                graceMs: settings.graceMs, reviseMs: reviseMs)
+                graceMs: settings.graceMs, reviseMs: reviseMs, clock: around.clock, limits: limits(of: bus))
             parts.rollup = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.reporter) { parts.reporter = try await reporter(map, bus) }

@@ -39,6 +39,12 @@ actor ClusterNode {
     private nonisolated let logger = Logger(label: "cluster")
     /// May wait for brokers; no target, so that it holds up nobody.
     private nonisolated let queue = DispatchQueue(label: "colossus.cluster")
+    /// What waits for an answer of the brokers, or computes for long: the ticks of leases and of the run go on meanwhile.
+    private nonisolated let asking = DispatchQueue(label: "colossus.cluster.asking")
+    /// When the last tick was, and the longest time between two since somebody looked.
+    private nonisolated let pauses = Locked<(lastMs: Int64?, longestMs: Int64)>((nil, 0))
+    /// The run that was started for all, by its revision on the brokers.
+    private nonisolated let startedFleet = Locked<(sequence: UInt64, fleet: SharedFleet)?>(nil)
     private nonisolated let joined = Locked<ClusterMember?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
@@ -92,9 +98,12 @@ actor ClusterNode {
 
     /// How large the fleet is, nobody knows beforehand.
     private static let ingestPartitions = 8
-    /// The brokers keep partials for 15 minutes, from which a roll-up that goes on must know what windows were made of.
+    /// Roll-ups and members have in memory what windows were made of that may be revised.
     private static let reviseMaxMs: Int64 = 600_000
-    nonisolated var reviseMs: Int64 { min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs) }
+    /// A roll-up that goes on must find on the brokers what windows were made of.
+    nonisolated var reviseMs: Int64 {
+        min(around.measured.plan.reviseWithinMs, Self.reviseMaxMs, settings.partialsKeepMs / 2)
+    }
 
     /// From now on what the shards close of this stream is shared. Before anything is received.
     ///
@@ -153,7 +162,16 @@ actor ClusterNode {
     }
 
     private func started(_ bus: NATSBus) async throws -> SharedFleet? {
-        try await onQueue { [settings] in try Self.started(settings, bus) }
+        try await onQueue { [settings, startedFleet] in
+            guard let known = try bus.lastNow(.leases, FleetMap.startSubject(settings.name)) else {
+                return nil
+            }
+            // Where joining is refused it is asked for again and again.
+            if let same = startedFleet.withLock({ $0 }), same.sequence == known.sequence { return same.fleet }
+            let fleet = try SharedFleet(settings, SharedStart(decoding: known.bytes))
+            startedFleet.withLock { $0 = (known.sequence, fleet) }
+            return fleet
+        }
     }
 
     /// Nobody has started a run yet: what is ingested is shared meanwhile.
@@ -212,6 +230,9 @@ actor ClusterNode {
     private func makeLink() async throws -> Link {
         let (options, streams) = (natsOptions(), natsStreams())
         let bus = try await onQueue { try NATSBus(options, streams: streams) }
+        if let text = bus.otherThanWanted {
+            logger.warning("the brokers have the streams as they were made", metadata: ["stream": "\(text)"])
+        }
         var parts: ClusterMember.Ingest?
         if let ingest { parts = try await ingested(ingest, bus, incarnation) }
         link = (bus, parts)
@@ -282,9 +303,12 @@ actor ClusterNode {
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
-            queue.async { continuation.resume(with: Result { try body() }) }
+            asking.async { continuation.resume(with: Result { try body() }) }
         }
     }
+
+    /// Where nobody waits for what takes its time.
+    nonisolated var aside: DispatchQueue { asking }
 
     // MARK: Ticks
 
@@ -292,7 +316,13 @@ actor ClusterNode {
         let timer = DispatchSource.makeTimerSource(queue: queue)
         timer.schedule(deadline: .now(), repeating: .milliseconds(100), leeway: .milliseconds(10))
         let count = Locked(0)
+        let pauses = pauses
         timer.setEventHandler { @Sendable [weak self] in
+            pauses.withLock { pauses in
+                let now = ClusterMember.nowMs()
+                pauses.longestMs = max(pauses.longestMs, now - (pauses.lastMs ?? now))
+                pauses.lastMs = now
+            }
             member.tick()
             let number = count.withLock { number in
                 number += 1
@@ -302,7 +332,7 @@ actor ClusterNode {
                 member.tell()
                 Task { await self?.look() }
             }
-            if number % 100 == 1 { member.measureReplicas() }
+            if number % 100 == 1 { member.measureStreams() }
         }
         timer.activate()
         self.timer = timer as? DispatchSource
@@ -310,7 +340,11 @@ actor ClusterNode {
 
     private func look() {
         guard let member, !isStopping else { return }
-        told.look(at: member)
+        let pauseMs = pauses.withLock { pauses in
+            defer { pauses.longestMs = 0 }
+            return pauses.longestMs
+        }
+        told.look(at: member, pauseMs: pauseMs)
     }
 
     // MARK: The end

@@ -38,6 +38,8 @@ struct ClusterNote: Codable, Sendable, Equatable {
     /// Number of the last window in its store; `nil` without the role.
     var reported: Int64?
     var lagMs: Int64 = 0
+    /// Slices whose partials find no room; `nil` of one that does not tell.
+    var full: Int?
     /// Entries of the control log that it plays or reports by; `nil` of one that knows none.
     var control: Int?
     var problem: String?

@@ -45,6 +45,11 @@ struct ClusterRoster: Sendable {
         return closed.count == partitions ? closed.values.min() : nil
     }
 
+    /// Whether a member that lives has partials for which the stream has no room.
+    func waitForRoom(nowMs: Int64) -> Bool {
+        entries.contains { isLive($0.key, nowMs: nowMs) && $0.value.note.full ?? 0 > 0 }
+    }
+
     /// Slices that a member which lives says it has.
     func held(nowMs: Int64) -> [Int: (member: String, epoch: UInt64)] {
         var held: [Int: (member: String, epoch: UInt64)] = [:]

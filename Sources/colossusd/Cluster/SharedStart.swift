@@ -61,12 +61,6 @@ struct SharedStart: Codable, Sendable, Equatable {
 
 // A run that is started for all members.
 extension ClusterNode {
-    /// The run that was started; `nil` before.
-    static func started(_ settings: DaemonSettings.Cluster, _ bus: any Bus) throws -> SharedFleet? {
-        guard let known = try bus.lastNow(.leases, FleetMap.startSubject(settings.name)) else { return nil }
-        return try SharedFleet(settings, SharedStart(decoding: known.bytes))
-    }
-
     /// Starts a run for all members, none of which has one in its configuration.
     func start(_ wanted: SimulationStart) async throws {
         guard settings.simulation == nil else {
