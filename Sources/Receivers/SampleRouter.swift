@@ -20,7 +20,7 @@ struct SampleRouter: ~Copyable {
     /// A run that had no entry, or one that was out of date, when the hot loop came to it.
     private struct Missed {
         var run: Int32
-        /// The entry of the run before, with the generation of the cache in which it is that.
+        /// The entry after which the learned order came to it, in that generation of the cache.
         var after: UInt32
         var generation: UInt32
     }
@@ -45,6 +45,8 @@ struct SampleRouter: ~Copyable {
 
     // For what is not known, one round after another:
     private var missed: [Missed] = []
+    /// The time of all samples of what was missed, and of all that was added since.
+    private var missedMs: Int64 = 0
     private var unknown: [UnknownSeries?] = []
     private var identities: [SeriesIdentity] = []
     private var routes: [Route] = []
@@ -76,16 +78,27 @@ struct SampleRouter: ~Copyable {
         more = 0
         foldedCount = 0
         var last = place.generation == cache.generation ? place.entry : 0
+        // A request that turned out corrupt may have left some.
         missed.removeAll(keepingCapacity: true)
-        addKnown(request, after: &last)
-        let known = LearnedPlace(entry: last, generation: cache.generation)
         var next = 0
-        while next < missed.count, builder.batches.count <= context.limits.batchesPerRequest {
-            let round = next..<min(next + cache.roundMax, missed.count)
-            try learn(round, of: request, in: bytes, format)
-            try addMissed(round, of: request, in: bytes, format)
-            next = round.upperBound
+        while true {
+            next = addKnown(request, from: next, after: &last, in: bytes)
+            var generation = cache.generation
+            try addMissed(request, in: bytes, format)
+            if generation != cache.generation { last = 0 }
+            guard next < request.runs.count, builder.batches.count <= context.limits.batchesPerRequest
+            else { break }
+            let run = request.runs[next]
+            generation = cache.generation
+            if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) {
+                try addReread(run, request, in: bytes, format)
+                next += 1
+            } else {
+                try learn(request, from: next, after: last, in: bytes, format)
+            }
+            if generation != cache.generation { last = 0 }
         }
+        let known = LearnedPlace(entry: last, generation: cache.generation)
         builder.finish()
         place = known
         if !sightings.isEmpty { context.registry.observe(sightings, arrivalMs: arrivalMs) }
@@ -119,16 +132,28 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What is known
 
-    /// The hot loop: adds what has an entry, and puts the rest into `missed`.
-    private mutating func addKnown(_ request: borrowing WriteRequest, after last: inout UInt32) {
+    /// The hot loop: adds what has an entry, and puts what has none into `missed`, to be added behind it: in a scrape all
+    /// samples have one time, and their order does not matter. It goes on until that is not so, or no more fit in a round.
+    ///
+    /// - Returns: the run that it did not come to, or that it cannot put off.
+    private mutating func addKnown(
+        _ request: borrowing WriteRequest, from first: Int, after last: inout UInt32, in bytes: RawSpan
+    ) -> Int {
         let wantsSightings = context.registry.wantsSightings
         let batchesMax = context.limits.batchesPerRequest
         let runs = request.runs.span
         let samples = request.samples.span
-        var index = 0
+        var index = first
         var ahead = Lookahead()
+        var hasMissed = false
         while index < runs.count {
             let run = runs[index]
+            if hasMissed,
+                run.sampleCount != 1 || samples[run.samples.lowerBound].timeMs != missedMs
+            {
+                return index
+            }
+            assert(Int(last) <= cache.young.count, "an entry of another generation")
             let entries = cache.young.entries
             let expected = entries[Int(last)].next
             var entry = expected
@@ -143,7 +168,8 @@ struct SampleRouter: ~Copyable {
                     }
                 }
                 guard entry != 0 else {
-                    miss(index, after: last)
+                    guard putOff(index, run, samples, after: last, in: bytes) else { return index }
+                    hasMissed = true
                     // Most often it is one in another's place, as when a node gets a new label: the order goes on behind it.
                     last = last == 0 ? 0 : expected
                     index &+= 1
@@ -152,12 +178,26 @@ struct SampleRouter: ~Copyable {
                 cache.young.entries[Int(last)].next = entry
             }
             if !take(run, cache.young.entries + Int(entry), samples, wantsSightings) {
-                miss(index, after: last)
+                guard putOff(index, run, samples, after: last, in: bytes) else { return index }
+                hasMissed = true
             }
             last = entry
             index &+= 1
-            if builder.batches.count > batchesMax { return }
+            if builder.batches.count > batchesMax { return index }
         }
+        return index
+    }
+
+    /// - Returns: false if its samples have to be added before those that follow.
+    private mutating func putOff(
+        _ index: Int, _ run: SeriesRun, _ samples: Span<TimedValue>, after last: UInt32, in bytes: RawSpan
+    ) -> Bool {
+        guard run.sampleCount == 1, missed.count < cache.roundMax,
+            !run.isGuess || RemoteWriteDecoder.confirm(run, in: bytes)
+        else { return false }
+        missedMs = samples[run.samples.lowerBound].timeMs
+        missed.append(Missed(run: Int32(index), after: last, generation: cache.generation))
+        return true
     }
 
     /// Adds the samples of a run that has an entry.
@@ -191,10 +231,6 @@ struct SampleRouter: ~Copyable {
         return true
     }
 
-    private mutating func miss(_ index: Int, after last: UInt32) {
-        missed.append(Missed(run: Int32(index), after: last, generation: cache.generation))
-    }
-
     private mutating func note(_ route: Route, _ timeMs: Int64) {
         // A time that the sample itself is refused for says nothing about jobs either.
         guard timeMs >= 0, timeMs <= arrivalMs + context.limits.aheadMs else { return }
@@ -204,21 +240,65 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What is not
 
-    /// Makes entries for some series that have none: no more than are sure to be kept.
+    /// Makes entries for the series from here on that have none, as many as are sure to be kept, and adds nothing.
     private mutating func learn(
-        _ round: Range<Int>, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+        _ request: borrowing WriteRequest, from first: Int, after last: UInt32, in bytes: RawSpan,
+        _ format: SeriesFormat
     ) throws(WireError) {
-        unknown.removeAll(keepingCapacity: true)
-        identities.removeAll(keepingCapacity: true)
-        scratch.removeAll(keepingCapacity: true)
-        for index in round {
-            let run = request.runs[Int(missed[index].run)]
-            // A wrong guess is for later, when its turn comes.
+        forgetUnknown()
+        var index = first
+        var place = last
+        var ahead = Lookahead()
+        while index < request.runs.count, unknown.count < cache.roundMax {
+            let run = request.runs[index]
+            let entry = known(request.runs.span, index, after: &place, &ahead)
+            index += 1
+            guard entry == 0 || needsRoute(entry) else { continue }
+            // A wrong guess is for later, when the loop comes to it.
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) { continue }
             identities.append(run.identity)
             unknown.append(try read(run, request, in: bytes, format))
         }
         admit(in: bytes, format)
+    }
+
+    /// The run's entry, or 0.
+    ///
+    /// - Parameter place: where the learned order stands. A series that is not known is taken for one in another's place,
+    ///   as when a node gets a new label: so the order goes on behind it.
+    private mutating func known(
+        _ runs: Span<SeriesRun>, _ index: Int, after place: inout UInt32, _ ahead: inout Lookahead
+    ) -> UInt32 {
+        let identity = runs[index].identity
+        let expected = cache.young.entries[Int(place)].next
+        if expected != 0, cache.young.entries[Int(expected)].isOf(identity) {
+            place = expected
+            return expected
+        }
+        var entry = ahead.place(of: index, runs, cache)
+        if entry == 0 {
+            let generation = cache.generation
+            entry = cache.find(identity)
+            if generation != cache.generation {
+                ahead.forget()
+                place = entry
+                return entry
+            }
+        }
+        place = entry != 0 ? entry : expected
+        return entry
+    }
+
+    private func needsRoute(_ entry: UInt32) -> Bool {
+        let route = cache.young.entries[Int(entry)].route
+        if route.isBeyondLimit, route.stamp != stamp { return true }
+        return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
+    }
+
+    private mutating func forgetUnknown() {
+        unknown.removeAll(keepingCapacity: true)
+        identities.removeAll(keepingCapacity: true)
+        scratch.removeAll(keepingCapacity: true)
     }
 
     private mutating func admit(in bytes: RawSpan, _ format: SeriesFormat) {
@@ -235,41 +315,59 @@ struct SampleRouter: ~Copyable {
         for (identity, route) in zip(identities, routes) { remember(identity, route) }
     }
 
-    /// Adds the samples of series that have entries now, and puts these into the learned order.
+    /// Makes entries for what was missed, adds its samples, and puts it into the learned order.
     private mutating func addMissed(
-        _ round: Range<Int>, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+        _ request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
     ) throws(WireError) {
-        let wantsSightings = context.registry.wantsSightings
-        let generation = cache.generation
-        // The entry of the run before.
-        var last: UInt32 = 0
-        for index in round {
-            let one = missed[index]
+        guard !missed.isEmpty else { return }
+        forgetUnknown()
+        for one in missed {
             let run = request.runs[Int(one.run)]
-            if index == round.lowerBound || missed[index - 1].run &+ 1 != one.run {
-                last = one.generation == generation ? one.after : 0
-            }
-            let entry = cache.find(run.identity)
-            guard entry != 0,
-                take(run, cache.young.entries + Int(entry), request.samples.span, wantsSightings)
-            else {
-                // All others have one: it was a wrong guess.
-                try addReread(run, request, in: bytes, format)
-                last = 0
-                continue
-            }
+            identities.append(run.identity)
+            unknown.append(try read(run, request, in: bytes, format))
+        }
+        admit(in: bytes, format)
+        let generation = cache.generation
+        var last: UInt32 = 0
+        for (index, one) in missed.enumerated() {
+            let run = request.runs[Int(one.run)]
+            let entry = try add(run, of: request, in: bytes, format)
+            guard builder.batches.count <= context.limits.batchesPerRequest else { break }
             guard generation == cache.generation else {
                 last = 0
                 continue
             }
+            let isFirst = index == 0 || missed[index - 1].run &+ 1 != one.run
+            if isFirst { last = one.generation == generation ? one.after : 0 }
             if last != 0 { cache.young.entries[Int(last)].next = entry }
-            let isEnd = index + 1 == missed.count || missed[index + 1].run != one.run &+ 1
-            if isEnd, Int(one.run) + 1 < request.runs.count {
-                let next = cache.find(request.runs[Int(one.run) + 1].identity)
-                if next != 0, generation == cache.generation { cache.young.entries[Int(entry)].next = next }
+            let isLast = index + 1 == missed.count || missed[index + 1].run != one.run &+ 1
+            if isLast, Int(one.run) + 1 < request.runs.count {
+                let next = cache.young.find(request.runs[Int(one.run) + 1].identity)
+                if next != 0 { cache.young.entries[Int(entry)].next = next }
             }
             last = entry
         }
+        missed.removeAll(keepingCapacity: missed.count <= Self.missedKept)
+    }
+
+    /// Of so many the memory is kept for the next request.
+    private static let missedKept = 10_000
+
+    /// Adds the samples of one run, whose entry is made when it has none. Returns the entry.
+    private mutating func add(
+        _ run: SeriesRun, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
+    ) throws(WireError) -> UInt32 {
+        var entry = cache.find(run.identity)
+        if entry == 0 || needsRoute(entry) {
+            forgetUnknown()
+            identities.append(run.identity)
+            unknown.append(try read(run, request, in: bytes, format))
+            admit(in: bytes, format)
+            entry = cache.find(run.identity)
+        }
+        _ = take(
+            run, cache.young.entries + Int(entry), request.samples.span, context.registry.wantsSightings)
+        return entry
     }
 
     private mutating func remember(_ identity: SeriesIdentity, _ route: Route) {
@@ -318,19 +416,7 @@ struct SampleRouter: ~Copyable {
             of: guess, in: bytes, hasher: context.hasher, salt: format.salt(sender), samplesMax: room,
             into: &series)
         more += series.samples.count - 1
-        let wantsSightings = context.registry.wantsSightings
-        for run in series.runs {
-            var entry = cache.find(run.identity)
-            if entry != 0, take(run, cache.young.entries + Int(entry), series.samples.span, wantsSightings) {
-                continue
-            }
-            scratch.removeAll(keepingCapacity: true)
-            identities = [run.identity]
-            unknown = [try read(run, series, in: bytes, format)]
-            admit(in: bytes, format)
-            entry = cache.find(run.identity)
-            _ = take(run, cache.young.entries + Int(entry), series.samples.span, wantsSightings)
-        }
+        for run in series.runs { _ = try add(run, of: series, in: bytes, format) }
     }
 }
 

@@ -96,6 +96,7 @@ struct IngestRun {
         }
         add(options.paced ? "lag p50" : "latency p50", Self.quantile(latencies, 0.5), "ms")
         add(options.paced ? "lag p99" : "latency p99", Self.quantile(latencies, 0.99), "ms")
+        add("sender", Double(sender.cpuNs) / seconds / 1e9, "cores")
         let bytes = target.residentBytes - emptyBytes
         if target.residentBytes > 0 { add("memory", max(0, bytes) / Double(seriesCount), "B/series") }
         if let logged = target.logBytes { add("log written", Double(logged) / 1e6, "MB") }

@@ -63,7 +63,8 @@ struct Payload {
         }
     }
 
-    mutating func set(_ pass: Pass) {
+    /// - Parameter salt: of this body: at the same place in another one stand other numbers.
+    mutating func set(_ pass: Pass, salt: Int = 0) {
         let (times, short, long, generations) = (times, short, long, generations)
         bytes.withUnsafeMutableBytes { bytes in
             for (place, byte) in times {
@@ -76,7 +77,7 @@ struct Payload {
             }
             pass.short.withUnsafeBufferPointer { numbers in
                 for (number, place) in short.enumerated() {
-                    let bits = numbers[number & (Pass.numbers - 1)]
+                    let bits = numbers[(number &+ salt) & (Pass.numbers - 1)]
                     bytes.storeBytes(
                         of: UInt16(truncatingIfNeeded: bits), toByteOffset: Int(place), as: UInt16.self)
                     bytes[Int(place) + 2] = UInt8(truncatingIfNeeded: bits >> 16)
@@ -85,7 +86,8 @@ struct Payload {
             pass.long.withUnsafeBufferPointer { numbers in
                 for (number, place) in long.enumerated() {
                     bytes.storeBytes(
-                        of: numbers[number & (Pass.numbers - 1)], toByteOffset: Int(place), as: UInt64.self)
+                        of: numbers[(number &+ salt) & (Pass.numbers - 1)], toByteOffset: Int(place),
+                        as: UInt64.self)
                 }
             }
         }

@@ -46,6 +46,7 @@ final class Sender {
             pass: Payload.Pass(pass, timeMs: timeMs, nodes: nodeCount, churnEvery: churnEvery),
             isOdd: pass % 2 == 1, dueNs: dueNs, left: payloads.count)
         for number in connections.indices { connections[number].next = number }
+        var answeredNs = Stopwatch.nowNs()
         while round.left > 0 {
             var waitNs: Int64 = 1_000_000_000
             for number in connections.indices { waitNs = min(waitNs, try send(number, round)) }
@@ -59,9 +60,15 @@ final class Sender {
                 try connections[number].readAnswer()
                 latencies.append(Stopwatch.nowNs() - connections[number].beganNs)
                 round.left -= 1
+                answeredNs = Stopwatch.nowNs()
+            }
+            guard Stopwatch.nowNs() - max(answeredNs, dueNs ?? 0) < Self.patienceNs else {
+                throw BenchError("the server has not answered for a minute")
             }
         }
     }
+
+    private static let patienceNs: Int64 = 60_000_000_000
 
     /// A pass that is under way.
     private struct Round {
@@ -84,10 +91,10 @@ final class Sender {
             connections[number].beganNs = due
         }
         if round.isOdd, others[index] != nil {
-            others[index]?.set(round.pass)
+            others[index]?.set(round.pass, salt: index &* 101)
             try send(others[index], number, round)
         } else {
-            payloads[index].set(round.pass)
+            payloads[index].set(round.pass, salt: index &* 101)
             try send(payloads[index], number, round)
         }
         connections[number].next += connections.count
