@@ -1,6 +1,6 @@
 /// Writes a snappy block as snappy's own encoder does (fragments of 64 KiB, a hash of four bytes, the first match
 /// taken), but takes bytes that change for equal only where they are always equal. So the block stays valid while they
-/// are set, and is as small as that of a sender who compresses each time.
+/// are set. It is 7% (scrape order) to 20% (shuffled) larger than what libsnappy makes of the same message.
 struct SnappyBaker {
     private(set) var block: [UInt8] = []
     /// Where changing bytes stand in the block; what is not here is a copy.
