@@ -19,18 +19,23 @@ struct Bench: ParsableCommand {
               colossus-bench ingest --paced --series 4000000 --seconds 30
               colossus-bench ingest --to 8428 --pid 4711      a server of another process
               colossus-bench exchange --nats nats://127.0.0.1:4222
+              colossus-bench day --rounds 1 --hours 1       the whole fleet, second by second
               colossus-bench --json
             """
     )
 
     @Argument(
-        help: "Which: snappy, registry, sketch, ingest, close, simulate, exchange. Default: all of them.")
-    var names: [Benchmark] = Benchmark.allCases
+        help: "Which: snappy, registry, sketch, ingest, close, simulate, exchange, day. Default: all but day."
+    )
+    var names: [Benchmark] = Benchmark.allCases.filter { $0 != .day }
 
     @Option(help: "Rounds, interleaved over the benchmarks; the median is shown with the extremes.")
     var rounds = 3
 
-    @Option(help: "The scenario of `simulate` and `close`; all of its GPUs stand at its end.")
+    @Option(help: "day: hours of it.")
+    var hours = 24
+
+    @Option(help: "The scenario of `simulate`, `close` and `day`; all of its GPUs stand at its end.")
     var scenario = "Config/scenarios/colossus.yaml"
 
     @Flag(help: "One JSON object a line instead of the table.")
@@ -45,6 +50,7 @@ struct Bench: ParsableCommand {
 
     func validate() throws {
         guard (1...100).contains(rounds) else { throw ValidationError("Rounds are 1 to 100.") }
+        guard (1...24).contains(hours) else { throw ValidationError("Hours are 1 to 24.") }
     }
 
     /// On standard error, so that the table can be kept.
@@ -63,7 +69,7 @@ struct Bench: ParsableCommand {
             for name in names {
                 progress("round \(round) of \(rounds): \(name.rawValue)\n")
                 let calibration = Calibration.measure()
-                for result in try name.run(scenario: scenario, ingest, exchange) {
+                for result in try name.run(scenario: scenario, hours: hours, ingest, exchange) {
                     if results[result.name] == nil { order.append(result.name) }
                     results[result.name, default: Series(unit: result.unit)].add(result, calibration)
                 }
@@ -75,9 +81,11 @@ struct Bench: ParsableCommand {
 }
 
 enum Benchmark: String, CaseIterable, ExpressibleByArgument {
-    case snappy, registry, sketch, ingest, close, simulate, exchange
+    case snappy, registry, sketch, ingest, close, simulate, exchange, day
 
-    func run(scenario: String, _ ingest: IngestOptions, _ exchange: ExchangeOptions) throws -> [Result] {
+    func run(
+        scenario: String, hours: Int, _ ingest: IngestOptions, _ exchange: ExchangeOptions
+    ) throws -> [Result] {
         switch self {
         case .snappy: try CodecBenchmarks.snappy()
         case .registry: try CodecBenchmarks.registry(ingest)
@@ -86,6 +94,7 @@ enum Benchmark: String, CaseIterable, ExpressibleByArgument {
         case .simulate: try SimulateBenchmark.run(scenario: scenario)
         case .close: try CloseBenchmark.run(scenario: scenario)
         case .exchange: try ExchangeBenchmark.run(exchange)
+        case .day: try DayBenchmark.run(scenario: scenario, hours: hours)
         }
     }
 
