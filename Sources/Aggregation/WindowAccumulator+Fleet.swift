@@ -45,11 +45,13 @@ extension WindowAccumulator {
                     continue
                 }
                 var last = first + 1
+                var isWhole = lanes[first].mask == 0xff
                 while last < count, lanes[last].mask == 0 || lanes[last].group == lanes[first].group {
+                    isWhole = isWhole && lanes[last].mask == 0xff
                     last += 1
                 }
                 added += addField(
-                    position, lanes, first..<last, values, context, &heard, &drops)
+                    position, lanes, first..<last, isWhole, values, context, &heard, &drops)
                 first = last
             }
         }
@@ -94,7 +96,7 @@ extension WindowAccumulator {
     /// Adds one field of neighbouring nodes of one group; `heard` gets the bits of the GPUs with a measurement.
     @inline(__always)
     private mutating func addField(
-        _ position: Int, _ lanes: borrowing InlineArray<8, Lane>, _ range: Range<Int>,
+        _ position: Int, _ lanes: borrowing InlineArray<8, Lane>, _ range: Range<Int>, _ isWhole: Bool,
         _ values: Span<Double>, _ context: TickContext, _ heard: inout UInt64, _ drops: inout DropCounts
     ) -> Int {
         let column = Int(context.columns[position])
@@ -102,7 +104,16 @@ extension WindowAccumulator {
         let plainBelow = isWide ? SampleFilter.plainWideBelow : SampleFilter.plainBelow
         var whole = Cell()
         var isClean = true
-        for lane in range where lanes[lane].mask != 0 {
+        // Without nodes of their own eight GPUs at a time do; where one of them is not plain, all are looked at.
+        if !keepsNodes, isWhole {
+            let sums = Self.sumOfNodes(values, position * 64 + range.lowerBound * 8, range.count)
+            if sums.count > 0, sums.max < plainBelow, sums.min > -plainBelow {
+                whole = sums
+                heard |= (UInt64.max >> UInt64(64 - range.count * 8)) << UInt64(range.lowerBound * 8)
+            }
+        }
+        let rest = whole.count == 0 ? range : range.upperBound..<range.upperBound
+        for lane in rest where lanes[lane].mask != 0 {
             let first = position * 64 + lane * 8
             var cell = Cell()
             if lanes[lane].mask == 0xff { cell = Self.sumOfEight(values, first) }
@@ -131,6 +142,26 @@ extension WindowAccumulator {
             }
         }
         return Int(whole.count)
+    }
+
+    /// All GPUs of some neighbouring nodes, as `sumOfEight`; sums are made GPU by GPU first.
+    @inline(__always)
+    private static func sumOfNodes(_ values: Span<Double>, _ first: Int, _ nodes: Int) -> Cell {
+        precondition(first >= 0 && nodes > 0 && first + nodes * 8 <= values.count)
+        return values.withUnsafeBufferPointer { values in
+            let bytes = UnsafeRawPointer(values.baseAddress.unsafelyUnwrapped + first)
+            var low = bytes.loadUnaligned(as: SIMD8<Double>.self)
+            var (high, sum) = (low, low)
+            for node in 1..<max(nodes, 1) {
+                let eight = bytes.loadUnaligned(fromByteOffset: node * 64, as: SIMD8<Double>.self)
+                sum += eight
+                low.replace(with: eight, where: eight .< low)
+                high.replace(with: eight, where: eight .> high)
+            }
+            let total = sum.sum()
+            return Cell(
+                sum: total, min: low.min(), max: high.max(), count: total == total ? UInt32(nodes * 8) : 0)
+        }
     }
 
     /// All eight GPUs of a node, without looking at what the values are; a count of 0 says that one is NaN.

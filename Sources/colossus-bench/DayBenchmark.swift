@@ -30,8 +30,13 @@ enum DayBenchmark {
 
         let (wall, cpu) = (Stopwatch.nowNs(), Stopwatch.processNs())
         let ticks = hours * 3_600
+        var before: Signal?
         for tick in 0..<ticks {
-            offer(model.tick(at: start + Int64(tick) * 1_000), bench, stream)
+            // The next one is on its way while this one is added.
+            let done = Signal()
+            bench.core.offer(model.tick(at: start + Int64(tick) * 1_000), stream: stream) { done.raise() }
+            before?.wait()
+            before = done
             if (tick + 1) % 900 == 0 { progress(tick + 1, of: ticks, sinceNs: wall) }
         }
         let endMs = start + Int64(ticks) * 1_000
@@ -51,12 +56,6 @@ enum DayBenchmark {
             .init(name: "\(name): memory", value: ProcessUsage.residentBytes() / 1e6, unit: "MB"),
             .init(name: "\(name): rows of summaries", value: Double(bench.sink.rowCount), unit: "rows"),
         ]
-    }
-
-    private static func offer(_ tick: SimulatedTick, _ bench: BenchCore, _ stream: StreamIndex) {
-        let done = Signal()
-        bench.core.offer(tick, stream: stream) { done.raise() }
-        done.wait()
     }
 
     private static func progress(_ done: Int, of all: Int, sinceNs: Int64) {
