@@ -309,6 +309,11 @@ public struct RollupMachine: NodeMachine {
         }
         counters.problem = nil
         let sequence = message?.sequence ?? 0
+        if message == nil {
+            // Nobody has closed anything for longer than the brokers keep finals. Where this was an old copy's answer, they
+            // refuse what is stored behind nothing.
+            mine.finalSequence = 0
+        }
         guard sequence >= mine.finalSequence else {
             counters.regressions += 1
             return
