@@ -34,6 +34,8 @@ public struct ExchangeLimits: Sendable {
     public var rereadMs: Int64 = 2_000
     /// How often a roll-up takes away partials that are in finals.
     public var trimEveryMs: Int64 = 10_000
+    /// After so long it asks again brokers that did not let it.
+    public var trimRetryMs: Int64 = 60_000
 
     public init() {}
 }

@@ -18,6 +18,12 @@ public final class MemoryBus: Bus {
         var limited: Subject?
         var bytes: Int { messages.reduce(0) { $0 + $1.bytes.count } }
         var readers: [Int: Reader] = [:]
+
+        /// Of a subject whose last message goes, all before it go too.
+        func remove(_ isGone: (StoredMessage) -> Bool) {
+            messages.removeAll(where: isGone)
+            lastOf = lastOf.filter { !isGone($0.value) }
+        }
     }
 
     /// Delivers in order whoever comes first: messages are taken out under the bus's lock, and handed over by one
@@ -135,7 +141,7 @@ public final class MemoryBus: Bus {
         let count = state.withLock { state in
             let log = Self.log(stream, &state)
             let before = log.messages.count
-            log.messages.removeAll { $0.sequence < sequence && filter.matches($0.subject) }
+            log.remove { $0.sequence < sequence && filter.matches($0.subject) }
             return before - log.messages.count
         }
         done(.success(UInt64(count)))
@@ -153,7 +159,7 @@ public final class MemoryBus: Bus {
     /// What is older goes, as on a broker that keeps a stream for a while only.
     public func expire(_ stream: BusStream, beforeMs: Int64) {
         state.withLock { state in
-            Self.log(stream, &state).messages.removeAll { $0.timestampMs < beforeMs }
+            Self.log(stream, &state).remove { $0.timestampMs < beforeMs }
         }
     }
 

@@ -53,8 +53,9 @@ public struct RollupMachine: NodeMachine {
     private let clock: WallClock?
     /// What of ingested telemetry may be lost, in words, and until when it is told.
     private var lapse: (text: String, untilMs: Int64)?
-    /// Why the brokers do not let it take anything away.
+    /// Why the brokers do not let it take anything away, and when they are asked again.
     private var trimProblem: String?
+    private var trimsAgainMs = Int64.min
     /// Somebody has partials for which the brokers have no room: what is missing is no reason to close without it.
     private var isHeld = false
 
@@ -148,6 +149,8 @@ public struct RollupMachine: NodeMachine {
     }
 
     private mutating func proceed(_ partition: Int, _ nowMs: Int64, _ isTick: Bool) -> [NodeAction] {
+        // Also while something is under way: what came meanwhile is no reason to close either.
+        if isHeld { work[partition]?.merge?.waitAnew() }
         guard var mine = work[partition], !mine.isReading, mine.closing == nil else { return [] }
         defer { work[partition] = mine }
         if mine.mustRead {
@@ -170,8 +173,7 @@ public struct RollupMachine: NodeMachine {
                     cursor: cursor))
         }
         if isTick, let action = trim(partition, nowMs, &mine) { actions.append(action) }
-        if isHeld { mine.merge?.waitAnew() }
-        let isIdle = mine.idleMs >= graceMs
+        let isIdle = !isHeld && mine.idleMs >= graceMs
         guard mine.mayWrite, keeper.leases[partition].mayAct(nowMs: nowMs),
             merge.canClose(graceMs: graceMs, isIdle: isIdle)
         else {
@@ -192,9 +194,11 @@ public struct RollupMachine: NodeMachine {
 
     /// What is in finals, and is not read again by whoever takes over, gives its room to others.
     private mutating func trim(_ partition: Int, _ nowMs: Int64, _ mine: inout PartitionWork) -> NodeAction? {
-        guard mine.resumeSequence > mine.trimmedSequence, nowMs >= mine.trimsMs, trimProblem == nil,
+        guard mine.resumeSequence > mine.trimmedSequence, nowMs >= mine.trimsMs, nowMs >= trimsAgainMs,
             keeper.leases[partition].mayAct(nowMs: nowMs)
         else { return nil }
+        // Where they refused, one partition asks for all.
+        if trimProblem != nil { trimsAgainMs = nowMs + limits.trimRetryMs }
         mine.trimsMs = nowMs + limits.trimEveryMs
         mine.trimmedSequence = mine.resumeSequence
         let token = tokens.next()
@@ -203,15 +207,25 @@ public struct RollupMachine: NodeMachine {
             .partials, fleet.partialSubjects(in: partition), before: mine.resumeSequence, token: token)
     }
 
-    private mutating func trimmed(_ partition: Int, _ result: Result<UInt64, BusError>) {
+    private mutating func trimmed(_ partition: Int, _ result: Result<UInt64, BusError>, _ nowMs: Int64) {
         switch result {
-        case .success(let count): counters.trimmed += count
-        case .failure(.denied), .failure(.failed):
+        case .success(let count):
+            counters.trimmed += count
+            trimProblem = nil
+            trimsAgainMs = .min
+            return
+        case .failure(.denied):
             trimProblem =
                 "the brokers keep partials that are in finals, because they do not let this roll-up take them away: give it "
                 + "$JS.API.STREAM.PURGE.CLSD_PART_\(fleet.cluster), as in Deploy/nats"
-        case .failure: work[partition]?.trimmedSequence = 0
+            trimsAgainMs = nowMs + limits.trimRetryMs
+        case .failure(.failed(let text)):
+            trimProblem =
+                "the brokers keep partials that are in finals, because they cannot take them away: \(text)"
+            trimsAgainMs = nowMs + limits.trimRetryMs
+        case .failure: break
         }
+        work[partition]?.trimmedSequence = 0
     }
 
     private mutating func token(_ partition: Int, _ mine: inout PartitionWork) -> UInt64 {
@@ -224,7 +238,7 @@ public struct RollupMachine: NodeMachine {
     private mutating func published(
         _ token: UInt64, _ result: Result<UInt64, BusError>, _ nowMs: Int64
     ) {
-        if let partition = trims.removeValue(forKey: token) { return trimmed(partition, result) }
+        if let partition = trims.removeValue(forKey: token) { return trimmed(partition, result, nowMs) }
         if result != .failure(.full) { keeper.note(result) }
         guard let partition = purposes.removeValue(forKey: token), work[partition]?.token == token,
             let closing = work[partition]?.closing
@@ -295,6 +309,11 @@ public struct RollupMachine: NodeMachine {
         }
         counters.problem = nil
         let sequence = message?.sequence ?? 0
+        if message == nil {
+            // Nobody has closed anything for longer than the brokers keep finals. Where this was an old copy's answer, they
+            // refuse what is stored behind nothing.
+            mine.finalSequence = 0
+        }
         guard sequence >= mine.finalSequence else {
             counters.regressions += 1
             return

@@ -181,12 +181,17 @@ public struct WindowMerge: Sendable {
     ///
     /// - Parameter isIdle: nothing has come for the grace by the reader's own clock, so that the broker's stands still.
     public func canClose(graceMs: Int64, isIdle: Bool) -> Bool {
-        let window = closed + 1
         guard let evidence = open.values.map(\.firstMs).min() else { return false }
-        if let entry = open[window], presentSlices(entry) == fleet.slices(in: partition) { return true }
+        if let entry = open[closed + 1], presentSlices(entry) == fleet.slices(in: partition) { return true }
         if open.count > limits.openWindowsMax || isIdle { return true }
         return progressMs >= evidence + graceMs
     }
+
+    /// The next window to close.
+    ///
+    /// Where no final is known, the brokers may have let go of all of them: then it is the first window of which anything is
+    /// there, and not window 0 and all after it, with nothing in them. Workers publish again what nobody has reported.
+    private var next: Int64 { closed < 0 && open[0] == nil ? open.keys.min() ?? 0 : closed + 1 }
 
     /// The grace begins anew for all windows that are open.
     public mutating func waitAnew() {
@@ -216,7 +221,7 @@ public struct WindowMerge: Sendable {
 
     /// The next window's record, without closing it: `advance` does, once the record is stored.
     public func nextFinal(writer: UInt64, lateSinceLast: UInt64) -> FinalRecord {
-        let window = closed + 1
+        let window = next
         var sum = GroupSum()
         var present = 0
         if let entry = open[window] {

@@ -301,8 +301,21 @@ extension NATSBus {
         made.withLock { $0[stream]?.max_age ?? 0 } / 1_000_000
     }
 
-    /// What the stream of partials that others have made has otherwise than is wanted here, in words.
+    /// What the streams that others have made have otherwise than is wanted here, in words.
     public var otherThanWanted: String? {
+        let all = [otherPartials, otherFinals].compactMap { $0 }
+        return all.isEmpty ? nil : all.joined(separator: "; ")
+    }
+
+    private var otherFinals: String? {
+        guard let age = made.withLock({ $0[.finals] })?.max_age, age != streams.finalAgeS * 1_000_000_000
+        else { return nil }
+        return
+            "\(name(of: .finals)) keeps finals for \(age / 1_000_000_000) s, not for \(streams.finalAgeS) s: "
+            + "nats stream edit \(name(of: .finals)) --max-age \(streams.finalAgeS)s"
+    }
+
+    private var otherPartials: String? {
         let known = made.withLock { $0[.partials] }
         guard let age = known?.max_age, let bytes = known?.max_bytes else { return nil }
         let wantedAge = streams.partialAgeS * 1_000_000_000
@@ -326,7 +339,11 @@ extension NATSBus {
             // 10058: another member was faster.
             answer.error.flatMap { $0.err_code == 10_058 ? nil : $0.busError }
         }
-        return created.config
+        if created.error == nil { return created.config }
+        // As the other has made it.
+        return try insist(JetStream.Created.self, "$JS.API.STREAM.INFO.\(stream.name)", []) { answer in
+            answer.error.map { $0.err_code == 10_059 ? .unavailable : $0.busError }
+        }.config
     }
 
     /// How a stream is.

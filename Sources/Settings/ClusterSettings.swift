@@ -26,8 +26,9 @@ extension DaemonSettings {
         public var partialsBytes: Int64 = 4_000_000_000
         /// How long the brokers keep partials for roll-ups that are away; those that are in finals go at once.
         public var partialsKeepMs: Int64 = 24 * 3_600_000
-        /// How long the brokers keep closed windows for reporters that are away.
-        public var finalsKeepMs: Int64 = 12 * 3_600_000
+        /// How long the brokers keep closed windows for reporters that are away, and for roll-ups to go on behind; not shorter
+        /// than they keep partials.
+        public var finalsKeepMs: Int64 = 24 * 3_600_000
         /// Brokers before 2.11, whose copies may disagree.
         public var allowsOldServers = false
         /// A `.creds` file; `credential:NAME` is one of systemd.

@@ -249,7 +249,7 @@ endpoints: []
 #   windows_max: 64 # that a worker keeps while the brokers stand still; then the simulation waits for them
 #   partials_bytes: 4GB # of the stream of partials on each broker; those that are in closed windows go at once
 #   partials_keep: 24h # how long the brokers keep partials for roll-ups that are away; twice the grace at least
-#   finals_keep: 12h # how long the brokers keep closed windows for a reporter that is away
+#   finals_keep: 24h # how long the brokers keep closed windows for reporters and roll-ups that are away; partials_keep at least
 #   share_ingest: false # true, on all members: what workers ingest becomes one stream, measured, of all of them
 #   allow_old_servers: false # brokers before 2.11 may disagree about who has what
 #   # As whom, one of the two: secrets are in files; credential:NAME is a credential of systemd

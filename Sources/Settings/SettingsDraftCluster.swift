@@ -32,8 +32,8 @@ extension SettingsDraft {
             new.simulation = simulation(run, new.simulation)
         }
         for key in [
-            "servers", "grace", "partials_keep", "credentials_file", "nkey", "tls", "simulation",
-            "share_ingest",
+            "servers", "grace", "partials_keep", "finals_keep", "credentials_file", "nkey", "tls",
+            "simulation", "share_ingest",
         ] {
             note("cluster.\(key)", m, key)
         }
@@ -87,6 +87,12 @@ extension SettingsChecks {
                 place("cluster.partials_keep").error(
                     "partials would go before their windows are closed",
                     expected: "partials_keep of twice the grace at least"))
+        }
+        if cluster.finalsKeepMs < cluster.partialsKeepMs {
+            errors.append(
+                place("cluster.finals_keep").error(
+                    "a roll-up would still find partials, and no final that says where to go on",
+                    expected: "finals_keep of partials_keep at least"))
         }
         if cluster.credentialsFile != nil, cluster.nkey != nil {
             errors.append(

@@ -26,6 +26,8 @@ extension FleetCore {
             for node in nodes { standing[node] = Standing.ready }
         }
         var passed = UInt8(truncatingIfNeeded: 1 << nodes.count - 1)
+        // Racks before this one that are retired without ever being ready reject nobody.
+        while nextRejected < nodes.lowerBound { drawRejected() }
         while nextRejected < nodes.upperBound {
             passed &= ~(1 << UInt8(nextRejected - nodes.lowerBound))
             reject(nextRejected, timeMs, &observer)
@@ -41,8 +43,9 @@ extension FleetCore {
         }
         let peak = step.peakTFLOPs
         peakSum += peak * Double(nodes.count)
+        peakNodes += nodes.count
         peakLeast = min(peakLeast, peak)
-        let mean = peakSum / Double(max(1, everReady))
+        let mean = peakSum / Double(max(1, peakNodes))
         pacePeak = isPacedBySlowest ? min(peakLeast, mean) : mean
         flopNodes = -1
         while law.infantPerNode > 0, infantPosition < Double(everReady) { addInfant(timeMs) }

@@ -62,7 +62,7 @@ struct FleetCore: Sendable {
     var hasRackOff = false
     var memberCount = 0
     var readyCount: Int { readyTime.count }
-    /// Nodes 0 ..< everReady have been ready once; the ones that stand today.
+    /// Nodes 0 ..< everReady have been ready once, but for racks that were retired before; the ones that stand today.
     var everReady = 0
     var activeCount = 0
     var returns: ReturnCalendar
@@ -130,7 +130,9 @@ struct FleetCore: Sendable {
     var flop = 0.0
     var flopPerNodeMs = 0.0
     var flopNodes = -1
+    /// Of all nodes that were ready once.
     var peakSum = 0.0
+    var peakNodes = 0
     var peakLeast = Double.infinity
     /// TFLOP/s of the GPU that sets the pace.
     var pacePeak = 0.0
@@ -202,7 +204,7 @@ struct FleetCore: Sendable {
             interruptionsByCause[index] = 0
         }
         (flop, flopPerNodeMs, flopNodes, targetMs) = (0, 0, -1, nil)
-        (peakSum, peakLeast, pacePeak) = (0, .infinity, 0)
+        (peakSum, peakNodes, peakLeast, pacePeak) = (0, 0, .infinity, 0)
         reachedMs.removeAll(keepingCapacity: true)
         begin()
     }

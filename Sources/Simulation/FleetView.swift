@@ -50,9 +50,12 @@ struct FleetView: FleetObserver, Sendable {
         }
     }
 
-    private func plannedMs() -> Int64 {
+    private mutating func plannedMs() -> Int64 {
         let racks = plan.racks
         var next = Int64.max
+        // A rack that is retired before there is power for it holds up none behind it.
+        while nextRack.power < racks.count, racks[nextRack.power].powerMs == .max { nextRack.power += 1 }
+        while nextRack.burnIn < racks.count, racks[nextRack.burnIn].burnInMs == .max { nextRack.burnIn += 1 }
         if nextRack.install < racks.count { next = min(next, racks[nextRack.install].installMs) }
         if nextRack.power < racks.count { next = min(next, racks[nextRack.power].powerMs) }
         if nextRack.burnIn < racks.count { next = min(next, racks[nextRack.burnIn].burnInMs) }

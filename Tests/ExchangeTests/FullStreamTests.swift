@@ -1,4 +1,5 @@
 import Exchange
+import Telemetry
 import TestSupport
 import Testing
 
@@ -81,6 +82,82 @@ struct FullStreamTests {
         #expect(cluster.run(windows: 90, limitMs: 200_000, misfortunes: false))
         #expect(try cluster.faults(windows: 90) == [])
         #expect(full(cluster) == (0, 0))
+    }
+
+    @Test("a roll-up that is told to wait closes nothing, however much time passes within one delivery")
+    func oneDelivery() throws {
+        let tests = try WindowMergeTests()
+        let time = VirtualTime()
+        let bus = MemoryBus(clock: time.wallClock)
+        func publish(slice: Int) {
+            for window in Int64(0)..<40 {
+                let partial = tests.message(slice: slice, window: window, sequence: 0)
+                let message = BusMessage(stream: .partials, subject: partial.subject, bytes: partial.bytes)
+                bus.publish(message, expecting: .none) { _ in }
+                time.run(untilMs: time.nowMs + 1_000)
+            }
+        }
+        // The other slice finds no room.
+        publish(slice: 0)
+        let machine = RollupMachine(
+            name: "u", incarnation: 5, fleet: tests.fleet, leaseMs: 3_000, graceMs: 12_000)
+        let shell = NodeShell(machine, bus: bus, clock: { time.nowMs })
+        shell.withMachine { $0.hold(true) }
+        func run(forMs: Int64) {
+            for _ in 0..<(forMs / 100) {
+                time.run(untilMs: time.nowMs + 100)
+                shell.tick()
+            }
+        }
+        run(forMs: 60_000)
+        #expect(shell.withMachine { $0.status(nowMs: time.nowMs).partitions }.map(\.open) == [40])
+        #expect(bus.messages(.finals).isEmpty)
+        publish(slice: 1)
+        shell.withMachine { $0.hold(false) }
+        run(forMs: 2_000)
+        let finals = try bus.messages(.finals).map { try FinalRecord(decoding: $0.bytes) }
+        #expect(finals.map(\.window) == Array(0..<40) && finals.allSatisfy { $0.slicesPresent == 2 })
+    }
+
+    @Test(
+        "brokers that do not let partials be taken away are asked again after a minute, and why is told",
+        arguments: [true, false])
+    func refusedTrim(isDenied: Bool) throws {
+        let tests = try WindowMergeTests()
+        let time = VirtualTime()
+        let memory = MemoryBus(clock: time.wallClock)
+        let bus = KeepsAll(memory)
+        let error = isDenied ? BusError.denied("Permissions Violation") : .failed("no space on the disk")
+        bus.refusal.withLock { $0 = error }
+        let machine = RollupMachine(
+            name: "u", incarnation: 5, fleet: tests.fleet, leaseMs: 3_000, graceMs: 12_000)
+        let shell = NodeShell(machine, bus: bus, clock: { time.nowMs })
+        var window: Int64 = 0
+        func run(forMs: Int64) -> RollupStatus {
+            for tick in 0..<(forMs / 100) {
+                time.run(untilMs: time.nowMs + 100)
+                shell.tick()
+                guard tick % 10 == 0 else { continue }
+                for slice in 0..<2 {
+                    let partial = tests.message(slice: slice, window: window, sequence: 0)
+                    let message = BusMessage(
+                        stream: .partials, subject: partial.subject, bytes: partial.bytes)
+                    memory.publish(message, expecting: .none) { _ in }
+                }
+                window += 1
+            }
+            return shell.withMachine { $0.status(nowMs: time.nowMs) }
+        }
+        var status = run(forMs: 50_000)
+        #expect(bus.asked.withLock { $0 } == 1 && status.trimmed == 0)
+        let word = isDenied ? "$JS.API.STREAM.PURGE.CLSD_PART_test" : "no space on the disk"
+        #expect(status.problem?.contains(word) == true, "\(status.problem ?? "")")
+        status = run(forMs: 60_000)
+        #expect(bus.asked.withLock { $0 } == 2 && status.trimmed == 0 && status.problem != nil)
+        bus.refusal.withLock { $0 = nil }
+        status = run(forMs: 100_000)
+        #expect(status.trimmed > 200 && status.problem == nil)
+        #expect(memory.messages(.partials).count < 50)
     }
 
     @Test("what is in finals gives its room to others, and whoever takes over misses nothing")

@@ -44,6 +44,46 @@ struct RetentionTests {
     }
 
     @Test(
+        "when the finals are gone too, a roll-up begins with what is there, and closes no window without",
+        arguments: [true, false])
+    func finalsGone(areRollupsAway: Bool) throws {
+        let windows: Int64 = 40
+        let ready = Locked<Int64>(15)
+        let settled = Locked<Int64>(-1)
+        var limits = ExchangeLimits()
+        limits.partialsKeepMs = 20_000
+        let cluster = SimulatedCluster(
+            seed: 3, fleet: try fleetMap(slices: 12, partitions: 3), windows: windows, leaseMs: 3_000,
+            graceMs: 12_000, faults: ClusterTests.calm, limits: limits,
+            kept: { settled.withLock { $0 } + 1 }, most: { ready.withLock { $0 } })
+        tests.run(cluster, fromMs: 0, untilMs: 20_000)
+        let first = try cluster.memory.messages(.finals).map { try FinalRecord(decoding: $0.bytes).window }
+        #expect(first.count == 48 && first.max() == 15)
+        settled.withLock { $0 = 15 }
+        if areRollupsAway {
+            for node in cluster.rollups { node.shell.stop() }
+            cluster.rollups = []
+        }
+        // Nothing happens for longer than the brokers keep anything: the run is paused, say.
+        tests.run(cluster, fromMs: 20_000, untilMs: 60_000)
+        cluster.memory.expire(.partials, beforeMs: 59_000)
+        cluster.memory.expire(.finals, beforeMs: 59_000)
+        #expect(cluster.memory.messages(.finals).isEmpty)
+        ready.withLock { $0 = windows - 1 }
+        if areRollupsAway { cluster.rollups = [cluster.rollup(0), cluster.rollup(1)] }
+        tests.run(cluster, fromMs: 60_000, untilMs: 110_000)
+        let finals = try cluster.memory.messages(.finals).map { try FinalRecord(decoding: $0.bytes) }
+        for partition in 0..<3 {
+            let own = finals.filter { $0.partition == partition }
+            #expect(own.map(\.window) == Array(16..<windows))
+            #expect(own.allSatisfy { $0.slicesPresent == $0.slicesExpected })
+        }
+        let now = cluster.time.nowMs
+        let regressions = cluster.rollups.map { $0.shell.withMachine { $0.status(nowMs: now).regressions } }
+        #expect(regressions == [0, 0])
+    }
+
+    @Test(
         "a roll-up that finds a partition of ingested telemetry left alone for too long says what may be lost",
         arguments: [(30, false), (100, true)])
     func ingested(awayS: Int64, isTold: Bool) throws {

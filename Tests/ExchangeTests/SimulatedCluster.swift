@@ -100,7 +100,8 @@ final class SimulatedCluster {
     init(
         seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 30_000,
         workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init(),
-        limits: ExchangeLimits = ExchangeLimits(), kept: @escaping @Sendable () -> Int64 = { 0 }
+        limits: ExchangeLimits = ExchangeLimits(), kept: @escaping @Sendable () -> Int64 = { 0 },
+        most: @escaping @Sendable () -> Int64 = { .max }
     ) {
         self.limits = limits
         self.fleet = fleet
@@ -108,7 +109,8 @@ final class SimulatedCluster {
         self.graceMs = graceMs
         let time = self.time
         source = SampleFleet(
-            seed: seed, ready: { min(windows - 1, fleet.lastWindow(endedMs: time.nowMs)) }, kept: kept)
+            seed: seed, ready: { min(windows - 1, most(), fleet.lastWindow(endedMs: time.nowMs)) }, kept: kept
+        )
         random = SeededRandom(seed: seed)
         memory = MemoryBus(clock: time.wallClock)
         chaos = ChaosBus(

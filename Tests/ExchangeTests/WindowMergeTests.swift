@@ -47,6 +47,29 @@ struct WindowMergeTests {
         #expect(final.coverage == 1 && final.resumeSequence == 3)
     }
 
+    @Test("where no final is known, the first window of which anything is there is the first that closes")
+    func begins() {
+        var merge = merge()
+        for window in Int64(40)..<43 {
+            for slice in 0..<2 {
+                merge.add(message(slice: slice, window: window, sequence: 1, atMs: window * 1_000))
+            }
+        }
+        // Those before may only be late.
+        #expect(!merge.canClose(graceMs: 5_000, isIdle: false))
+        for slice in 0..<2 { merge.add(message(slice: slice, window: 43, sequence: 9, atMs: 48_000)) }
+        merge.add(message(slice: 0, window: 39, sequence: 10, atMs: 48_000))
+        merge.add(message(slice: 1, window: 39, sequence: 11, atMs: 48_000))
+        var closed: [Int64] = []
+        while merge.canClose(graceMs: 5_000, isIdle: true) {
+            let final = merge.nextFinal(writer: 1, lateSinceLast: 0)
+            #expect(final.slicesPresent == 2)
+            merge.advance(to: final.window)
+            closed.append(final.window)
+        }
+        #expect(closed == [39, 40, 41, 42, 43])
+    }
+
     @Test("copies are counted and not added; a newer epoch replaces, an older one does not")
     func deduplicates() {
         var merge = merge()
@@ -132,11 +155,12 @@ struct WindowMergeTests {
     @Test("windows that nobody sent close empty when later ones came, and not otherwise")
     func silentWindows() {
         var merge = merge()
+        merge.advance(to: 0)
         #expect(!merge.canClose(graceMs: 5_000, isIdle: true), "nothing says that time passes")
         merge.add(message(slice: 0, window: 3, sequence: 1))
         #expect(merge.canClose(graceMs: 5_000, isIdle: true))
         let final = merge.nextFinal(writer: 1, lateSinceLast: 0)
-        #expect(final.window == 0 && final.slicesPresent == 0 && final.groups.isEmpty)
+        #expect(final.window == 1 && final.slicesPresent == 0 && final.groups.isEmpty)
     }
 
     @Test("what comes after its window is late; a copy of what is in it is not")

@@ -80,6 +80,30 @@ struct JetStreamTests {
         #expect(all == ["answered": [nil], "refused": [.denied("no")], "late": [.ambiguous]])
     }
 
+    @Test("a stream that another member made meanwhile is taken as it is there")
+    func madeMeanwhile() throws {
+        let made = Locked<Set<String>>([])
+        let broker = FakeBroker { subject in
+            guard subject.hasPrefix("$JS.API.STREAM.") else { return #"{"api":{"level":1}}"# }
+            let name = String(subject.split(separator: ".").last ?? "")
+            let error = #"{"error":{"code":400,"err_code":%,"description":"no"}}"#
+            if subject.contains(".CREATE.") {
+                made.withLock { _ = $0.insert(name) }
+                return error.replacing("%", with: "10058")
+            }
+            guard made.withLock({ $0.contains(name) }) else { return error.replacing("%", with: "10059") }
+            return #"{"config":{"max_age":3600000000000,"max_bytes":1000}}"#
+        }
+        defer { broker.stop() }
+        let options = NATSOptions(servers: ["nats://127.0.0.1:\(broker.port)"], name: "test")
+        let bus = try NATSBus(options, streams: NATSStreams(cluster: "t", replicas: 1))
+        #expect(bus.keepsMs(.partials) == 3_600_000)
+        let told = try #require(bus.otherThanWanted)
+        #expect(told.contains("CLSD_PART_t keeps partials for 3600 s and 1000 bytes"))
+        #expect(told.contains("CLSD_FIN_t keeps finals for 3600 s"))
+        bus.close()
+    }
+
     @Test("no broker is told as such, and files that cannot be used by their names")
     func connecting() {
         // Nothing listens on port 1 of loopback.

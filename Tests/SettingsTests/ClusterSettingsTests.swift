@@ -38,6 +38,8 @@ struct ClusterSettingsTests {
             ("servers: [\"nats://b:1\"], roles: [boss]", "boss"),
             ("servers: [\"nats://b:1\"], lease: 20s, grace: 20s", "lease + 5s"),
             ("servers: [\"nats://b:1\"], grace: 30s, partials_keep: 59s", "twice the grace"),
+            ("servers: [\"nats://b:1\"], finals_keep: 23h", "c.yaml:1:61: a roll-up would"),
+            ("servers: [\"nats://b:1\"], partials_keep: 25h", "finals_keep of partials_keep"),
             ("servers: [\"nats://b:1\"], nkey: {public: SUA, seed_file: s}", "the public key of a user"),
             ("servers: [\"nats://b:1\"], tls: {cert_file: c.yaml}", "belong together"),
             ("servers: [\"nats://b:1\"], credentials_file: nowhere", "cannot be read"),

@@ -47,10 +47,7 @@ import Testing
             for lane in 0..<8 { #expect(logs[lane] == PortableMath.log(units[lane])) }
         }
         // Where the significand goes from one half of its range to the other, and powers of 2.
-        let (half, one, two) = (0.5, 1.0, 2.0)
-        let edges = [
-            two.squareRoot(), two.squareRoot().nextUp, half, one, two, half.squareRoot(), one.nextDown, 3,
-        ]
+        let edges = [0.5, 2.0.squareRoot(), 2.0.squareRoot().nextUp, 1, 2, 0.5.squareRoot(), 1.0.nextDown, 3]
         let logs = PortableMath.log8(SIMD8(edges))
         for lane in 0..<8 { #expect(logs[lane] == PortableMath.log(edges[lane])) }
     }

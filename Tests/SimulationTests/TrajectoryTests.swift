@@ -165,6 +165,52 @@ import Testing
         #expect(trajectory.gpuTime == model.gpuTime)
     }
 
+    /// Power for some of the first phase only; the rest comes after it has been taken away, and the second one has all.
+    static func retiredInTheDark(seed: UInt64, change: (inout Scenario) -> Void = { _ in }) -> Scenario {
+        rich(seed: seed) { scenario in
+            scenario.phases[0].retireMs = Scenario.fixtureStartMs + 11 * dayMs
+            scenario.power.curve = [
+                .init(timeMs: Scenario.fixtureStartMs, megawatts: 0.4),
+                .init(timeMs: Scenario.fixtureStartMs + 12 * dayMs, megawatts: 0.4),
+                .init(timeMs: Scenario.fixtureStartMs + 12 * dayMs + 60_000, megawatts: 3),
+            ]
+            scenario.bringUp.rejectedShare = 0.2
+            scenario.job.isPacedBySlowestKind = false
+            change(&scenario)
+        }
+    }
+
+    @Test(
+        "a phase that is retired before part of it has power: the next one comes up all the same",
+        arguments: 1...12 as ClosedRange<UInt64>)
+    func retiredInTheDark(seed: UInt64) throws {
+        let scenario = Self.retiredInTheDark(seed: seed)
+        let plan = try FleetPlan(scenario)
+        var runner = TrajectoryRunner(plan: plan)
+        _ = runner.run(seed: seed &+ 1)
+        let trajectory = runner.run(seed: seed)
+        var model = FleetModel(plan: plan)
+        for sample in trajectory.samples {
+            model.advance(to: sample.timeMs)
+            #expect(sample.inTraining == model.trainingGPUs && sample.ettr == model.ettr)
+            #expect(sample.interruptions == model.interruptions)
+        }
+        #expect(trajectory.gpuTime == model.gpuTime)
+        #expect(trajectory.gpuTime.total == trajectory.installedNodeMs)
+        #expect(model.installedGPUs == 400 && model.trainingGPUs > 100)
+    }
+
+    @Test("racks behind those that never had power are powered and tested like any other")
+    func behindTheDark() throws {
+        let plan = try FleetPlan(Self.retiredInTheDark(seed: 1) { $0.failures.perGPUDay = 0 })
+        var model = FleetModel(plan: plan)
+        let powerMs = Scenario.fixtureStartMs + 12 * Self.dayMs + 60_000
+        model.advance(to: powerMs + 3_600_000)
+        #expect(model.nodeCount(.powered) > 0 && model.nodeCount(.ready) == 0)
+        model.advance(to: powerMs + 3 * 3_600_000)
+        #expect(model.nodeCount(.burnIn) > 0 && model.nodeCount(.ready) == 0)
+    }
+
     @Test("lemons fail as many times as often as the scenario says, and the mean stays")
     func lemons() throws {
         let scenario = Scenario.fixture {

@@ -182,7 +182,7 @@ extension ClusterCapacityReply: Presented {
                 "a window every \(DurationText.rough(seconds: windowSeconds)), \(fields) fields, "
                     + "leases of \(DurationText.rough(seconds: leaseSeconds))"),
             .blank, .table(table(titles)), .blank,
-            .line("Finals are as many bytes as partials; FINALS GB is what each broker keeps for 12 h."),
+            .line("Finals are as many bytes as partials; FINALS GB is what each broker keeps for 24 h."),
             .line(
                 "Worked out of what was measured on two shared cores: \(Int(figures.fieldBytes)) B a rack's field, "
                     + "\(Int(figures.brokerMegabytesPerSecond)) MB/s into a stream of three replicas."),

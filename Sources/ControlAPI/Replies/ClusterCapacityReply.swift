@@ -59,7 +59,7 @@ public struct ClusterCapacityRow: Codable, Sendable, Hashable {
     public var partialMegabytesPerSecond: Double
     /// Out of the broker that leads the streams: two copies, a roll-up and one reporter.
     public var leaderMegabytesPerSecond: Double
-    /// Of the finals kept for 12 hours, on each broker.
+    /// Of the finals kept for 24 hours, on each broker.
     public var finalsGigabytes: Double
     /// 3 while half of what one stream takes is enough, else 5, with several clusters of their own names.
     public var brokers: Int
@@ -88,7 +88,7 @@ public struct ClusterCapacityRow: Codable, Sendable, Hashable {
         let megabytes = bytes / windowSeconds / 1e6
         partialMegabytesPerSecond = megabytes
         leaderMegabytesPerSecond = megabytes * 6
-        finalsGigabytes = megabytes * 12 * 3.6
+        finalsGigabytes = megabytes * 24 * 3.6
         brokers = 2 * megabytes <= figures.brokerMegabytesPerSecond / 2 ? 3 : 5
         simulationCores = 2 * Double(gpus) / windowSeconds / figures.gpuTicksPerSecond
         workers = 2

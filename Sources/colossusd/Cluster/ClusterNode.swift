@@ -43,8 +43,8 @@ actor ClusterNode {
     private nonisolated let asking = DispatchQueue(label: "colossus.cluster.asking")
     /// When the last tick was, and the longest time between two since somebody looked.
     private nonisolated let pauses = Locked<(lastMs: Int64?, longestMs: Int64)>((nil, 0))
-    /// The run that was started for all, by its revision on the brokers.
-    private nonisolated let startedFleet = Locked<(sequence: UInt64, fleet: SharedFleet)?>(nil)
+    /// The run that was started for all, and what the brokers said of it.
+    private nonisolated let startedFleet = Locked<(said: StoredMessage, fleet: SharedFleet)?>(nil)
     private nonisolated let joined = Locked<ClusterMember?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
@@ -166,10 +166,10 @@ actor ClusterNode {
             guard let known = try bus.lastNow(.leases, FleetMap.startSubject(settings.name)) else {
                 return nil
             }
-            // Where joining is refused it is asked for again and again.
-            if let same = startedFleet.withLock({ $0 }), same.sequence == known.sequence { return same.fleet }
+            // Where joining is refused it is asked for again and again. Brokers that were wiped number from 1 again.
+            if let same = startedFleet.withLock({ $0 }), same.said == known { return same.fleet }
             let fleet = try SharedFleet(settings, SharedStart(decoding: known.bytes))
-            startedFleet.withLock { $0 = (known.sequence, fleet) }
+            startedFleet.withLock { $0 = (known, fleet) }
             return fleet
         }
     }
