@@ -149,10 +149,11 @@ extension WindowAccumulator {
     private static func sumOfNodes(_ values: Span<Double>, _ first: Int, _ nodes: Int) -> Cell {
         precondition(first >= 0 && nodes > 0 && first + nodes * 8 <= values.count)
         return values.withUnsafeBufferPointer { values in
-            let bytes = UnsafeRawPointer(values.baseAddress.unsafelyUnwrapped + first)
+            guard let base = values.baseAddress else { return Cell() }
+            let bytes = UnsafeRawPointer(base + first)
             var low = bytes.loadUnaligned(as: SIMD8<Double>.self)
             var (high, sum) = (low, low)
-            for node in 1..<max(nodes, 1) {
+            for node in 1..<nodes {
                 let eight = bytes.loadUnaligned(fromByteOffset: node * 64, as: SIMD8<Double>.self)
                 sum += eight
                 low.replace(with: eight, where: eight .< low)

@@ -98,9 +98,8 @@ struct SampleRouter: ~Copyable {
             }
             if generation != cache.generation { last = 0 }
         }
-        let known = LearnedPlace(entry: last, generation: cache.generation)
         builder.finish()
-        place = known
+        place = LearnedPlace(entry: last, generation: cache.generation)
         if !sightings.isEmpty { context.registry.observe(sightings, arrivalMs: arrivalMs) }
         return builder.batches.count <= context.limits.batchesPerRequest
     }
