@@ -11,19 +11,17 @@ final class DecodeLane {
     private var page = ExpositionPage()
     private var router: SampleRouter
 
-    init(core: IngestCore) {
+    /// - Parameter table: `nil`: the one that the lanes of the registry share.
+    init(core: IngestCore, table: SeriesTable? = nil) {
         self.core = core
         unpacker = BodyUnpacker(limit: core.limits.bodyBytes)
         router = SampleRouter(
             .init(registry: core.registry, hasher: core.hasher, limits: core.limits), stream: core.stream,
-            shardCount: core.sink.shardCount, identities: core.limits.identities / core.laneCount)
+            shardCount: core.sink.shardCount, table: table ?? core.registry.table)
     }
 
     /// Works off what the registry wants to be forgotten. To be called some times a second.
-    func sweep(lane: Int) {
-        guard let order = core.registry.retirementOrder else { return }
-        router.sweep(order, lane: lane, nowMs: core.clock.nowMs())
-    }
+    func sweep(lane: Int) { router.tend(lane: lane, nowMs: core.clock.nowMs()) }
 
     /// Decodes a body. Throws the answer of a request that brings nothing; else there may be samples to deliver
     /// before the answer is given.

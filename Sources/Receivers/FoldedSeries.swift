@@ -1,8 +1,8 @@
 import Telemetry
 import WireFormats
 
-/// Which series beyond a limit ask for a place: each asks once a step of `Route.stamp`, so that the distinct ones of a
-/// step say how many there are. A value without a clock.
+/// Which series beyond a limit ask for a place: each asks once in `Route.askingSteps`, so that the distinct ones of such a
+/// time, a step here, say how many there are. A value without a clock.
 struct FoldedSeries {
     /// The name of the node, rack, array and hall that stand for them.
     static let entity = "__other__"
@@ -16,16 +16,22 @@ struct FoldedSeries {
         var ofField: [FieldIndex: Int] = [:]
     }
 
-    private var stamp: UInt16 = 0
+    /// `Route.stamp / Route.askingSteps`.
+    private var step: UInt16 = 0
     private var current = Step()
     private var last = Step()
 
     mutating func moveTo(_ stamp: UInt16) {
-        guard stamp != self.stamp else { return }
-        last = stamp &- self.stamp == 1 ? current : Step()
+        let step = stamp / UInt16(Route.askingSteps)
+        guard step != self.step else { return }
+        last = Self.isNext(step, after: self.step) ? current : Step()
         last.seen = []
         current = Step()
-        self.stamp = stamp
+        self.step = step
+    }
+
+    private static func isNext(_ step: UInt16, after before: UInt16) -> Bool {
+        step == before + 1 || step == 0 && before == .max / UInt16(Route.askingSteps)
     }
 
     mutating func note(_ series: SeriesIdentity, sender: SenderID, field: FieldIndex) {
@@ -37,8 +43,9 @@ struct FoldedSeries {
 
     /// The fuller one of the last two steps; nothing when nobody has asked for longer.
     func reported(_ now: UInt16) -> Step {
-        guard now &- stamp <= 1 || stamp &- now <= 1 else { return Step() }
-        return now == stamp && last.count > current.count ? last : current
+        let now = now / UInt16(Route.askingSteps)
+        guard now == step || Self.isNext(now, after: step) || Self.isNext(step, after: now) else { return Step() }
+        return now == step && last.count > current.count ? last : current
     }
 }
 

@@ -33,7 +33,8 @@ final class IngestReplay {
         self.path = path
         self.loop = loop
         self.done = done
-        lane = DecodeLane(core: core)
+        // A table of its own: its samples arrived at another time.
+        lane = DecodeLane(core: core, table: SeriesTable(limit: core.limits.identities, laneCount: 1))
         position = path.progress.withLock { $0.from }
         cut = path.logging.mark?.cut ?? .start
     }

@@ -3,7 +3,8 @@ import Telemetry
 /// Where the samples of a series go, or why they go nowhere. 12 bytes.
 struct Route: Sendable, Equatable {
     var slot: UInt32 = 0
-    /// 0: the series says nothing about jobs. Else the number of its job, plus one (`NodeJobs`); or `folded`.
+    /// 0: the series says nothing about jobs. Else the number of its job, plus one (`NodeJobs`); or `folded`. Of a
+    /// passing rejection, with `slot`: the request for which it holds.
     var job: UInt32 = 0
     /// The shard; or the reason, from `firstReason` on.
     private var place: UInt16 = Route.firstReason
@@ -14,8 +15,10 @@ struct Route: Sendable, Equatable {
     /// Rejections that hold for one request only.
     private static let firstPassing: UInt16 = 0xFF80
     static let shardsMax = Int(firstReason)
-    /// About a minute.
-    private static let stampBits: Int64 = 16
+    /// About 16 seconds.
+    private static let stampBits: Int64 = 14
+    /// The steps after which a series that is beyond a limit asks again: about a minute.
+    static let askingSteps = 4
 
     init() {}
 
@@ -35,6 +38,22 @@ struct Route: Sendable, Equatable {
     /// In place of a job: the series is beyond a limit, and asks again from time to time whether there is room.
     private static let folded = UInt32.max
 
+    /// Rejected, and to be asked for: no request has its mark.
+    static let unknown = Route.rejected(.noEntity, isPassing: true)
+
+    /// In two words: where it goes, and whether (with the stamp).
+    var bits: (target: UInt64, word: UInt32) {
+        (UInt64(slot) | UInt64(job) << 32, UInt32(place) | UInt32(stamp) << 16)
+    }
+
+    @inline(__always)
+    init(target: UInt64, word: UInt32) {
+        slot = UInt32(truncatingIfNeeded: target)
+        job = UInt32(truncatingIfNeeded: target >> 32)
+        place = UInt16(truncatingIfNeeded: word)
+        stamp = UInt16(truncatingIfNeeded: word >> 16)
+    }
+
     /// The route of a series that is beyond a limit.
     var beyondLimit: Route {
         var route = self
@@ -53,6 +72,9 @@ struct Route: Sendable, Equatable {
     var rejection: DropReason? { isRejected ? DropReason(rawValue: Int(place & 0x7F)) : nil }
 
     static func stamp(_ arrivalMs: Int64) -> UInt16 { UInt16(truncatingIfNeeded: arrivalMs >> stampBits) }
+    /// How many steps it was not used for; a little below 0 where another lane's clock was ahead.
+    @inline(__always)
+    func idle(_ now: UInt16) -> Int { Int(Int16(bitPattern: now &- stamp)) }
     /// How many steps there are in some milliseconds, at least one.
     static func steps(_ milliseconds: Int64) -> UInt16 {
         UInt16(clamping: max(1, milliseconds >> stampBits))

@@ -1,10 +1,9 @@
 import Telemetry
 import WireFormats
 
-/// Where a connection's last series stands in the learned order of its lane.
+/// Where a connection's last series stands in the learned order.
 struct LearnedPlace {
     fileprivate var entry: UInt32 = 0
-    fileprivate var generation: UInt32 = 0
 }
 
 /// Sends the samples of requests to the batches of their shards. One for each lane; no lock is taken for what it
@@ -20,9 +19,8 @@ struct SampleRouter: ~Copyable {
     /// A run that had no entry, or one that was out of date, when the hot loop came to it.
     private struct Missed {
         var run: Int32
-        /// The entry after which the learned order came to it, in that generation of the cache.
+        /// The entry after which the learned order came to it.
         var after: UInt32
-        var generation: UInt32
     }
 
     private let context: Context
@@ -36,8 +34,9 @@ struct SampleRouter: ~Copyable {
     private var arrivalMs: Int64 = 0
     private var stamp: UInt16 = 0
     private let stampsMax: UInt16
-    /// Counts requests: rejections that hold for one only carry its number.
+    /// Counts requests: rejections that hold for one only carry its number, and the lane's tag.
     private var number: UInt32 = 0
+    private let tag: UInt32
     /// Samples that go on without their series being told apart.
     private(set) var foldedCount = 0
     /// Samples that wrong guesses turned out to have besides the one.
@@ -50,12 +49,14 @@ struct SampleRouter: ~Copyable {
     private var unknown: [UnknownSeries?] = []
     private var identities: [SeriesIdentity] = []
     private var routes: [Route] = []
+    private var entries: [UInt32] = []
     private var scratch: [UInt8] = []
     private var reread = WriteRequest()
 
-    init(_ context: Context, stream: StreamIndex, shardCount: Int, identities: Int) {
+    init(_ context: Context, stream: StreamIndex, shardCount: Int, table: SeriesTable) {
         self.context = context
-        cache = SeriesCache(limit: identities)
+        cache = SeriesCache(table)
+        tag = table.tag()
         builder = BatchBuilder(stream: stream, shardCount: shardCount)
         scanner = LabelScanner(limits: context.limits.labels, hasher: context.hasher)
         stampsMax = Route.steps(context.limits.routeIdleMs)
@@ -77,56 +78,52 @@ struct SampleRouter: ~Copyable {
         number &+= 1
         more = 0
         foldedCount = 0
-        var last = place.generation == cache.generation ? place.entry : 0
+        _ = cache.refresh()
+        var last = place.entry
         // A request that turned out corrupt may have left some.
         missed.removeAll(keepingCapacity: true)
         var next = 0
+        // Up to here all have an entry, or there is no room for any.
+        var learned = 0
         while true {
             next = addKnown(request, from: next, after: &last, in: bytes)
-            var generation = cache.generation
             try addMissed(request, in: bytes, format)
-            if generation != cache.generation { last = 0 }
             guard next < request.runs.count, builder.batches.count <= context.limits.batchesPerRequest
             else { break }
             let run = request.runs[next]
-            generation = cache.generation
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) {
                 try addReread(run, request, in: bytes, format)
                 next += 1
+            } else if next < learned {
+                last = try add(run, of: request, in: bytes, format)
+                next += 1
             } else {
-                try learn(request, from: next, after: last, in: bytes, format)
+                learned = try learn(request, from: next, after: last, in: bytes, format)
             }
-            if generation != cache.generation { last = 0 }
         }
         builder.finish()
-        place = LearnedPlace(entry: last, generation: cache.generation)
+        place = LearnedPlace(entry: last)
         if !sightings.isEmpty { context.registry.observe(sightings, arrivalMs: arrivalMs) }
         return builder.batches.count <= context.limits.batchesPerRequest
     }
 
     // MARK: What has to be forgotten
 
-    /// How far the cache was swept for the order that is under way.
-    private struct Sweep {
-        var order: UInt64
-        var generation: UInt32
-        var place: Int?
+    /// The steps after which a route that is not used is dropped. Where there are far more spellings than series, most that
+    /// are silent are those of labels that have changed, and will not come again; what does is read again.
+    private var idleMax: Int {
+        let many = context.registry.seriesCount / 4 * 5 + Self.spareSpellings
+        return cache.table.count > many ? Route.askingSteps : Int(stampsMax)
     }
+    private static let spareSpellings = 100_000
 
-    private var sweep = Sweep(order: 0, generation: 0, place: nil)
-
-    /// Works on a retirement order for a fraction of a millisecond.
-    mutating func sweep(_ order: Retirement.Order, lane: Int, nowMs: Int64) {
-        if sweep.order != order.number {
-            sweep = Sweep(order: order.number, generation: cache.generation, place: 0)
-        }
-        guard var place = sweep.place else { return }
-        if sweep.generation != cache.generation {
-            sweep.generation = cache.generation
-            place = 0
-        }
-        sweep.place = cache.sweep(order, from: place, count: context.limits.sweepEntries)
-        if sweep.place == nil { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
+    /// Works on what has to be forgotten for a fraction of a millisecond. To be called some times a second.
+    mutating func tend(lane: Int, nowMs: Int64) {
+        let order = context.registry.retirementOrder
+        let isDone = cache.table.tend(
+            lane: lane, order, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries)
+        _ = cache.refresh()
+        if isDone, let order { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
     }
 
     // MARK: What is known
@@ -143,6 +140,7 @@ struct SampleRouter: ~Copyable {
         let runs = request.runs.span
         let samples = request.samples.span
         var index = first
+        let entries = cache.entries
         var ahead = Lookahead()
         var hasMissed = false
         while index < runs.count {
@@ -152,20 +150,11 @@ struct SampleRouter: ~Copyable {
             {
                 return index
             }
-            assert(Int(last) <= cache.young.count, "an entry of another generation")
-            let entries = cache.young.entries
-            let expected = entries[Int(last)].next
+            let expected = entries[Int(last)].following
             var entry = expected
-            if !entries[Int(entry)].isOf(run.identity) || entry == 0 {
+            if entry == 0 || !entries[Int(entry)].isOf(run.identity) {
                 entry = ahead.place(of: index, runs, cache)
-                if entry == 0 {
-                    let generation = cache.generation
-                    entry = cache.find(run.identity)
-                    if generation != cache.generation {
-                        ahead.forget()
-                        last = 0
-                    }
-                }
+                if entry == 0 { entry = cache.find(run.identity) }
                 guard entry != 0 else {
                     guard putOff(index, run, samples, after: last, in: bytes) else { return index }
                     hasMissed = true
@@ -174,9 +163,9 @@ struct SampleRouter: ~Copyable {
                     index &+= 1
                     continue
                 }
-                cache.young.entries[Int(last)].next = entry
+                entries[Int(last)].isFollowed(by: entry)
             }
-            if !take(run, cache.young.entries + Int(entry), samples, wantsSightings) {
+            if !take(run, entries + Int(entry), samples, wantsSightings) {
                 guard putOff(index, run, samples, after: last, in: bytes) else { return index }
                 hasMissed = true
             }
@@ -191,11 +180,11 @@ struct SampleRouter: ~Copyable {
     private mutating func putOff(
         _ index: Int, _ run: SeriesRun, _ samples: Span<TimedValue>, after last: UInt32, in bytes: RawSpan
     ) -> Bool {
-        guard run.sampleCount == 1, missed.count < cache.roundMax,
+        guard run.sampleCount == 1, missed.count < Self.roundMax,
             !run.isGuess || RemoteWriteDecoder.confirm(run, in: bytes)
         else { return false }
         missedMs = samples[run.samples.lowerBound].timeMs
-        missed.append(Missed(run: Int32(index), after: last, generation: cache.generation))
+        missed.append(Missed(run: Int32(index), after: last))
         return true
     }
 
@@ -208,14 +197,30 @@ struct SampleRouter: ~Copyable {
         _ wantsSightings: Bool
     ) -> Bool {
         let route = known.pointee.route
-        if route.stamp != stamp {
-            guard stamp &- route.stamp <= stampsMax, !route.isBeyondLimit else { return false }
-            known.pointee.route.stamp = stamp
-        }
+        guard !isOutdated(route) else { return false }
+        if route.idle(stamp) > 0 { known.pointee.stamp(route, stamp) }
+        add(run, route, samples, wantsSightings)
+        return true
+    }
+
+    /// Whether the registry has to be asked again.
+    @inline(__always)
+    private func isOutdated(_ route: Route) -> Bool {
+        let idle = route.idle(stamp)
+        if idle > 0, idle > Int(stampsMax) || route.isBeyondLimit && asksAgain(route) { return true }
+        return route.isPassing && (route.slot != number || route.job != tag)
+    }
+
+    private func asksAgain(_ route: Route) -> Bool {
+        stamp / UInt16(Route.askingSteps) != route.stamp / UInt16(Route.askingSteps)
+    }
+
+    @inline(__always)
+    private mutating func add(
+        _ run: SeriesRun, _ route: Route, _ samples: Span<TimedValue>, _ wantsSightings: Bool
+    ) {
         if route.isRejected {
-            if route.isPassing, route.slot != number { return false }
-            builder.reject(route.rejection ?? .noEntity, run.sampleCount)
-            return true
+            return builder.reject(route.rejection ?? .noEntity, run.sampleCount)
         }
         for place in run.samples {
             builder.add(samples[place], slot: route.slot, shard: route.shard)
@@ -227,7 +232,6 @@ struct SampleRouter: ~Copyable {
                 note(route, samples[run.samples.lowerBound].timeMs)
             }
         }
-        return true
     }
 
     private mutating func note(_ route: Route, _ timeMs: Int64) {
@@ -239,26 +243,29 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What is not
 
-    /// Makes entries for the series from here on that have none, as many as are sure to be kept, and adds nothing.
+    /// Makes entries for the series from here on that have none, and adds nothing.
+    ///
+    /// - Returns: the run to which it came.
     private mutating func learn(
         _ request: borrowing WriteRequest, from first: Int, after last: UInt32, in bytes: RawSpan,
         _ format: SeriesFormat
-    ) throws(WireError) {
+    ) throws(WireError) -> Int {
         forgetUnknown()
         var index = first
         var place = last
         var ahead = Lookahead()
-        while index < request.runs.count, unknown.count < cache.roundMax {
+        while index < request.runs.count, unknown.count < Self.roundMax {
             let run = request.runs[index]
             let entry = known(request.runs.span, index, after: &place, &ahead)
             index += 1
-            guard entry == 0 || needsRoute(entry) else { continue }
+            guard entry == 0 || isOutdated(cache.entries[Int(entry)].route) else { continue }
             // A wrong guess is for later, when the loop comes to it.
             if run.isGuess, !RemoteWriteDecoder.confirm(run, in: bytes) { continue }
             identities.append(run.identity)
             unknown.append(try read(run, request, in: bytes, format))
         }
         admit(in: bytes, format)
+        return index
     }
 
     /// The run's entry, or 0.
@@ -269,29 +276,15 @@ struct SampleRouter: ~Copyable {
         _ runs: Span<SeriesRun>, _ index: Int, after place: inout UInt32, _ ahead: inout Lookahead
     ) -> UInt32 {
         let identity = runs[index].identity
-        let expected = cache.young.entries[Int(place)].next
-        if expected != 0, cache.young.entries[Int(expected)].isOf(identity) {
+        let expected = cache.entries[Int(place)].following
+        if expected != 0, cache.entries[Int(expected)].isOf(identity) {
             place = expected
             return expected
         }
         var entry = ahead.place(of: index, runs, cache)
-        if entry == 0 {
-            let generation = cache.generation
-            entry = cache.find(identity)
-            if generation != cache.generation {
-                ahead.forget()
-                place = entry
-                return entry
-            }
-        }
+        if entry == 0 { entry = cache.find(identity) }
         place = entry != 0 ? entry : expected
         return entry
-    }
-
-    private func needsRoute(_ entry: UInt32) -> Bool {
-        let route = cache.young.entries[Int(entry)].route
-        if route.isBeyondLimit, route.stamp != stamp { return true }
-        return stamp &- route.stamp > stampsMax || route.isPassing && route.slot != number
     }
 
     private mutating func forgetUnknown() {
@@ -300,6 +293,7 @@ struct SampleRouter: ~Copyable {
         scratch.removeAll(keepingCapacity: true)
     }
 
+    /// Asks the registry about `unknown`; `routes` becomes what it says, and `entries` the numbers of their entries.
     private mutating func admit(in bytes: RawSpan, _ format: SeriesFormat) {
         // Taken out, because the registry writes to it while the scratch is read.
         var routes: [Route] = []
@@ -311,7 +305,11 @@ struct SampleRouter: ~Copyable {
             context.registry.admit(
                 unknown, in: scratch.span.bytes, sender: sender, stamp: stamp, into: &routes)
         }
-        for (identity, route) in zip(identities, routes) { remember(identity, route) }
+        for index in routes.indices {
+            routes[index].stamp = stamp
+            if routes[index].isPassing { (routes[index].slot, routes[index].job) = (number, tag) }
+        }
+        cache.remember(identities, routes, numbers: &entries)
     }
 
     /// Makes entries for what was missed, adds its samples, and puts it into the learned order.
@@ -326,64 +324,45 @@ struct SampleRouter: ~Copyable {
             unknown.append(try read(run, request, in: bytes, format))
         }
         admit(in: bytes, format)
-        let generation = cache.generation
+        let wantsSightings = context.registry.wantsSightings
         var last: UInt32 = 0
         for (index, one) in missed.enumerated() {
-            let run = request.runs[Int(one.run)]
-            let entry = try add(run, of: request, in: bytes, format)
+            add(request.runs[Int(one.run)], routes[index], request.samples.span, wantsSightings)
             guard builder.batches.count <= context.limits.batchesPerRequest else { break }
-            guard generation == cache.generation else {
-                last = 0
-                continue
-            }
+            let entry = entries[index]
             let isFirst = index == 0 || missed[index - 1].run &+ 1 != one.run
-            if isFirst { last = one.generation == generation ? one.after : 0 }
-            if last != 0 { cache.young.entries[Int(last)].next = entry }
+            if isFirst { last = one.after }
+            if last != 0 { cache.entries[Int(last)].isFollowed(by: entry) }
             let isLast = index + 1 == missed.count || missed[index + 1].run != one.run &+ 1
-            if isLast, Int(one.run) + 1 < request.runs.count {
-                let next = cache.young.find(request.runs[Int(one.run) + 1].identity)
-                if next != 0 { cache.young.entries[Int(entry)].next = next }
+            if entry != 0, isLast, Int(one.run) + 1 < request.runs.count {
+                let next = cache.find(request.runs[Int(one.run) + 1].identity)
+                if next != 0 { cache.entries[Int(entry)].isFollowed(by: next) }
             }
             last = entry
         }
         missed.removeAll(keepingCapacity: missed.count <= Self.missedKept)
     }
 
+    /// So many are asked about at once.
+    private static let roundMax = 65_536
     /// Of so many the memory is kept for the next request.
     private static let missedKept = 10_000
 
-    /// Adds the samples of one run, whose entry is made when it has none. Returns the entry.
+    /// Adds the samples of one run, whose entry is made when it has none. Returns the entry, or 0.
     private mutating func add(
         _ run: SeriesRun, of request: borrowing WriteRequest, in bytes: RawSpan, _ format: SeriesFormat
     ) throws(WireError) -> UInt32 {
-        var entry = cache.find(run.identity)
-        if entry == 0 || needsRoute(entry) {
-            forgetUnknown()
-            identities.append(run.identity)
-            unknown.append(try read(run, request, in: bytes, format))
-            admit(in: bytes, format)
-            entry = cache.find(run.identity)
+        let wantsSightings = context.registry.wantsSightings
+        let known = cache.find(run.identity)
+        if known != 0, take(run, cache.entries + Int(known), request.samples.span, wantsSightings) {
+            return known
         }
-        _ = take(
-            run, cache.young.entries + Int(entry), request.samples.span, context.registry.wantsSightings)
-        return entry
-    }
-
-    private mutating func remember(_ identity: SeriesIdentity, _ route: Route) {
-        var route = route
-        route.stamp = stamp
-        if route.isPassing { route.slot = number }
-        // It may be there, out of date, or twice among the new ones.
-        let known = cache.find(identity)
-        if known != 0 {
-            cache.young.entries[Int(known)].route = route
-        } else {
-            var entry = SeriesTable.Entry()
-            entry.high = identity.high
-            entry.low = identity.low
-            entry.route = route
-            cache.insert(entry)
-        }
+        forgetUnknown()
+        identities.append(run.identity)
+        unknown.append(try read(run, request, in: bytes, format))
+        admit(in: bytes, format)
+        add(run, routes[0], request.samples.span, wantsSightings)
+        return entries[0]
     }
 
     private mutating func read(

@@ -22,6 +22,8 @@ final class SeriesRegistry: Sendable {
     }
 
     private let state: Mutex<State>
+    /// What lanes remember of what was said here.
+    let table: SeriesTable
     private let sink: any BatchSink
     private let stream: StreamIndex
     private let tracksJobs = Atomic<Bool>(false)
@@ -35,6 +37,7 @@ final class SeriesRegistry: Sendable {
     ) {
         precondition(sink.shardCount > 0 && sink.shardCount < Route.shardsMax)
         self.events = events
+        table = SeriesTable(limit: limits.identities, laneCount: laneCount)
         self.streamID = streamID
         self.sink = sink
         self.stream = stream

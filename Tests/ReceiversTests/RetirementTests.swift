@@ -68,15 +68,15 @@ private final class SilentSink: BatchSink, SeriesRetirement {
         registry.watchSilence()
         var router = SampleRouter(
             .init(registry: registry, hasher: hasher, limits: limits), stream: stream, shardCount: 1,
-            identities: 1_000)
+            table: registry.table)
         #expect(try Self.slots(&router, [0, 1, 2]) == [0, 1, 2])
         #expect(try Self.slots(&router, [1], 1) == [3], "another source of the same")
 
         sink.silent([1], stream)
         registry.retire(nowMs: Self.nowMs)
-        let order = try #require(registry.retirementOrder)
+        _ = try #require(registry.retirementOrder)
         #expect(try Self.slots(&router, [1, 0]) == [1, 0], "what a lane knows works until it is swept")
-        for _ in 0..<3 { router.sweep(order, lane: 0, nowMs: Self.nowMs) }
+        for _ in 0..<3 { router.tend(lane: 0, nowMs: Self.nowMs) }
         #expect(try Self.slots(&router, [1]) == [4], "now it has another slot")
         #expect(try Self.slots(&router, [1], 1) == [3] && registry.seriesCount == 5)
 
@@ -93,9 +93,7 @@ private final class SilentSink: BatchSink, SeriesRetirement {
         let later = Self.nowMs + 20_000
         sink.silent([0], stream)
         registry.retire(nowMs: later)
-        for _ in 0..<9 {
-            if let order = registry.retirementOrder { router.sweep(order, lane: 0, nowMs: later) }
-        }
+        for _ in 0..<9 { router.tend(lane: 0, nowMs: later) }
         registry.retire(nowMs: later + 12_000)
         #expect(registry.seriesCount == 4)
         #expect(try Self.slots(&router, [4, 5]) == [5, 5], "until it asks again")

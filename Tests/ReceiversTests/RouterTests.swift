@@ -28,7 +28,7 @@ import WireFormats
                 events: FakeEvents(), inventory: nil, limits: limits, laneCount: 1, hasher: hasher)
             router = SampleRouter(
                 .init(registry: registry, hasher: hasher, limits: limits), stream: stream,
-                shardCount: sink.shardCount, identities: identities)
+                shardCount: sink.shardCount, table: registry.table)
         }
 
         mutating func send(_ series: [(labels: [String: String], samples: [(Int64, Double)])]) throws {
