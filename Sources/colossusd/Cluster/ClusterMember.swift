@@ -270,8 +270,17 @@ final class ClusterMember: Sendable {
             bus.measure(stream) { [weak self] result in
                 guard case .success(let measure) = result else { return }
                 self?.state.withLock { $0.streams[stream.rawValue] = measure }
+                if stream == .partials { self?.followRetention() }
             }
         }
+    }
+
+    /// Operators may change a stream while members are there.
+    private func followRetention() {
+        let keepMs = bus.keepsMs(.partials)
+        parts.worker?.withMachine { $0.keep(partialsMs: keepMs) }
+        parts.rollup?.withMachine { $0.keep(partialsMs: keepMs) }
+        parts.ingest?.rollup?.withMachine { $0.keep(partialsMs: keepMs) }
     }
 
     // MARK: Orders

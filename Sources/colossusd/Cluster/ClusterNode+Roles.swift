@@ -41,7 +41,7 @@ extension ClusterNode {
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
-            report: follower, bus: bus, clock: around.clock, closed: closed)
+            report: follower, bus: bus, clock: around.clock, aside: aside, closed: closed)
         return parts
     }
 
