@@ -2,7 +2,8 @@
 
 Two workers and a reporter; the speed is changed at one, a fault injected at the other, the run is paused and goes on. A third worker
 comes late and plays from the beginning, and takes everything over when the first two are gone by SIGKILL; one of those comes back, and
-the run is stopped there. Then a run is started for a cluster whose configuration has none. At each step all members say the same. What the reporter has stored is, byte for byte, what a daemon without any
+the run is stopped there. A second run is started behind it, with another seed; the worker that was killed in the first one takes part.
+Then a run is started for a cluster whose configuration has none. At each step all members say the same. What the reporter has stored is, byte for byte, what a daemon without any
 cluster stores that has the same fault in the same simulated millisecond.
 """
 
@@ -19,8 +20,9 @@ import time
 import urllib.request
 
 from daemon import BINARIES, CheckFailed, Daemon, expect, wait_for
+from nats_client import last, replace
 
-RUN = "shared"
+RUN, SECOND = "shared", "second"
 
 
 def said(daemon):
@@ -208,8 +210,9 @@ def play(brokers, scenario, member, holders, through, compare, content, keep):
         for daemon in (r1, w1, w2):
             daemon.start()
         first_fault = steps(alone, r1, w1, w2, w3, holders, through, compare)
-        w1.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(1,))
         alone.ctl("simulate", "start", path, "--run", "other", "--shared", ok=(4,))
+        print("  a second run", flush=True)
+        followed(brokers, path, alone, r1, w1, w2, w3, holders, through, compare, content)
         print("  a cluster whose configuration has no run", flush=True)
         begun(brokers, path, member, holders, through, content, (content(alone)[0], first_fault))
         for daemon in everybody:
@@ -227,6 +230,62 @@ def play(brokers, scenario, member, holders, through, compare, content, keep):
             for daemon in everybody:
                 shutil.rmtree(daemon.folder, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def unknown(brokers, members):
+    """An entry that no member of this version writes: a fault of an entity that the fleet does not have."""
+    port, subject = brokers.brokers[0].port, "clsd.v1.check.lease.control.r2"
+
+    def written():
+        sequence, text = last(port, "CLSD_LEASE_check", subject)
+        try:
+            replace(port, subject, text + f"1 {text.split()[3]} 0 0 nobody a1 inject node_down nowhere -\n", sequence)
+            return True
+        except OSError:
+            # A worker has moved the horizon on meanwhile.
+            return False
+
+    wait_for("a fault that nobody knows", 10, written)
+    agree(members, 1, "inject node_down nowhere -")
+    for one in members:
+        wait_for("a word of it", 5, lambda: "all members leave it out" in open(one.log).read())
+    expect(True, "a fault of an entity that no member knows is left out by all, and they say so")
+
+
+def followed(brokers, path, alone, r1, w1, w2, w3, holders, through, compare, content):
+    """Behind the run of the configuration, which was stopped, another one: of w2 too, which was killed in the first."""
+    seconds = time.monotonic()
+    first, kept = content(r1), last_end(r1)
+    start = ("simulate", "start", path, "--seed", "7", "--speed", "60", "--run")
+    w3.ctl(*start, RUN, "--shared", ok=(1,))
+    expect(True, "the name of the run that was stopped is not given again")
+    reply = json.loads(w3.ctl("--output", "json", *start, SECOND, "--shared"))["simulation"]
+    expect((reply["run"], reply["seed"]) == (SECOND, 7), f"run {SECOND} is started behind it at one of three: {reply['state']}")
+    alone.ctl(*start, SECOND)
+    wait_for("shares for both workers", 30, lambda: holders(r1) == {"w1": 4, "w3": 4})
+    w2.start()
+    wait_for("shares for three workers", 40, lambda: sorted(holders(r1).values()) == [2, 3, 3])
+    expect(True, "a worker that was killed in the first run and comes back plays the second one")
+    w1.ctl(*start, "third", "--shared", ok=(1,))
+    expect({one.run_status(SECOND)["state"] for one in (r1, w1, w2, w3)} == {"running"}, "a third one is refused while it goes on")
+    unknown(brokers, [r1, w1, w2, w3])
+    w3.kill()
+    wait_for("take-over", 20, lambda: holders(r1) == {"w1": 4, "w2": 4})
+    before = through(r1, SECOND)
+    wait_for("windows of both", 40, lambda: through(r1, SECOND) >= max(before + 4, 14) and through(alone, SECOND) >= 14)
+    w2.ctl("simulate", "stop", SECOND)
+    wait_for("the end everywhere", 20, lambda: {one.run_status(SECOND)["state"] for one in (r1, w1, w2)} == {"stopped"})
+    windows = wait_for("the last window", 30, lambda: settled(r1, lambda daemon: through(daemon, SECOND)))
+    wait_for("as many windows of the one that works alone", 60, lambda: through(alone, SECOND) >= windows)
+    compare(alone, r1, windows, run=SECOND)
+    expect(content(r1) == first and last_end(r1) == kept, "of the first run nothing has changed")
+    expect(r1.run_status(RUN)["state"] == "stopped", "it is a run that was stopped, as others are")
+    second = content(r1, SECOND)[0]
+    common = [name for name in second if name in first[0]]
+    expect(len(common) >= windows and all(second[name] != first[0][name] for name in common),
+           f"the two runs differ in each of {len(common)} windows; this took {time.monotonic() - seconds:.0f} s")
+    # Of its name there is another one in the next cluster.
+    w2.stop()
 
 
 def steps(alone, r1, w1, w2, w3, holders, through, compare):

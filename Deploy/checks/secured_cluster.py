@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import tempfile
 
-from daemon import ROOT, Daemon, expect, free_port, wait_for
+from daemon import ROOT, CheckFailed, Daemon, expect, free_port, wait_for
 
 SECTION = """
 cluster:
@@ -126,6 +126,7 @@ def play(keep, scenario, nkey):
 
         before = windows(r1)
         wait_for("windows meanwhile", 30, lambda: windows(r1) >= before + 2, every=0.5)
+        second_run(path, r1, u1)
         seeds = [open(os.path.join(broker.folder, role + ".seed")).read().strip() for role in broker.keys]
         for daemon in started:
             text = open(daemon.log).read()
@@ -147,8 +148,27 @@ def play(keep, scenario, nkey):
         broker.end()
 
 
-def windows(daemon):
+def second_run(path, r1, u1):
+    """Each run has subjects of its own."""
+    def begun():
+        try:
+            return r1.json("simulate", "start", path, "--run", "second", "--speed", "60", "--shared")
+        except CheckFailed:
+            # The last windows of the first one are not closed yet.
+            return None
+
+    r1.ctl("simulate", "stop", "shared")
+    wait_for("a second run", 30, begun, every=0.5)
+    wait_for("its windows at the reporter", 40, lambda: windows(r1, "second") >= 3, every=0.5)
+    # The worker with a reader's key tells of itself, too.
+    members = {one["name"]: one.get("problem") for one in status(u1)["members"] if one["name"] != "w3"}
+    expect(members == {"r1": None, "u1": None, "w1": None}, f"they suffice for a second run: {members}")
+
+
+def windows(daemon, run="shared"):
     """How many of the finest windows are stored."""
     path = os.path.join(daemon.state, "history.sqlite")
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as rows:
-        return rows.execute("SELECT count(*) FROM windows WHERE resolution_ms = 60000").fetchone()[0]
+        return rows.execute(
+            "SELECT count(*) FROM windows w JOIN streams s ON s.id = w.stream WHERE s.name = ? AND w.resolution_ms = 60000",
+            (f"sim/{run}",)).fetchone()[0]

@@ -5,6 +5,8 @@
 public struct FleetMap: Sendable, Equatable {
     /// Slices of a fleet.
     public static let slicesMax = 65_536
+    /// Numbers of runs: a new one each second for thirty years.
+    public static let runsMax: UInt64 = 1 << 30
     /// Numbers of windows are less: 2,000 years of seconds, and with the longest windows their times still fit.
     public static let windowNumberMax: Int64 = 1 << 36
 
@@ -20,10 +22,14 @@ public struct FleetMap: Sendable, Equatable {
     public let windowMs: Int64
     /// The first window begins here (Unix milliseconds, a multiple of `windowMs`).
     public let startMs: Int64
+    /// Which of the cluster's runs: 1 the first, and each that follows has subjects of its own, so that nothing of one run
+    /// can be taken for another's. Always 1 of what is ingested.
+    public let run: UInt64
 
     /// `nil` when a value is outside its range.
     public init?(
-        cluster: String, stream: String, slices: Int, partitions: Int, windowMs: Int64, startMs: Int64
+        cluster: String, stream: String, slices: Int, partitions: Int, windowMs: Int64, startMs: Int64,
+        run: UInt64 = 1
     ) {
         let plain = cluster.utf8.allSatisfy { byte in
             (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || byte == 45
@@ -31,7 +37,8 @@ public struct FleetMap: Sendable, Equatable {
         }
         guard plain, (1...32).contains(cluster.utf8.count), (1...68).contains(stream.utf8.count),
             (1...Self.slicesMax).contains(slices), (1...slices).contains(partitions),
-            (1...86_400_000).contains(windowMs), startMs >= 0, startMs.isMultiple(of: windowMs)
+            (1...86_400_000).contains(windowMs), startMs >= 0, startMs.isMultiple(of: windowMs),
+            (1...Self.runsMax).contains(run), run == 1 || stream != "measured"
         else { return nil }
         self.cluster = cluster
         self.stream = stream
@@ -39,12 +46,15 @@ public struct FleetMap: Sendable, Equatable {
         self.partitions = partitions
         self.windowMs = windowMs
         self.startMs = startMs
+        self.run = run
     }
 
     /// Tells one map from another (64 bits of FNV-1a): partials of another map are refused, never merged.
     public var fingerprint: UInt64 {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in "\(cluster)|\(stream)|\(slices)|\(partitions)|\(windowMs)|\(startMs)".utf8 {
+        // The first run has what versions have that know but one.
+        let number = run > 1 ? "|\(run)" : ""
+        for byte in "\(cluster)|\(stream)|\(slices)|\(partitions)|\(windowMs)|\(startMs)\(number)".utf8 {
             hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3
         }
         return hash
@@ -53,7 +63,9 @@ public struct FleetMap: Sendable, Equatable {
     /// Of telemetry that workers ingest, instead of a fleet that they simulate: its subjects are others, so that one
     /// cluster has both, and its slices belong to nobody.
     public var isIngested: Bool { stream == "measured" }
-    private var kind: String { isIngested ? "m." : "" }
+    private var kind: String { isIngested ? "m." : number }
+    /// Token of the subjects of all runs but the first.
+    private var number: String { run > 1 ? "r\(run)." : "" }
 
     public func partition(of slice: Int) -> Int { slice % partitions }
 
@@ -89,15 +101,17 @@ public struct FleetMap: Sendable, Equatable {
     }
     /// The finals of all partitions.
     public var finalSubjects: Subject { Subject("clsd.v1.\(cluster).fin.\(kind)*") }
-    public func sliceLease(_ slice: Int) -> Subject { Subject("clsd.v1.\(cluster).lease.slice.\(slice)") }
+    public func sliceLease(_ slice: Int) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.slice.\(number)\(slice)")
+    }
     var partitionWord: String { isIngested ? "mroll" : "roll" }
     var rollupRole: String { isIngested ? "mrollup" : "rollup" }
     public func partitionLease(_ partition: Int) -> Subject {
-        Subject("clsd.v1.\(cluster).lease.\(partitionWord).\(partition)")
+        Subject("clsd.v1.\(cluster).lease.\(partitionWord).\(number)\(partition)")
     }
     /// Where a member of a role (`worker`, `rollup`) says that it lives.
     public func memberSubject(_ role: String, _ name: String) -> Subject {
-        Subject("clsd.v1.\(cluster).lease.\(role).\(name)")
+        Subject("clsd.v1.\(cluster).lease.\(role).\(number)\(name)")
     }
     /// Where members tell of themselves, all of them together, and one.
     public var noteSubjects: Subject { Subject("clsd.v1.\(cluster).lease.note.*") }
@@ -105,16 +119,35 @@ public struct FleetMap: Sendable, Equatable {
         Subject("clsd.v1.\(cluster).lease.note.\(member)")
     }
     /// What the members agreed upon when the first of them came.
-    public var agreementSubject: Subject { Subject("clsd.v1.\(cluster).lease.agreement") }
-    /// The run that somebody has started for all of them, in a cluster whose configuration has none.
+    public var agreementSubject: Subject { ofRun("agreement") }
+    /// The run that somebody has started for all of them: the newest.
     public static func startSubject(_ cluster: String) -> Subject { Subject("clsd.v1.\(cluster).lease.run") }
     /// What is asked of the run that they play, and how far they may play it.
-    public var controlSubject: Subject { Subject("clsd.v1.\(cluster).lease.control") }
+    public var controlSubject: Subject { ofRun("control") }
+    private func ofRun(_ word: String) -> Subject {
+        Subject("clsd.v1.\(cluster).lease.\(word)" + (run > 1 ? ".r\(run)" : ""))
+    }
     /// Where a worker that ingests gets the number of its epoch.
     public func originSubject(_ name: String) -> Subject {
         Subject("clsd.v1.\(cluster).lease.origin.\(name)")
     }
     /// Where a member takes requests.
     public func requestSubject(_ member: String) -> Subject { Subject("clsd.v1.\(cluster).rpc.\(member)") }
-    public var leaseSubjects: Subject { Subject("clsd.v1.\(cluster).lease.>") }
+    public var leaseSubjects: Subject {
+        Subject("clsd.v1.\(cluster).lease." + (run > 1 ? "*.r\(run).*" : ">"))
+    }
+
+    /// What stands in a subject of a lease or of a member of this run: its word and the number or name behind it.
+    func leaseWords(_ subject: Subject) -> (word: Substring, name: Substring)? {
+        let tokens = subject.tokens
+        guard tokens.count == (run > 1 ? 7 : 6), let name = tokens.last else { return nil }
+        guard run == 1 || tokens[5] == "r\(run)" else { return nil }
+        return (tokens[4], name)
+    }
+
+    /// Partials of the run before, which nobody needs any more; `nil` for the first.
+    public var earlierPartialSubjects: Subject? {
+        guard run > 1 else { return nil }
+        return Subject("clsd.v1.\(cluster).part." + (run == 2 ? "*.*" : "r\(run - 1).>"))
+    }
 }

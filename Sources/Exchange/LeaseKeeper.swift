@@ -144,9 +144,7 @@ struct LeaseKeeper: Sendable {
     }
 
     private mutating func observe(_ message: StoredMessage, _ nowMs: Int64) {
-        let tokens = message.subject.tokens
-        guard tokens.count >= 2, let name = tokens.last else { return }
-        let word = tokens[tokens.count - 2]
+        guard let (word, name) = fleet.leaseWords(message.subject) else { return }
         if word == role {
             membership.observe(String(name), message.bytes, revision: message.sequence, nowMs: nowMs)
         } else if word == leaseWord, let index = Int(name), leases.indices.contains(index) {

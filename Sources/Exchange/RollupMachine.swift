@@ -40,7 +40,7 @@ public struct RollupMachine: NodeMachine {
     public let fleet: FleetMap
     private let graceMs: Int64
     private let reviseMs: Int64
-    private let limits: ExchangeLimits
+    private var limits: ExchangeLimits
     private let fingerprint: UInt64
     private var keeper: LeaseKeeper
     private var tokens = TokenSource()
@@ -86,6 +86,8 @@ public struct RollupMachine: NodeMachine {
 
     public mutating func drain() { keeper.isDraining = true }
     public mutating func resume() { keeper.isDraining = false }
+    /// How long the brokers keep partials from now on: somebody may change that.
+    public mutating func keep(partialsMs: Int64) { limits.partialsKeepMs = partialsMs }
 
     public func status(nowMs: Int64) -> RollupStatus {
         var status = counters

@@ -65,7 +65,7 @@ public struct WorkerMachine: NodeMachine {
 
     public let fleet: FleetMap
     private let source: any PartialSource
-    private let limits: ExchangeLimits
+    private var limits: ExchangeLimits
     private let fingerprint: UInt64
     private var keeper: LeaseKeeper
     private var tokens = TokenSource()
@@ -94,6 +94,8 @@ public struct WorkerMachine: NodeMachine {
     /// Gives all slices away, and takes no more.
     public mutating func drain() { keeper.isDraining = true }
     public mutating func resume() { keeper.isDraining = false }
+    /// How long the brokers keep partials from now on: somebody may change that.
+    public mutating func keep(partialsMs: Int64) { limits.partialsKeepMs = partialsMs }
 
     public func status(nowMs: Int64) -> WorkerStatus {
         var status = counters

@@ -355,10 +355,11 @@ extension NATSBus {
         public var bytesMax: Int64 = -1
     }
 
+    /// Also what `keepsMs` says from then on.
     public func measure(
         _ stream: BusStream, done: @escaping @Sendable (Result<Measure, BusError>) -> Void
     ) {
-        ask("$JS.API.STREAM.INFO.\(name(of: stream))", []) { answer in
+        ask("$JS.API.STREAM.INFO.\(name(of: stream))", []) { [made] answer in
             done(
                 answer.flatMap { JetStream.decode(JetStream.Created.self, $0.bytes) }.flatMap { created in
                     if let error = created.error { return .failure(error.busError) }
@@ -366,6 +367,7 @@ extension NATSBus {
                     for peer in created.cluster?.replicas ?? [] { measure.lag[peer.name] = peer.lag ?? 0 }
                     measure.bytes = created.state?.bytes ?? 0
                     measure.bytesMax = created.config?.max_bytes ?? -1
+                    if let now = created.config { made.withLock { $0[stream] = now } }
                     return .success(measure)
                 })
         }

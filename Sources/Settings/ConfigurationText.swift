@@ -259,7 +259,7 @@ endpoints: []
 #     ca_file: /etc/colossusd/ca.pem # instead of the system's certificates
 #     cert_file: /etc/colossusd/client.pem # a client certificate, and its key
 #     key_file: /etc/colossusd/client.key
-#   simulation: # the fleet that the workers simulate together; the stream is sim/RUN. Without it: simulate start --shared
+#   simulation: # the fleet that the workers simulate together; the stream is sim/RUN. Without it, and later: simulate start --shared
 #     run: colossus
 #     scenario: scenarios/colossus.yaml
 #     speed: 1 # simulated seconds a second, as it begins; not max

@@ -8,8 +8,8 @@ struct SimulateStart: ParsableCommand {
         abstract: "Starts a run of a scenario.",
         discussion: """
             The file is read here and sent to the daemon, which need not be able to read it. The run's stream is \
-            sim/RUN. With --shared all members of the daemon's cluster play it together, where their configuration has no \
-            run; a cluster has one run.
+            sim/RUN. With --shared all members of the daemon's cluster play it together; a cluster plays one run at a \
+            time, and the next one under another name.
 
             Examples:
               colossusctl simulate start Config/scenarios/colossus.yaml --speed 1d/s
@@ -34,7 +34,7 @@ struct SimulateStart: ParsableCommand {
     @Option(help: "One tick of telemetry in simulated time: 10s, 1h, 1d. Default: follows the speed.")
     var tick: DurationArgument?
 
-    @Flag(help: "For all members of the cluster, once.")
+    @Flag(help: "For all members of the cluster, where no run of it goes on.")
     var shared = false
 
     func run() throws {

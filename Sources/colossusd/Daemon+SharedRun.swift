@@ -9,6 +9,8 @@ import Telemetry
 
 /// What was done already about alerts of shared runs.
 struct SharedAlerts {
+    /// Of which run that is.
+    var run: String?
     /// The cluster's run is known, and alerts of others have ended.
     var hasSorted = false
     /// It is over, and its alerts with it.
@@ -21,7 +23,7 @@ extension Daemon {
     func sharedRun(_ name: String) throws -> SharedControl? {
         guard let node = try running().cluster else { return nil }
         if let control = node.member?.parts.control, control.fleet.run == name { return control }
-        guard node.settings.simulation?.run == name else { return nil }
+        guard node.member?.parts.control == nil, node.settings.simulation?.run == name else { return nil }
         throw ControlError(
             .tryAgain, "This member has not joined: \(node.problem ?? "it is on its way").",
             hint: "Look at `colossusctl cluster status`.")
@@ -82,12 +84,15 @@ extension Daemon {
     /// Every two seconds: alerts of the cluster's run end with it, and those of others once it is known which it is.
     func endSharedAlerts() async {
         guard let parts, parts.cluster != nil else { return }
+        let run = parts.cluster?.names.shared
+        if run != sharedAlerts.run { sharedAlerts = SharedAlerts(run: run) }
         if !sharedAlerts.hasSorted, parts.cluster?.names.shared != nil {
             sharedAlerts.hasSorted = true
             await parts.runs.endAlerts()
         }
         guard !sharedAlerts.hasEnded, let member = parts.cluster?.member, let control = member.parts.control,
-            let reported = member.parts.reporter?.status.reported, let log = control.status.log
+            control.fleet.run == run, let reported = member.parts.reporter?.status.reported,
+            let log = control.status.log
         else { return }
         let stop = log.isStopped ? log.entries.last?.atMs : nil
         let endMs = min(control.base.endMs, stop ?? .max)
@@ -108,9 +113,13 @@ extension Daemon {
                 .notFound, "This daemon works alone.",
                 hint: "Leave --shared out, or make it a member: see CLUSTER in colossusd.yaml(5).")
         }
-        try await node.start(start)
-        for _ in 0..<200 {
-            if let status = await sharedStatuses.first { return status }
+        let started = try await node.start(start)
+        for _ in 0..<300 {
+            if let map = node.member?.fleet?.map, map.run >= started.number,
+                let status = await sharedStatuses.first
+            {
+                return status
+            }
             try? await Task.sleep(for: .milliseconds(100))
         }
         throw ControlError(
@@ -194,7 +203,9 @@ extension Daemon {
     private static func error(_ refusal: ControlRefusal, _ run: String) -> ControlError {
         switch refusal {
         case .isOver:
-            ControlError(.conflict, "Run \(run) is over.", hint: "A new run needs a cluster of another name.")
+            ControlError(
+                .conflict, "Run \(run) is over.",
+                hint: "Start another one: colossusctl simulate start FILE --shared")
         case .isPaused: ControlError(.conflict, "Run \(run) is paused already.")
         case .isNotPaused: ControlError(.conflict, "Run \(run) is not paused.")
         case .isFull:

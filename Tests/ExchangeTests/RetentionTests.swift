@@ -9,11 +9,12 @@ struct RetentionTests {
     private let tests = ClusterTests()
 
     @Test(
-        "workers publish again what no final covers: no window lacks a slice, however long nobody closes any")
-    func simulated() throws {
+        "workers publish again what no final covers: no window lacks a slice, however long nobody closes any",
+        arguments: [false, true])
+    func simulated(isShortened: Bool) throws {
         let keepMs: Int64 = 20_000
         var limits = ExchangeLimits()
-        limits.partialsKeepMs = keepMs
+        limits.partialsKeepMs = isShortened ? 86_400_000 : keepMs
         let settled = Locked<Int64>(-1)
         // As a worker that has its fill of windows, and simulates no more before some are closed.
         let windows: Int64 = 60
@@ -24,6 +25,10 @@ struct RetentionTests {
         tests.run(cluster, fromMs: 0, untilMs: 10_000)
         for node in cluster.rollups { node.shell.stop() }
         cluster.rollups = []
+        // Somebody changes the stream meanwhile.
+        if isShortened {
+            for node in cluster.workers { node.shell.withMachine { $0.keep(partialsMs: keepMs) } }
+        }
         let finals = try cluster.memory.messages(.finals).map { try FinalRecord(decoding: $0.bytes) }
         let closed: [Int64] = (0..<3).map { partition in
             finals.filter { $0.partition == partition }.map(\.window).max() ?? -1

@@ -82,7 +82,7 @@ final class SimulatedCluster {
     static let tickMs: Int64 = 150
     let fleet: FleetMap
     let source: SampleFleet
-    let time = VirtualTime()
+    let time: VirtualTime
     let memory: MemoryBus
     let chaos: ChaosBus
     var random: SeededRandom
@@ -101,22 +101,28 @@ final class SimulatedCluster {
         seed: UInt64, fleet: FleetMap, windows: Int64, leaseMs: Int64 = 1_500, graceMs: Int64 = 30_000,
         workers workerCount: Int = 3, rollups rollupCount: Int = 2, faults: ChaosBus.Faults = .init(),
         limits: ExchangeLimits = ExchangeLimits(), kept: @escaping @Sendable () -> Int64 = { 0 },
-        most: @escaping @Sendable () -> Int64 = { .max }
+        most: @escaping @Sendable () -> Int64 = { .max }, behind earlier: SimulatedCluster? = nil
     ) {
         self.limits = limits
         self.fleet = fleet
         self.leaseMs = leaseMs
         self.graceMs = graceMs
-        let time = self.time
+        let time = earlier?.time ?? VirtualTime()
+        self.time = time
         source = SampleFleet(
             seed: seed, ready: { min(windows - 1, most(), fleet.lastWindow(endedMs: time.nowMs)) }, kept: kept
         )
         random = SeededRandom(seed: seed)
-        memory = MemoryBus(clock: time.wallClock)
+        memory = earlier?.memory ?? MemoryBus(clock: time.wallClock)
         chaos = ChaosBus(
             memory, scheduler: time, random: SeededRandom(seed: random.next()), faults: faults)
         for index in 0..<workerCount { workers.append(worker(index)) }
         for index in 0..<rollupCount { rollups.append(rollup(index)) }
+    }
+
+    /// Of this run.
+    var finals: [StoredMessage] {
+        memory.messages(.finals).filter { fleet.finalSubjects.matches($0.subject) }
     }
 
     /// What members tell each other of full streams, two seconds old.
@@ -207,17 +213,17 @@ final class SimulatedCluster {
             // Only while there is something to close: a cluster that is never left in peace proves nothing.
             if misfortunes, nextMs < windows * fleet.windowMs + 2_000 { misfortune() }
             nextMs += Self.tickMs
-            if memory.messages(.finals).count >= Int(windows) * fleet.partitions { break }
+            if finals.count >= Int(windows) * fleet.partitions { break }
         }
         for node in rollups { remember(node) }
-        return memory.messages(.finals).count >= Int(windows) * fleet.partitions
+        return finals.count >= Int(windows) * fleet.partitions
     }
 
     /// What is wrong with the finals; empty when each window is closed once, in order, and equals the oracle.
     func faults(windows: Int64) throws -> [String] {
         var faults: [String] = []
         var next = [Int64](repeating: 0, count: fleet.partitions)
-        for message in memory.messages(.finals) {
+        for message in finals {
             let final = try FinalRecord(decoding: message.bytes)
             let partition = Int(final.partition)
             let place = "window \(final.window) of partition \(partition)"

@@ -81,8 +81,9 @@ struct JetStreamTests {
     }
 
     @Test("a stream that another member made meanwhile is taken as it is there")
-    func madeMeanwhile() throws {
+    func madeMeanwhile() async throws {
         let made = Locked<Set<String>>([])
+        let ageNs = Locked<Int64>(3_600_000_000_000)
         let broker = FakeBroker { subject in
             guard subject.hasPrefix("$JS.API.STREAM.") else { return #"{"api":{"level":1}}"# }
             let name = String(subject.split(separator: ".").last ?? "")
@@ -92,7 +93,8 @@ struct JetStreamTests {
                 return error.replacing("%", with: "10058")
             }
             guard made.withLock({ $0.contains(name) }) else { return error.replacing("%", with: "10059") }
-            return #"{"config":{"max_age":3600000000000,"max_bytes":1000}}"#
+            let age = ageNs.withLock { $0 }
+            return #"{"config":{"max_age":\#(age),"max_bytes":1000}}"#
         }
         defer { broker.stop() }
         let options = NATSOptions(servers: ["nats://127.0.0.1:\(broker.port)"], name: "test")
@@ -101,6 +103,12 @@ struct JetStreamTests {
         let told = try #require(bus.otherThanWanted)
         #expect(told.contains("CLSD_PART_t keeps partials for 3600 s and 1000 bytes"))
         #expect(told.contains("CLSD_FIN_t keeps finals for 3600 s"))
+        // Somebody edits the stream; whoever measures it sees that.
+        ageNs.withLock { $0 = 60_000_000_000 }
+        await withCheckedContinuation { continuation in
+            bus.measure(.partials) { _ in continuation.resume() }
+        }
+        #expect(bus.keepsMs(.partials) == 60_000 && bus.keepsMs(.finals) == 3_600_000)
         bus.close()
     }
 

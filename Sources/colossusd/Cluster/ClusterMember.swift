@@ -49,6 +49,8 @@ final class ClusterMember: Sendable {
         var toldFull = 0
         /// Why it only shares what it ingests.
         var complaint: (@Sendable () -> String?)?
+        /// Number of the newest run that was started.
+        var newestRun: UInt64 = 0
     }
 
     /// Of the simulated fleet; where none is shared, of what is ingested.
@@ -140,11 +142,35 @@ final class ClusterMember: Sendable {
         let request = bus.respond(map.requestSubject(name), group: nil) { [weak self] bytes in
             self?.answer(bytes) ?? []
         }
+        let starts = bus.watch(FleetMap.startSubject(map.cluster)) { [weak self] in self?.tellStarts($0) }
         let old = state.withLock { state in
-            defer { state.cursors = [cursor, request] }
+            defer { state.cursors = [cursor, request, starts] }
             return state.cursors
         }
         for cursor in old { cursor.close() }
+    }
+
+    private func tellStarts(_ delivery: BusDelivery) {
+        state.withLock { state in
+            switch delivery {
+            case .messages(let messages):
+                let numbers = messages.compactMap { SharedStart.number(of: $0.bytes) }
+                state.newestRun = max(state.newestRun, numbers.max() ?? 0)
+            case .ended: state.mustWatch = true
+            }
+        }
+    }
+
+    /// Whether another run was started behind the one that it plays or reports.
+    var isFollowed: Bool { fleet != nil && state.withLock { $0.newestRun } > map.run }
+
+    /// How many windows that the run has are not stored here yet; 0 without the role, and where nobody knows.
+    var untold: Int64 {
+        guard let reported = parts.reporter?.status.reported, let control = parts.control,
+            let log = control.status.log
+        else { return 0 }
+        let stop = log.isStopped ? log.entries.last?.atMs : nil
+        return max(0, map.lastWindow(endedMs: min(control.base.endMs, stop ?? .max)) - reported)
     }
 
     private func told(_ delivery: BusDelivery) {
@@ -228,6 +254,7 @@ final class ClusterMember: Sendable {
             }
             note.problem = note.problem ?? status.problem
         }
+        if fleet != nil { note.run = map.run }
         if let control = parts.control {
             note.control = control.applied
             note.problem = note.problem ?? control.status.problem
@@ -243,8 +270,17 @@ final class ClusterMember: Sendable {
             bus.measure(stream) { [weak self] result in
                 guard case .success(let measure) = result else { return }
                 self?.state.withLock { $0.streams[stream.rawValue] = measure }
+                if stream == .partials { self?.followRetention() }
             }
         }
+    }
+
+    /// Operators may change a stream while members are there.
+    private func followRetention() {
+        let keepMs = bus.keepsMs(.partials)
+        parts.worker?.withMachine { $0.keep(partialsMs: keepMs) }
+        parts.rollup?.withMachine { $0.keep(partialsMs: keepMs) }
+        parts.ingest?.rollup?.withMachine { $0.keep(partialsMs: keepMs) }
     }
 
     // MARK: Orders
@@ -300,14 +336,19 @@ final class ClusterMember: Sendable {
     }
 
     func end() {
+        endRun()
+        parts.ingest?.stop()
+        bus.close()
+    }
+
+    /// What it does for the simulated run is over; what it ingests goes on.
+    func endRun() {
         parts.worker?.stop()
         parts.rollup?.stop()
         parts.simulation?.stop()
         parts.reporter?.stop()
         parts.control?.stop()
-        parts.ingest?.stop()
         retire()
-        bus.close()
     }
 
     /// Another one goes on with its parts.

@@ -88,6 +88,38 @@ extension ClusterNode {
         )
     }
 
+    /// The stream of a run that is over is closed, and its history is that of any run that is over.
+    func closeReported(_ member: ClusterMember) async {
+        guard member.parts.reporter != nil, let fleet = member.fleet, let control = member.parts.control,
+            let index = around.streams.find(fleet.stream)
+        else { return }
+        let core = around.core
+        await withCheckedContinuation { continuation in
+            core.closeStream(index) { continuation.resume() }
+        }
+        let log = control.status.log
+        let speed = log.map { ControlCourse(control.base, $0).speed } ?? fleet.speed
+        let record = SimulationRun(
+            name: fleet.run, scenario: fleet.text, path: fleet.path, seed: fleet.plan.scenario.seed,
+            speed: Pace.times(speed).description, state: log?.isStopped == true ? "stopped" : "finished",
+            startedMs: control.base.startedMs)
+        do {
+            // What was injected is part of the run.
+            for entry in log?.entries ?? [] {
+                guard case .inject(let kind, let entity, let forMs) = entry.deed,
+                    (try? fleet.plan.injection(kind, at: entity, timeMs: entry.strikesMs, forMs: forMs))
+                        != nil
+                else { continue }
+                let injection = StoredInjection(
+                    timeMs: entry.strikesMs, kind: kind, entity: entity, forMs: forMs)
+                try await around.store.save(injection, run: fleet.run)
+            }
+            try await around.store.save(record, nowMs: around.clock.nowMs())
+        } catch {
+            // A store that fails says so; the run's history stays, and cannot be removed by its name.
+        }
+    }
+
     /// Reports what members ingest, behind what the store has of it; opens `measured` in the core.
     func reporter(_ map: FleetMap, _ bus: NATSBus) async throws -> IngestReporter {
         let (core, store, streams) = (around.core, around.store, around.streams)

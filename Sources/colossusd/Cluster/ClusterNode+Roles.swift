@@ -30,6 +30,10 @@ extension ClusterNode {
             parts.worker = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         }
         if settings.roles.contains(.rollup) {
+            // What nobody needs any more must not take the room of what comes. Who may not, says so for its own partials.
+            if let earlier = fleet.map.earlierPartialSubjects {
+                bus.trim(.partials, earlier, before: 1 << 62) { _ in }
+            }
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
                 graceMs: settings.graceMs, limits: limits)
@@ -37,7 +41,7 @@ extension ClusterNode {
         }
         parts.control = SharedControl(
             fleet, name: name, startedMs: agreement.startedMs, simulation: parts.simulation,
-            report: follower, bus: bus, clock: around.clock, closed: closed)
+            report: follower, bus: bus, clock: around.clock, aside: aside, closed: closed)
         return parts
     }
 

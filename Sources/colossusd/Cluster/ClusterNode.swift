@@ -49,6 +49,8 @@ actor ClusterNode {
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
     private nonisolated let shared = Locked<SharedIngest?>(nil)
+    /// The run of the configuration.
+    private(set) var configured: SharedFleet?
     private var timer: DispatchSource?
     private var task: Task<Void, Never>?
     private var isStopping = false
@@ -122,19 +124,18 @@ actor ClusterNode {
 
     /// Does not wait: brokers that are away are no reason not to start.
     func start() throws {
-        let fleet = try settings.simulation.map { try SharedFleet(settings, $0) }
-        task = Task { await self.join(fleet) }
+        configured = try settings.simulation.map { try SharedFleet(settings, $0) }
+        task = Task { await self.join() }
     }
 
     private static let nothingToPlay =
         "it waits for a run: colossusctl simulate start --shared, or cluster.simulation in the configuration"
 
-    private func join(_ configured: SharedFleet?) async {
+    private func join() async {
         while !isStopping {
             do {
                 let linked = try await linked()
-                var fleet = configured
-                if fleet == nil { fleet = try await started(linked.bus) }
+                let fleet = try await newest(linked.bus)
                 guard let run = fleet?.run else {
                     await idle()
                     continue
@@ -145,7 +146,9 @@ actor ClusterNode {
                 install(member)
                 obstacle.withLock { $0 = nil }
                 tellJoined(member)
-                return
+                await followed(member)
+                guard !isStopping else { return }
+                await leaveRun(member)
             } catch {
                 // Brokers that are away are told of by whoever shares already.
                 if member == nil || !Self.isOutage(error) { refused(error) }
@@ -161,7 +164,19 @@ actor ClusterNode {
             "a run named \(run) plays on this member already; stop it, or give the cluster's another name")
     }
 
-    private func started(_ bus: NATSBus) async throws -> SharedFleet? {
+    /// The run that was started last; before any was, and instead of the first one, that of the configuration.
+    private func newest(_ bus: NATSBus) async throws -> SharedFleet? {
+        let started = try await started(bus)
+        if let started, configured == nil || started.map.run > 1 { return started }
+        return configured
+    }
+
+    /// The fleet of what was read last, if these are its bytes.
+    nonisolated func knownFleet(of bytes: [UInt8]) -> SharedFleet? {
+        startedFleet.withLock { $0?.said.bytes == bytes ? $0?.fleet : nil }
+    }
+
+    func started(_ bus: NATSBus) async throws -> SharedFleet? {
         try await onQueue { [settings, startedFleet] in
             guard let known = try bus.lastNow(.leases, FleetMap.startSubject(settings.name)) else {
                 return nil
@@ -256,6 +271,31 @@ actor ClusterNode {
             joined = member
         }
         startTicking(member)
+    }
+
+    /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
+    private func followed(_ member: ClusterMember) async {
+        while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
+        var (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
+        while !isStopping, untold > 0, ClusterMember.nowMs() - sinceMs < Self.untoldMs {
+            try? await Task.sleep(for: .milliseconds(100))
+            guard member.untold != untold else { continue }
+            (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
+        }
+    }
+
+    /// A reporter that gets no window of the run before for so long goes over to the next one.
+    private static let untoldMs: Int64 = 10_000
+
+    /// The run is over, and another one was started: its place is free for that one.
+    private func leaveRun(_ member: ClusterMember) async {
+        timer?.cancel()
+        timer = nil
+        obstacle.withLock { $0 = "it goes over to the run that was started" }
+        joined.withLock { $0 = nil }
+        _ = await Self.wait(4_000, queue) { member.endRun() }
+        await closeReported(member)
+        await shareAlone()
     }
 
     private func endLink() {

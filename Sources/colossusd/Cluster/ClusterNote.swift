@@ -42,6 +42,8 @@ struct ClusterNote: Codable, Sendable, Equatable {
     var full: Int?
     /// Entries of the control log that it plays or reports by; `nil` of one that knows none.
     var control: Int?
+    /// Number of the simulated run that it plays or reports; `nil` of one that knows but one, or shares what it ingests alone.
+    var run: UInt64?
     var problem: String?
 
     static let bytesMax = 256 * 1_024
@@ -71,7 +73,7 @@ struct ClusterNote: Codable, Sendable, Equatable {
         return roles.count <= 16 && self.slices.count <= slices.count && epochs.count == self.slices.count
             && self.slices.allSatisfy(slices.contains) && share >= 0 && kept >= 0
             && (0...ControlLog.entriesMax).contains(control ?? 0) && windows.contains(ready)
-            && windows.contains(reported ?? -1)
+            && windows.contains(reported ?? -1) && (1...FleetMap.runsMax).contains(run ?? 1)
             && partitions.count <= slices.count
             && partitions.allSatisfy {
                 slices.contains($0.partition) && windows.contains($0.closed) && $0.open >= 0

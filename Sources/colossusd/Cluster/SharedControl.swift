@@ -1,4 +1,5 @@
 import ControlAPI
+import Dispatch
 import Exchange
 import Logging
 import Playback
@@ -32,6 +33,8 @@ final class SharedControl: Sendable {
     private let simulation: SharedRun?
     private let report: Follower?
     private let clock: WallClock
+    /// Where nobody waits for what takes its time.
+    private let aside: DispatchQueue
     /// For whoever looks on.
     let timeline: TimelineSource
     private let logger = Logger(label: "cluster")
@@ -39,8 +42,7 @@ final class SharedControl: Sendable {
 
     init(
         _ fleet: SharedFleet, name: String, startedMs: Int64, simulation: SharedRun?, report: Follower?,
-        bus: any Bus, clock: WallClock,
-        closed: Int64
+        bus: any Bus, clock: WallClock, aside: DispatchQueue, closed: Int64
     ) {
         self.fleet = fleet
         let scenario = fleet.plan.scenario
@@ -49,6 +51,7 @@ final class SharedControl: Sendable {
         self.simulation = simulation
         self.report = report
         self.clock = clock
+        self.aside = aside
         timeline = TimelineSource(plan: fleet.plan)
         var position: (@Sendable () -> Int64?)?
         if let simulation { position = { simulation.run.status().positionMs } }
@@ -82,11 +85,14 @@ final class SharedControl: Sendable {
         }
         guard known.throughMs != log.horizonMs || known.applied != log.entries.count else { return }
         let news = news(in: log, after: known.applied)
-        for injection in news.injections { timeline.inject(injection) }
         let missed: @Sendable (Int) -> Void = { [weak self] count in self?.miss(count) }
         simulation?.run.follow(
             news.turns, news.injections, throughMs: news.throughMs, missed: missed)
-        report?(news, missed)
+        // Somebody may just go through months of the run, and a fault waits for that.
+        aside.async { @Sendable [report, timeline] in
+            report?(news, missed)
+            for injection in news.injections { timeline.inject(injection) }
+        }
         for entry in log.entries.dropFirst(known.applied) { tell(entry) }
     }
 

@@ -18,23 +18,29 @@ struct SharedFleet: Sendable {
     let slices: FleetSlices
     let map: FleetMap
     let hash: String
+    /// The scenario's text, and where it came from; for people.
+    let text: String
+    let path: String
 
     /// The run of the configuration.
     init(_ cluster: DaemonSettings.Cluster, _ wanted: DaemonSettings.SimulationRun) throws {
         let text = try ScenarioText.read(wanted.scenario)
         let scenario = try loadScenario(path: wanted.scenario, seed: wanted.seed)
         let pace = try Pace(text: wanted.speed.description)
-        try self.init(cluster, run: wanted.run, scenario, text, pace)
+        try self.init(cluster, run: wanted.run, 1, scenario, text, wanted.scenario, pace)
     }
 
     /// A run that somebody has started for all members.
     init(_ cluster: DaemonSettings.Cluster, _ start: SharedStart) throws {
         let scenario = try parseScenario(start.scenario, file: start.path, seed: start.seed)
-        try self.init(cluster, run: start.run, scenario, start.scenario, .times(start.speed))
+        try self.init(
+            cluster, run: start.run, start.number ?? 1, scenario, start.scenario, start.path,
+            .times(start.speed))
     }
 
     private init(
-        _ cluster: DaemonSettings.Cluster, run: String, _ scenario: Scenario, _ text: String, _ pace: Pace
+        _ cluster: DaemonSettings.Cluster, run: String, _ number: UInt64, _ scenario: Scenario,
+        _ text: String, _ path: String, _ pace: Pace
     ) throws {
         guard let stream = StreamID.simulated(run: run) else {
             throw StartError("\(run) is no name for a run.")
@@ -43,6 +49,8 @@ struct SharedFleet: Sendable {
         self.run = run
         self.stream = stream
         self.pace = pace
+        self.text = text
+        self.path = path
         guard case .times(let factor) = pace else {
             throw StartError("A cluster cannot play the run \(run) at \(pace).")
         }
@@ -59,7 +67,8 @@ struct SharedFleet: Sendable {
         guard
             let map = FleetMap(
                 cluster: cluster.name, stream: stream.name, slices: slices.count, partitions: partitions,
-                windowMs: windowMs, startMs: scenario.startMs / windowMs * windowMs)
+                windowMs: windowMs, startMs: scenario.startMs / windowMs * windowMs,
+                run: number)
         else {
             throw StartError("The cluster \(cluster.name) cannot divide the run \(run).")
         }

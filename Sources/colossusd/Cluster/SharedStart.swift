@@ -8,11 +8,12 @@ import Simulation
 import Store
 import Telemetry
 
-/// A run that somebody has started for all members, where their configuration has none: written once, by whoever is first.
+/// A run that somebody has started for all members: the newest one of the cluster.
 struct SharedStart: Codable, Sendable, Equatable {
     static let bytesMax = 256 * 1_024
 
-    var v = 1
+    /// 1: the first of its cluster, as versions have it that know but one. Those refuse any other.
+    var v: Int
     var run: String
     /// The text of the scenario.
     var scenario: String
@@ -24,6 +25,9 @@ struct SharedStart: Codable, Sendable, Equatable {
     /// Who was asked, and when (Unix milliseconds).
     var member: String
     var askedMs: Int64
+    /// Which of the cluster's runs, from 2 on, and the names of those before.
+    var number: UInt64?
+    var earlier: [String]?
 
     /// Whether both are the same run, whoever was asked for it.
     func isSame(as other: SharedStart) -> Bool {
@@ -36,6 +40,7 @@ struct SharedStart: Codable, Sendable, Equatable {
         run: String, scenario: String, path: String, seed: UInt64, speed: Double, member: String,
         askedMs: Int64
     ) {
+        v = 1
         self.run = run
         self.scenario = scenario
         self.path = path
@@ -45,29 +50,47 @@ struct SharedStart: Codable, Sendable, Equatable {
         self.askedMs = askedMs
     }
 
+    /// The same behind others.
+    func numbered(_ number: UInt64, after earlier: [String]) -> SharedStart {
+        guard number > 1 else { return self }
+        var start = self
+        (start.v, start.number, start.earlier) = (2, number, earlier)
+        return start
+    }
+
     /// Others have written it; the scenario is checked where it is used.
     init(decoding bytes: [UInt8]) throws(BusError) {
         guard bytes.count <= Self.bytesMax else { throw .failed("the run that was started is too long") }
         guard let known = try? JSONDecoder().decode(SharedStart.self, from: Data(bytes)) else {
             throw .failed("the run that was started cannot be read")
         }
-        guard known.v == 1 else { throw .failed("the run that was started is of a later version") }
+        guard known.v == 1 || known.v == 2 else {
+            throw .failed("the run that was started is of a later version")
+        }
         guard ControlLog.speeds.contains(known.speed), StreamID.simulated(run: known.run) != nil else {
             throw .failed("the run that was started has no valid name or speed")
         }
+        let number = known.number ?? 1
+        guard known.v == 1 ? number == 1 : (2...FleetMap.runsMax).contains(number) else {
+            throw .failed("the run that was started has no valid number")
+        }
         self = known
+    }
+
+    /// Which of the cluster's runs that is, whatever else is said of it.
+    static func number(of bytes: [UInt8]) -> UInt64? {
+        struct Head: Codable { var number: UInt64? }
+        guard bytes.count <= bytesMax else { return nil }
+        return (try? JSONDecoder().decode(Head.self, from: Data(bytes))).map { $0.number ?? 1 }
     }
 }
 
 // A run that is started for all members.
 extension ClusterNode {
-    /// Starts a run for all members, none of which has one in its configuration.
-    func start(_ wanted: SimulationStart) async throws {
-        guard settings.simulation == nil else {
-            throw ControlError(
-                .conflict, "The cluster's run is in the configuration: \(settings.simulation?.run ?? "").",
-                hint: "Leave --shared out for a run of this daemon alone.")
-        }
+    /// Starts a run for all members, where none is played.
+    ///
+    /// - Returns: its name and number.
+    func start(_ wanted: SimulationStart) async throws -> (run: String, number: UInt64) {
         guard wanted.tick == nil else {
             throw ControlError(
                 .badRequest, "The ticks of a cluster's run follow its speed.", hint: "Leave --tick out.")
@@ -87,9 +110,10 @@ extension ClusterNode {
                 .badRequest, "\(start.run) is no name for a run.",
                 hint: "Write 1 to 64 characters out of a-z A-Z 0-9 . _ -")
         }
-        guard start.bytes.count <= SharedStart.bytesMax else {
+        // The names of those before find room beside it.
+        guard start.bytes.count <= SharedStart.bytesMax - 80 * StartMachine.earlierMax else {
             throw ControlError(
-                .tooLarge, "The scenario is too long to be shared.", hint: "256 KiB are the most.")
+                .tooLarge, "The scenario is too long to be shared.", hint: "170 KiB are the most.")
         }
         let fleet = try SharedFleet(settings, start)
         guard !around.names.isOwn(start.run) else {
@@ -97,37 +121,104 @@ extension ClusterNode {
                 .conflict, "A run named \(start.run) plays on this member already.",
                 hint: "Choose another name with --run.")
         }
-        let hasHistory = try await around.store.closedThrough(fleet.stream) != nil
         do {
             let bus = try await broker()
-            try await write(start, fleet, hasHistory: hasHistory, bus)
+            // Kept from here on: what is written down is read where it may take its time.
+            let known = try await started(bus)
+            if try await around.store.closedThrough(fleet.stream) != nil, known?.run != start.run {
+                throw ControlError(
+                    .conflict, "The history of this member has a run named \(start.run) already.",
+                    hint: "Choose another name with --run.")
+            }
+            try checkMembers()
+            let number = try await write(start, bus)
+            if number == 1 { try await onQueue { try Self.checkAgreement(fleet, bus) } }
+            return (start.run, number)
         } catch let error as BusError {
             throw ControlError(.tryAgain, "The run is not started: \(Self.words(error)).", hint: "Try again.")
         }
     }
 
-    private func write(
-        _ start: SharedStart, _ fleet: SharedFleet, hasHistory: Bool, _ bus: any Bus
-    ) async throws {
-        let subject = FleetMap.startSubject(settings.name)
-        try await onQueue {
-            // Members whose configuration has a run have agreed on that, and nobody could take this one back.
-            try Self.checkAgreement(fleet, bus)
-            if hasHistory, try bus.lastNow(.leases, subject) == nil {
-                throw ControlError(
-                    .conflict, "The history of this member has a run named \(start.run) already.",
-                    hint: "Choose another name with --run.")
+    private func write(_ start: SharedStart, _ bus: any Bus) async throws -> UInt64 {
+        let clock = around.clock
+        let wanted = StartMachine.Wanted(
+            cluster: settings.name, name: start.run,
+            configured: configured.map {
+                StartedRun(name: $0.run, map: $0.map, endMs: $0.plan.scenario.endMs)
+            },
+            decode: { [self] bytes throws(StartRefusal) in try decode(bytes) },
+            isSame: { bytes in (try? SharedStart(decoding: bytes))?.isSame(as: start) ?? false },
+            encode: { number, earlier in start.numbered(number, after: earlier).bytes })
+        let shell = NodeShell(
+            StartMachine(wanted, nowMs: { clock.nowMs() }), bus: bus, clock: ClusterMember.nowMs)
+        defer { shell.stop() }
+        while true {
+            shell.tick()
+            if let answer = shell.withMachine({ $0.answer }) {
+                do throws(StartRefusal) {
+                    return try answer.get()
+                } catch {
+                    throw Self.error(error)
+                }
             }
-            let stored = bus.waiting { bus.compareAndSet(subject, start.bytes, expecting: 0, done: $0) }
-            // One that was agreed upon meanwhile came first.
-            if case .success = stored { return try Self.checkAgreement(fleet, bus) }
-            guard let known = try bus.lastNow(.leases, subject) else { return _ = try stored.get() }
-            let other = try SharedStart(decoding: known.bytes)
-            guard other.isSame(as: start) else {
-                throw ControlError(
-                    .conflict, "The cluster has a run already: \(other.run).",
-                    hint: "A cluster's name belongs to one run; another needs a cluster of another name.")
-            }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    private nonisolated func decode(_ bytes: [UInt8]) throws(StartRefusal) -> StartedRun {
+        do {
+            let start = try SharedStart(decoding: bytes)
+            let fleet = try knownFleet(of: bytes) ?? SharedFleet(settings, start)
+            return StartedRun(
+                name: start.run, map: fleet.map, endMs: fleet.plan.scenario.endMs,
+                earlier: start.earlier ?? [])
+        } catch {
+            throw .unreadable(Self.words(error))
+        }
+    }
+
+    /// One of an earlier version would stay in the run that is over.
+    private func checkMembers() throws {
+        guard let member, member.fleet != nil else { return }
+        let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
+        for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
+        where roster.isLive(name, nowMs: nowMs) && entry.note.run == nil {
+            throw ControlError(
+                .conflict,
+                "Member \(name) has version \(entry.note.version), which knows one run of a cluster only.",
+                hint: "Bring all members to one version first.")
+        }
+    }
+
+    private static func error(_ refusal: StartRefusal) -> ControlError {
+        switch refusal {
+        case .goesOn(let run):
+            ControlError(
+                .conflict, "The cluster plays run \(run).",
+                hint: "Stop it first: colossusctl simulate stop \(run)")
+        case .isNotPlayed(let run):
+            ControlError(
+                .conflict, "The cluster has run \(run), which no worker plays yet.",
+                hint: "Start a worker, or look at `colossusctl cluster status`.")
+        case .isClosing(let run):
+            ControlError(
+                .tryAgain, "Run \(run) is over, and its last windows are not closed yet.",
+                hint: "Try again in some seconds; after a minute the next run starts without them.")
+        case .wasThere(let run):
+            ControlError(
+                .conflict, "The cluster has had a run named \(run).", hint: "Choose another name with --run.")
+        case .isConfigured:
+            ControlError(
+                .conflict, "The cluster has a run in the configuration of other members.",
+                hint: "Ask one of those.")
+        case .unreadable(let text):
+            ControlError(.failed, "The run is not started: \(text).")
+        case .isUnknown(.denied(let text)):
+            ControlError(.failed, "The run is not started: the brokers refuse: \(text).")
+        case .isUnknown(let error):
+            ControlError(
+                .tryAgain, "The run may not be started: \(words(error)).",
+                hint: "`colossusctl cluster status` shows which run there is.")
         }
     }
 
@@ -139,7 +230,7 @@ extension ClusterNode {
         if let difference = ClusterAgreement(fleet, startedMs: 0).difference(from: agreed) {
             throw ControlError(
                 .conflict, "The cluster has agreed upon another run: \(difference).",
-                hint: "A cluster's name belongs to one run; another needs a cluster of another name.")
+                hint: "It is in the configuration of other members: bring all to one.")
         }
     }
 }

@@ -1,0 +1,236 @@
+/// A run that was started for all members, as whoever starts the next one must know it.
+public struct StartedRun: Sendable, Equatable {
+    public var name: String
+    /// With the run's number.
+    public var map: FleetMap
+    /// Simulated, Unix milliseconds.
+    public var endMs: Int64
+    /// Names of the runs before it.
+    public var earlier: [String]
+
+    public init(name: String, map: FleetMap, endMs: Int64, earlier: [String] = []) {
+        self.name = name
+        self.map = map
+        self.endMs = endMs
+        self.earlier = earlier
+    }
+}
+
+/// Why a run is not started.
+public enum StartRefusal: Error, Equatable, Sendable {
+    /// Another one is being played.
+    case goesOn(String)
+    /// Another one was started, and nobody has begun to play it.
+    case isNotPlayed(String)
+    /// Another one is over, and its last windows are on their way.
+    case isClosing(String)
+    /// A run of this cluster had the name.
+    case wasThere(String)
+    /// Members have agreed on a run of their configuration, which the one that is asked does not know.
+    case isConfigured
+    /// What the brokers have cannot be read; says what.
+    case unreadable(String)
+    /// The brokers do not answer, or refuse; it may be started yet.
+    case isUnknown(BusError)
+}
+
+/// Starts a run for all members, behind the one before: only where that one is over, and by compare-and-set, so that of
+/// several that are asked for at a time one is started.
+public struct StartMachine: NodeMachine {
+    /// A run that is over may be followed after so long, however many of its windows are closed: who plays none of them
+    /// plays none of the next one either.
+    public static let closingMs: Int64 = 60_000
+    /// After so long whoever asks is told that nobody knows.
+    public static let patienceMs: Int64 = 12_000
+    /// Names that are remembered; reporters still refuse what they have of others.
+    public static let earlierMax = 1_000
+    private static let againMs: Int64 = 200
+
+    /// What is asked for.
+    public struct Wanted: Sendable {
+        public var cluster: String
+        public var name: String
+        /// The run of this member's configuration.
+        public var configured: StartedRun?
+        /// A run as it is written down; throws what is wrong with it.
+        public var decode: @Sendable ([UInt8]) throws(StartRefusal) -> StartedRun
+        /// Whether that is what is asked for, whoever asked.
+        public var isSame: @Sendable ([UInt8]) -> Bool
+        /// What is written down, by its number and the names before it.
+        public var encode: @Sendable (UInt64, [String]) -> [UInt8]
+
+        public init(
+            cluster: String, name: String, configured: StartedRun?,
+            decode: @escaping @Sendable ([UInt8]) throws(StartRefusal) -> StartedRun,
+            isSame: @escaping @Sendable ([UInt8]) -> Bool,
+            encode: @escaping @Sendable (UInt64, [String]) -> [UInt8]
+        ) {
+            self.cluster = cluster
+            self.name = name
+            self.configured = configured
+            self.decode = decode
+            self.isSame = isSame
+            self.encode = encode
+        }
+    }
+
+    private enum Step { case start, agreement, control, final(Int), write(UInt64) }
+
+    private let wanted: Wanted
+    private let nowMs: @Sendable () -> Int64
+    private var tokens = TokenSource()
+    private var underWay: (token: UInt64, step: Step)?
+    private var next: Step? = .start
+    private var againMs: Int64 = .min / 2
+    private var beganMs: Int64?
+    private var lastError = BusError.ambiguous
+    /// The newest run, and the sequence of what is written of it.
+    private var before: StartedRun?
+    private var sequence: UInt64 = 0
+    private var written: [UInt8]?
+    private var control: (log: ControlLog, timestampMs: Int64)?
+    /// The last window that the run before must have closed.
+    private var lastWindow: Int64 = -1
+    /// What became of it: the number of the run that was started.
+    public private(set) var answer: Result<UInt64, StartRefusal>?
+
+    /// - Parameter nowMs: the time of day, to know for how long a run has been over.
+    public init(_ wanted: Wanted, nowMs: @escaping @Sendable () -> Int64) {
+        self.wanted = wanted
+        self.nowMs = nowMs
+    }
+
+    private var startSubject: Subject { FleetMap.startSubject(wanted.cluster) }
+
+    public mutating func handle(_ input: NodeInput, nowMs: Int64) -> [NodeAction] {
+        guard answer == nil else { return [] }
+        switch input {
+        case .tick:
+            let began = beganMs ?? nowMs
+            beganMs = began
+            guard nowMs - began < Self.patienceMs else {
+                answer = .failure(.isUnknown(lastError))
+                return []
+            }
+        case .read(let token, let result):
+            guard let step = underWay?.step, underWay?.token == token else { return [] }
+            underWay = nil
+            do throws(StartRefusal) {
+                switch result {
+                case .success(let message): next = try look(step, message)
+                case .failure(let error): tryAgain(error, nowMs)
+                }
+            } catch {
+                answer = .failure(error)
+            }
+        case .published(let token, let result):
+            guard case .write(let number)? = underWay?.step, underWay?.token == token else { return [] }
+            underWay = nil
+            switch result {
+            case .success: answer = .success(number)
+            // Somebody else's may be there now, or ours: only reading tells.
+            case .failure(let error): tryAgain(error, nowMs)
+            }
+        case .delivered: return []
+        }
+        return proceed(nowMs)
+    }
+
+    private mutating func tryAgain(_ error: BusError, _ nowMs: Int64) {
+        lastError = error
+        switch error {
+        case .denied, .failed, .full: answer = .failure(.isUnknown(error))
+        case .conflict, .ambiguous, .unavailable: (next, againMs) = (.start, nowMs + Self.againMs)
+        }
+    }
+
+    private mutating func proceed(_ nowMs: Int64) -> [NodeAction] {
+        guard answer == nil, underWay == nil, let step = next, nowMs >= againMs else { return [] }
+        next = nil
+        let token = tokens.next()
+        underWay = (token, step)
+        switch step {
+        case .start: return [.read(.leases, startSubject, token: token)]
+        case .agreement:
+            return [
+                .read(.leases, Subject("clsd.v1.\(wanted.cluster).lease.agreement"), token: token)
+            ]
+        case .control:
+            guard let before else { return [] }
+            return [.read(.leases, before.map.controlSubject, token: token)]
+        case .final(let partition):
+            guard let before else { return [] }
+            return [.read(.finals, before.map.finalSubject(partition), token: token)]
+        case .write(let number):
+            let names = (before?.earlier ?? []) + (before.map { [$0.name] } ?? [])
+            let bytes = wanted.encode(number, names.suffix(Self.earlierMax))
+            let message = BusMessage(stream: .leases, subject: startSubject, bytes: bytes)
+            return [.publish(message, .lastSequence(sequence), token: token)]
+        }
+    }
+
+    private mutating func look(_ step: Step, _ message: StoredMessage?) throws(StartRefusal) -> Step? {
+        switch step {
+        case .start:
+            (sequence, written) = (message?.sequence ?? 0, message?.bytes)
+            guard let message else { return .agreement }
+            before = try wanted.decode(message.bytes)
+            // Where the configuration has a run, its members play that one first.
+            if before?.map.run == 1, let configured = wanted.configured { before = configured }
+            return .control
+        case .agreement:
+            before = wanted.configured
+            guard message != nil else {
+                guard let before else { return .write(1) }
+                throw .isNotPlayed(before.name)
+            }
+            guard before != nil else { throw .isConfigured }
+            return .control
+        case .control: return try lookAtControl(message)
+        case .final(let partition): return try lookAtFinal(partition, message)
+        case .write: return nil
+        }
+    }
+
+    private mutating func lookAtControl(_ message: StoredMessage?) throws(StartRefusal) -> Step? {
+        guard let before else { return nil }
+        control = nil
+        guard let message else { return try refuseUnlessSame(.isNotPlayed(before.name)) }
+        do throws(ControlLogError) {
+            control = (try ControlLog(decoding: message.bytes), message.timestampMs)
+        } catch {
+            throw .unreadable("the control log of \(before.name): \(error)")
+        }
+        guard let log = control?.log, log.fleet == before.map.fingerprint else {
+            throw .unreadable("the control log is of another run than \(before.name)")
+        }
+        guard log.isStopped || log.horizonMs >= before.endMs else {
+            return try refuseUnlessSame(.goesOn(before.name))
+        }
+        let stop = log.isStopped ? log.entries.last?.atMs : nil
+        lastWindow = before.map.lastWindow(endedMs: min(before.endMs, stop ?? .max))
+        guard !before.earlier.contains(wanted.name), before.name != wanted.name else {
+            throw .wasThere(wanted.name)
+        }
+        return .final(0)
+    }
+
+    /// Who asks for the run that is being played has it.
+    private mutating func refuseUnlessSame(_ refusal: StartRefusal) throws(StartRefusal) -> Step? {
+        guard let before, let written, wanted.isSame(written) else { throw refusal }
+        answer = .success(before.map.run)
+        return nil
+    }
+
+    private func lookAtFinal(_ partition: Int, _ message: StoredMessage?) throws(StartRefusal) -> Step? {
+        guard let before, let control else { return nil }
+        let final = message.flatMap { try? FinalRecord(decoding: $0.bytes) }
+        let closed = final.map { $0.fleet == before.map.fingerprint ? $0.window : -1 } ?? -1
+        if closed < lastWindow {
+            // What is gone, or was never closed, comes no more.
+            guard nowMs() - control.timestampMs >= Self.closingMs else { throw .isClosing(before.name) }
+            return .write(before.map.run + 1)
+        }
+        return partition + 1 < before.map.partitions ? .final(partition + 1) : .write(before.map.run + 1)
+    }
+}
