@@ -163,7 +163,7 @@ extension FleetCore {
     }
 
     @inline(__always)
-    private var isEnough: Bool {
+    var isEnough: Bool {
         min(readyCount + memberCount, limit) >= minimumNodes
     }
 
@@ -180,6 +180,10 @@ extension FleetCore {
 
     /// Candidates become members up to the limit, or members leave until they are within it.
     private mutating func join<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        if isPlain {
+            joinPlainly(timeMs)
+            return
+        }
         let limit = limit
         if memberCount > limit { shed(to: limit, timeMs, &observer) }
         guard !candidates.isEmpty else { return }

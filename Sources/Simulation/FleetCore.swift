@@ -68,6 +68,9 @@ struct FleetCore: Sendable {
     var returns: ReturnCalendar
     var calendar: NodeCalendar
     var hidden: [Hidden] = []
+    /// As long as it lasts, `standing` and `returns` say nothing, and `plain` does.
+    var isPlain = false
+    var plain: PlainNodes
     var candidates = CandidateQueue()
 
     // What comes next.
@@ -154,6 +157,7 @@ struct FleetCore: Sendable {
         rackState = Array(repeating: 0, count: plan.rackCount)
         returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
+        plain = PlainNodes(startMs: scenario.startMs, endMs: endMs)
         failures = DrawAhead(law, philox)
         rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
@@ -187,6 +191,8 @@ struct FleetCore: Sendable {
         (outTime, readyTime, upTime, offlineTime, readyBookedMs) = (none, none, none, none, 0)
         returns.removeAll()
         calendar.removeAll()
+        isPlain = plan.plainUntilMs >= startMs
+        if isPlain { plain.removeAll(nodeCount: plan.nodeCount) }
         failures.restart(philox)
         rejections.restart(philox)
         hidden.removeAll(keepingCapacity: true)
@@ -263,6 +269,10 @@ struct FleetCore: Sendable {
     /// The result is that of `step` at each `nextMs`, to the bit. But a node that comes back is nothing that anybody has to look
     /// at until a failure or the job asks which nodes there are, and between two failures the job goes its way alone.
     mutating func advance(to goalMs: Int64) {
+        if isPlain {
+            advancePlainly(to: goalMs)
+            if isPlain { return }
+        }
         var nobody = NobodyWatching()
         while true {
             let rare = nextRareMs
@@ -298,7 +308,7 @@ struct FleetCore: Sendable {
         Self.book(ready: readyMs, workload, into: &time)
     }
 
-    private mutating func changeWorkload(_ timeMs: Int64) {
+    mutating func changeWorkload(_ timeMs: Int64) {
         let entries = plan.scenario.job.workload
         settleReady(timeMs)
         workload = entries[nextWorkload]

@@ -15,6 +15,13 @@ struct NodeTime: Sendable {
         missingMs += Int64(nodes) * (timeMs - startMs)
     }
 
+    /// The same of changes at different times, whose sum is given, each counted from the start.
+    @inline(__always)
+    mutating func add(_ nodes: Int, sinceStartMs: Int64) {
+        count += nodes
+        missingMs += sinceStartMs
+    }
+
     /// Node-milliseconds from the start to that time, which no change may come after.
     @inline(__always)
     func sum(until timeMs: Int64) -> Int64 { Int64(count) * (timeMs - startMs) - missingMs }
