@@ -3,7 +3,8 @@ protocol DrawnAhead: Sendable {
     static var purpose: Philox.Purpose { get }
     /// Whether the logarithm is that of `Words.unit`, or of `Words.unit32(0)`.
     static var isLong: Bool { get }
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw)
+    init()
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables)
 }
 
 /// Draws of one purpose in the order of their counters, worked out ahead of their use, eight at a time.
@@ -13,7 +14,7 @@ protocol DrawnAhead: Sendable {
 /// too, where the processor need not wait for one before it begins with the next.
 struct DrawAhead<Item: DrawnAhead>: Sendable {
     private let capacity = 64
-    private let law: FleetLaw
+    private let tables: DrawTables
     private var philox: Philox
     private var items: [Item] = []
     private var place = 0
@@ -21,7 +22,7 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
     private(set) var count: Int64 = 0
 
     init(_ law: FleetLaw, _ philox: Philox) {
-        self.law = law
+        tables = DrawTables(law)
         self.philox = philox
     }
 
@@ -43,9 +44,11 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
 
     @inline(never)
     private mutating func refill() {
-        items.removeAll(keepingCapacity: true)
+        if items.isEmpty { items = Array(repeating: Item(), count: capacity) }
         place = 0
-        for base in stride(from: 0, to: Int64(capacity), by: 8) {
+        let (philox, tables, capacity, count) = (philox, tables, Int64(capacity), count)
+        var items = items.mutableSpan
+        for base in stride(from: 0, to: capacity, by: 8) {
             let (w0, w1, w2, w3) = philox.draw8(Item.purpose, entity: 0, firstCounter: count + base)
             let (low, high) = (SIMD8<UInt64>(truncatingIfNeeded: w0), SIMD8<UInt64>(truncatingIfNeeded: w1))
             let units =
@@ -54,7 +57,7 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
             let logs = PortableMath.log8(units)
             for lane in 0..<8 {
                 let words = Philox.Words(w0[lane], w1[lane], w2[lane], w3[lane])
-                items.append(Item(words, log: logs[lane], law))
+                items[Int(base) + lane] = Item(words, log: logs[lane], tables)
             }
         }
     }
@@ -85,13 +88,13 @@ struct FailureDraw: DrawnAhead {
     init() {}
 
     @inline(__always)
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw) {
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables) {
         hazard = -log
         place = words.unit32(1)
-        let cause = law.cause(words.unit32(2))
-        self.cause = Int32(cause)
+        let cause = tables.cause(words[2])
+        self.cause = Int32(truncatingIfNeeded: cause)
         gpu = Int32(truncatingIfNeeded: words[2] & 7)
-        repairMs = law.repairMs(cause, words[3])
+        repairMs = tables.repairMs(cause, words[3])
     }
 }
 
@@ -107,8 +110,8 @@ struct RejectionDraw: DrawnAhead {
     init() {}
 
     @inline(__always)
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw) {
-        passed = law.rejectedShare >= 1 ? 0 : Int(min(log / law.passedLog, 1e9))
-        repairMs = law.repairs[0].milliseconds(words[3])
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables) {
+        passed = tables.passesAny ? Int(min(log / tables.passedLog, 1e9)) : 0
+        repairMs = tables.repairs[0].milliseconds(words[3])
     }
 }

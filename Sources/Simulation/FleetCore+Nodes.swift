@@ -41,20 +41,9 @@ extension FleetCore {
                 observer.moved(node, to: .ready, at: timeMs, job)
             }
         }
-        addPeak(step)
+        (pacePeak, flopNodes) = (step.pacePeak, -1)
         while law.infantPerNode > 0, infantPosition < Double(everReady) { addInfant(timeMs) }
         setHazard(timeMs)
-    }
-
-    @inline(__always)
-    mutating func addPeak(_ step: RackStep) {
-        let peak = step.peakTFLOPs
-        peakSum += peak * Double(step.nodes.count)
-        peakNodes += step.nodes.count
-        peakLeast = min(peakLeast, peak)
-        let mean = peakSum / Double(max(1, peakNodes))
-        pacePeak = isPacedBySlowest ? min(peakLeast, mean) : mean
-        flopNodes = -1
     }
 
     private mutating func reject<Observer: FleetObserver>(

@@ -19,14 +19,20 @@ extension FleetCore {
         /// back then and have not failed since.
         var joinedMs = Int64.min
         var joinedNodes = 0
+        /// Failures by cause, and in the second half interruptions: those that plain time adds to the core's.
+        var struck: [Int]
         /// Earlier returns, since nodes joined, of those that have been back and failed again.
         var repeated: [Return] = []
 
-        init(startMs: Int64, endMs: Int64) { returns = ReturnTally(startMs: startMs, endMs: endMs) }
+        init(startMs: Int64, endMs: Int64, causeCount: Int) {
+            returns = ReturnTally(startMs: startMs, endMs: endMs)
+            struck = Array(repeating: 0, count: 2 * causeCount)
+        }
 
         mutating func removeAll(nodeCount: Int) {
             if backMs.isEmpty { backMs = Array(repeating: .min, count: nodeCount) }
             for node in backMs.indices { backMs[node] = .min }
+            for index in struck.indices { struck[index] = 0 }
             returns.removeAll()
             repeated.removeAll(keepingCapacity: true)
             (joinedMs, joinedNodes) = (.min, 0)
@@ -38,41 +44,61 @@ extension FleetCore {
     /// The part of `advance` that lies in plain time.
     mutating func advancePlainly(to goalMs: Int64) {
         let goal = min(goalMs, plan.plainUntilMs)
-        while isPlain {
-            let other = min(nextStepMs, nextFailureMs, nextWorkloadMs)
-            let next = min(other, job.nextMs)
-            if next > goal { break }
-            if next == other {
-                while nextStepMs == next { takePlainStep(next) }
-                while nextFailureMs == next { strikePlainly(next) }
-                if nextWorkloadMs == next {
-                    countReturns(until: next)
-                    while nextWorkloadMs == next { changeWorkload(next) }
-                }
-            }
-            if job.nextMs == next { continuePlainly(next) }
+        if let timeMs = runPlainly(to: goal) {
+            // Too few nodes: the job waits for more, and from here on who comes back matters.
+            leavePlainTime(timeMs)
+            var nobody = NobodyWatching()
+            continueJob(timeMs, &nobody)
+        } else if goal < goalMs {
+            leavePlainTime(goal)
         }
-        guard isPlain else { return }
-        countReturns(until: goal)
-        if goal < goalMs { leavePlainTime(goal) }
     }
 
-    @inline(__always)
-    private mutating func continuePlainly(_ timeMs: Int64) {
-        var nobody = NobodyWatching()
-        if job.phase != .hung {
-            countReturns(until: timeMs)
-            if job.phase != .running, !isEnough {
-                leavePlainTime(timeMs)
-            }
+    /// - Returns: when there were too few nodes for the job, if there were.
+    private mutating func runPlainly(to goal: Int64) -> Int64? {
+        // Held alone meanwhile: nobody else looks at them.
+        var (nodes, returns, causes): ([Int64], [Int32], [Int]) = ([], [], [])
+        swap(&nodes, &plain.backMs)
+        swap(&returns, &plain.returns.pages)
+        swap(&causes, &plain.struck)
+        defer {
+            swap(&nodes, &plain.backMs)
+            swap(&returns, &plain.returns.pages)
+            swap(&causes, &plain.struck)
         }
-        continueJob(timeMs, &nobody)
+        var backMs = nodes.mutableSpan
+        var pages = returns.mutableSpan
+        var struck = causes.mutableSpan
+        while true {
+            let rare = min(nextStepMs, nextWorkloadMs)
+            let next = min(min(rare, nextFailureMs), job.nextMs)
+            if next > goal { break }
+            if nextFailureMs < min(rare, job.nextMs) {
+                strikePlainly(next, goal, &backMs, &pages, &struck)
+                continue
+            }
+            while nextStepMs == next { takePlainStep(next, &backMs, &pages) }
+            while nextFailureMs == next { strikePlainly(next, goal, &backMs, &pages, &struck) }
+            if nextWorkloadMs == next {
+                countReturns(until: next, &pages)
+                while nextWorkloadMs == next { changeWorkload(next) }
+            }
+            guard job.nextMs == next else { continue }
+            if job.phase != .hung {
+                countReturns(until: next, &pages)
+                if job.phase != .running, !isEnough { return next }
+            }
+            var nobody = NobodyWatching()
+            continueJob(next, &nobody)
+        }
+        countReturns(until: goal, &pages)
+        return nil
     }
 
     /// Books what came back, whoever it was.
     @inline(__always)
-    private mutating func countReturns(until timeMs: Int64) {
-        let (nodes, sinceStartMs) = plain.returns.take(until: timeMs)
+    private mutating func countReturns(until timeMs: Int64, _ pages: inout MutableSpan<Int32>) {
+        let (nodes, sinceStartMs) = plain.returns.take(until: timeMs, &pages)
         outTime.add(-nodes, sinceStartMs: -sinceStartMs)
         readyTime.add(nodes, sinceStartMs: sinceStartMs)
         upTime.add(nodes, sinceStartMs: sinceStartMs)
@@ -80,71 +106,103 @@ extension FleetCore {
 
     // MARK: Nodes
 
-    private mutating func takePlainStep(_ timeMs: Int64) {
+    @inline(__always)
+    private mutating func takePlainStep(
+        _ timeMs: Int64, _ backMs: inout MutableSpan<Int64>, _ pages: inout MutableSpan<Int32>
+    ) {
         let step = plan.rackSteps[nextStep]
-        nextStep += 1
+        nextStep &+= 1
         nextStepMs = nextStep < plan.rackSteps.count ? plan.rackSteps[nextStep].timeMs : .max
         let nodes = step.nodes
         everReady = nodes.upperBound
-        activeCount += nodes.count
+        activeCount &+= nodes.count
         var passed = UInt8(truncatingIfNeeded: 1 << nodes.count - 1)
         while nextRejected < nodes.upperBound {
             passed &= ~(1 << UInt8(truncatingIfNeeded: nextRejected - nodes.lowerBound))
-            let backMs = timeMs + rejectedDraw.repairMs
-            outTime.add(1, at: timeMs)
-            plain.backMs[nextRejected] = backMs
-            plain.returns.add(at: backMs)
+            let returnMs = timeMs &+ rejectedDraw.repairMs
+            backMs[nextRejected] = returnMs
+            plain.returns.add(1, at: returnMs, &pages)
             drawRejected()
         }
         let count = passed.nonzeroBitCount
+        outTime.add(nodes.count &- count, at: timeMs)
         readyTime.add(count, at: timeMs)
         upTime.add(count, at: timeMs)
         candidates.append(.init(first: Int32(truncatingIfNeeded: nodes.lowerBound), nodes: passed))
-        addPeak(step)
+        (pacePeak, flopNodes) = (step.pacePeak, -1)
         setHazard(timeMs)
     }
 
     @inline(__always)
-    private mutating func strikePlainly(_ timeMs: Int64) {
+    private mutating func strikePlainly(
+        _ timeMs: Int64, _ goal: Int64, _ backMs: inout MutableSpan<Int64>,
+        _ pages: inout MutableSpan<Int32>, _ struck: inout MutableSpan<Int>
+    ) {
         let draw = nextFailure(timeMs)
         guard let node = victim(draw) else { return }
-        let backMs = plain.backMs[node]
-        guard backMs <= timeMs else { return }
+        let backWhen = backMs[node]
+        guard backWhen <= timeMs else { return }
         let index = Int(draw.cause)
-        failureCount += 1
-        failuresByCause[index] += 1
-        var nobody = NobodyWatching()
-        let isMember = node < plain.joinedNodes && backMs <= plain.joinedMs
-        let effect = law.causes[index].effect
+        failureCount &+= 1
+        struck[index] &+= 1
+        let isMember = node < plain.joinedNodes && backWhen <= plain.joinedMs
         let members = memberCount
-        if effect == .software {
-            guard isMember else { return }
-            book(timeMs)
-        } else {
+        let cause = law.causes[index]
+        let takesDown = cause.takesDown
+        if !isMember {
+            guard takesDown != 0 else { return }
             if members > 0 { book(timeMs) }
-            let drain = effect == .gpu ? law.drainMs : 0
-            let until = timeMs + max(drain, drain + draw.repairMs)
-            if isMember {
-                memberCount -= 1
-            } else {
-                readyTime.add(-1, at: timeMs)
-                if backMs > plain.joinedMs { plain.repeated.append(.init(timeMs: backMs, node: Int32(node))) }
+            readyTime.add(-1, at: timeMs)
+            if backWhen > plain.joinedMs {
+                plain.repeated.append(.init(timeMs: backWhen, node: Int32(truncatingIfNeeded: node)))
             }
-            upTime.add(-1, at: timeMs)
-            outTime.add(1, at: timeMs)
-            time.draining += min(drain, endMs - timeMs)
-            plain.backMs[node] = until
-            plain.returns.add(at: until)
-            guard isMember else { return }
+        } else {
+            book(timeMs)
+            memberCount &-= takesDown
         }
-        interrupt(node, index, members, timeMs, &nobody)
+        // Whether a node goes down or only its software is chance: neither way is guessed.
+        let drain = cause.drainMs
+        let returnMs = timeMs &+ max(drain, drain &+ draw.repairMs)
+        upTime.add(-takesDown, at: timeMs)
+        outTime.add(takesDown, at: timeMs)
+        time.draining &+= min(drain, endMs &- timeMs)
+        backMs[node] = takesDown != 0 ? returnMs : backWhen
+        plain.returns.add(takesDown, at: returnMs, &pages)
+        if isMember { interruptPlainly(index, members, timeMs, goal, &pages, &struck) }
+    }
+
+    /// A member has failed. If nothing else happens until the job trains again, it does so at once.
+    @inline(__always)
+    private mutating func interruptPlainly(
+        _ index: Int, _ members: Int, _ timeMs: Int64, _ goal: Int64, _ pages: inout MutableSpan<Int32>,
+        _ struck: inout MutableSpan<Int>
+    ) {
+        var nobody = NobodyWatching()
+        let detectionMs = law.causes[index].detectionMs
+        let restartMs = timing.restart(nodes: memberCount)
+        let runMs = timeMs &+ detectionMs &+ restartMs
+        let isAlone = runMs < min(min(nextStepMs, nextFailureMs), nextWorkloadMs)
+        guard job.phase == .running, isAlone, runMs <= goal else {
+            interrupt(-1, index, members, timeMs, &nobody)
+            return
+        }
+        struck[struck.count / 2 &+ index] &+= 1
+        _ = fallBack(law.causes[index].rollbackMs, members, timeMs)
+        time.detection &+= Int64(memberCount) &* detectionMs
+        time.restart &+= Int64(memberCount) &* restartMs
+        countReturns(until: runMs, &pages)
+        if readyCount &+ memberCount >= minimumNodes {
+            run(runMs, &nobody)
+        } else {
+            enter(.restarting, runMs, until: runMs, NobodyWatching.self)
+        }
     }
 
     /// All that is ready joins.
     @inline(__always)
     mutating func joinPlainly(_ timeMs: Int64) {
         let joined = readyCount
-        memberCount += joined
+        memberCount &+= joined
         readyTime.add(-joined, at: timeMs)
         candidates.removeAll()
         if !plain.repeated.isEmpty { plain.repeated.removeAll(keepingCapacity: true) }

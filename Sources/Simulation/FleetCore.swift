@@ -111,7 +111,6 @@ struct FleetCore: Sendable {
     var slowPermille: Int64 = 0
     let jobStartMs: Int64
     let hasMFU: Bool
-    let isPacedBySlowest: Bool
     let minimumNodes: Int
     let maximumNodes: Int
     let spareNodes: Int
@@ -133,10 +132,6 @@ struct FleetCore: Sendable {
     var flop = 0.0
     var flopPerNodeMs = 0.0
     var flopNodes = -1
-    /// Of all nodes that were ready once.
-    var peakSum = 0.0
-    var peakNodes = 0
-    var peakLeast = Double.infinity
     /// TFLOP/s of the GPU that sets the pace.
     var pacePeak = 0.0
     var targetMs: Int64?
@@ -157,7 +152,7 @@ struct FleetCore: Sendable {
         rackState = Array(repeating: 0, count: plan.rackCount)
         returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
-        plain = PlainNodes(startMs: scenario.startMs, endMs: endMs)
+        plain = PlainNodes(startMs: scenario.startMs, endMs: endMs, causeCount: plan.causes.count)
         failures = DrawAhead(law, philox)
         rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
@@ -169,7 +164,6 @@ struct FleetCore: Sendable {
         interruptionsByCause = Array(repeating: 0, count: causeCount)
         targetFLOP = scenario.job.targetFLOP
         jobStartMs = scenario.job.startMs
-        isPacedBySlowest = scenario.job.isPacedBySlowestKind
         hasMFU = !plan.law.mfuByNodes.isEmpty
         minimumNodes = (scenario.job.minimumGPUs + 7) / 8
         maximumNodes = scenario.job.maximumGPUs / 8
@@ -210,7 +204,7 @@ struct FleetCore: Sendable {
             interruptionsByCause[index] = 0
         }
         (flop, flopPerNodeMs, flopNodes, targetMs) = (0, 0, -1, nil)
-        (peakSum, peakNodes, peakLeast, pacePeak) = (0, 0, .infinity, 0)
+        pacePeak = 0
         reachedMs.removeAll(keepingCapacity: true)
         begin()
     }
@@ -323,7 +317,7 @@ struct FleetCore: Sendable {
     /// Changes the rate at which nodes fail.
     @inline(__always)
     mutating func setHazard(_ timeMs: Int64) {
-        hazardLeft -= hazardRate * Double(timeMs - hazardSinceMs)
+        hazardLeft -= hazardRate * Double(timeMs &- hazardSinceMs)
         hazardSinceMs = timeMs
         hazardRate =
             law.perNodeMs * (1 + law.lemonSurplus) * Double(everReady) * spread
@@ -338,9 +332,10 @@ struct FleetCore: Sendable {
             return
         }
         let delay = min(hazardLeft / hazardRate, 1e15)
-        nextFailureMs = timeMs + max(1, Int64(delay) + 1)
+        nextFailureMs = timeMs &+ max(1, Int64(delay) &+ 1)
     }
 
+    @inline(__always)
     private mutating func drawFailure() {
         failureDraw = failures.next()
         hazardLeft = failureDraw.hazard
