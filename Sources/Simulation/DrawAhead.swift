@@ -1,3 +1,5 @@
+import CDraws
+
 /// What is made of one draw, and how.
 protocol DrawnAhead: Sendable {
     static var purpose: Philox.Purpose { get }
@@ -7,13 +9,19 @@ protocol DrawnAhead: Sendable {
     init(_ words: Philox.Words, log: Double, _ tables: DrawTables)
 }
 
-/// Draws of one purpose in the order of their counters, worked out ahead of their use, eight at a time.
+/// How many bytes the widest vectors of this processor have.
+private let vectorWidth = cdraws_width()
+
+/// Draws of one purpose in the order of their counters, worked out ahead of their use, 64 at a time.
 ///
 /// The values are those of `Philox.draw`, bit by bit: failures are most of a trajectory, and eight draws with their
-/// logarithms take hardly longer than two alone. What a draw says besides, whatever the state of the fleet, is looked up there
-/// too, where the processor need not wait for one before it begins with the next.
+/// logarithms take hardly longer than one alone (CDraws). What a draw says besides, whatever the state of the fleet, is
+/// looked up here too, where the processor need not wait for one before it begins with the next.
 struct DrawAhead<Item: DrawnAhead>: Sendable {
     private let capacity = 64
+    /// The words of the draws under work, all first ones before all second ones, and their logarithms.
+    private var words: [UInt64] = []
+    private var logs: [Double] = []
     private let tables: DrawTables
     private var philox: Philox
     private var items: [Item] = []
@@ -44,29 +52,30 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
 
     @inline(never)
     private mutating func refill() {
-        if items.isEmpty { items = Array(repeating: Item(), count: capacity) }
+        if items.isEmpty {
+            items = Array(repeating: Item(), count: capacity)
+            words = Array(repeating: 0, count: 4 * capacity)
+            logs = Array(repeating: 0, count: capacity)
+        }
         place = 0
-        let (philox, tables, capacity, count) = (philox, tables, Int64(capacity), count)
-        var items = items.mutableSpan
-        for base in stride(from: 0, to: capacity, by: 8) {
-            let (w0, w1, w2, w3) = philox.draw8(Item.purpose, entity: 0, firstCounter: count + base)
-            let (low, high) = (SIMD8<UInt64>(truncatingIfNeeded: w0), SIMD8<UInt64>(truncatingIfNeeded: w1))
-            let units =
-                Item.isLong
-                ? Self.units(high &<< 20 | low &>> 12, 0x1p-52) : Self.units(low, 0x1p-32)
-            let logs = PortableMath.log8(units)
-            for lane in 0..<8 {
-                let words = Philox.Words(w0[lane], w1[lane], w2[lane], w3[lane])
-                items[Int(base) + lane] = Item(words, log: logs[lane], tables)
+        let (key, first) = (philox.key, UInt64(bitPattern: count))
+        let total = Int32(capacity)
+        self.words.withUnsafeMutableBufferPointer { words in
+            self.logs.withUnsafeMutableBufferPointer { logs in
+                cdraws_draw(
+                    vectorWidth, key.0, key.1, Item.purpose.rawValue, first, total, Item.isLong ? 1 : 0,
+                    words.baseAddress, logs.baseAddress)
             }
         }
-    }
-
-    /// (Integers below 2^52, and a half) x scale.
-    @inline(__always)
-    private static func units(_ integers: SIMD8<UInt64>, _ scale: Double) -> SIMD8<Double> {
-        let raised = unsafeBitCast(integers | 0x4330_0000_0000_0000, to: SIMD8<Double>.self)
-        return (raised - 0x1p52 + 0.5) * scale
+        let (tables, words, logs, capacity) = (tables, words, logs, capacity)
+        var items = items.mutableSpan
+        for draw in 0..<capacity {
+            func word(_ number: Int) -> UInt32 {
+                UInt32(truncatingIfNeeded: words[number &* capacity &+ draw])
+            }
+            items[draw] = Item(
+                Philox.Words(word(0), word(1), word(2), word(3)), log: logs[draw], tables)
+        }
     }
 }
 
