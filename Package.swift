@@ -61,7 +61,7 @@ var targets: [Target] = [
     library("WireFormats", ["Telemetry", "Sketches"]),
 
     // Sources, on the left: they make batches and know nothing of what becomes of them.
-    library("Simulation", ["Telemetry"]),
+    library("Simulation", ["Telemetry", "CDraws"]),
     library("Playback", ["Telemetry", "Simulation", "QueueIsolation"]),
     library(
         "Exporters",
@@ -98,6 +98,7 @@ var targets: [Target] = [
 
     .systemLibrary(name: "CIngestLog"),
     .systemLibrary(name: "CPrefetch"),
+    .systemLibrary(name: "CDraws"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
@@ -138,7 +139,7 @@ var targets: [Target] = [
     tests("Telemetry"),
     tests("Sketches"),
     tests("WireFormats", ["CSnappy"]),
-    tests("Simulation"),
+    tests("Simulation", ["CDraws"]),
     tests("Playback", ["Simulation"]),
     tests("Exporters", ["Simulation", "Settings", "WireFormats"]),
     tests("TLS", nio + [logging]),

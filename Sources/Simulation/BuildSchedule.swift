@@ -17,9 +17,22 @@ struct BuildSchedule {
             let rack = racks[steps[index].rack]
             let first = Int(rack.firstNode)
             steps[index].nodes = first..<(first + Int(rack.nodeCount))
-            steps[index].peakTFLOPs = scenario.gpuModels[Int(modelOfNode[first])].peakTFLOPs
         }
         steps.sort { ($0.timeMs, $0.rack, $0.kind.rawValue) < ($1.timeMs, $1.rack, $1.kind.rawValue) }
+        setPace(scenario)
+    }
+
+    /// The slowest kind of GPU sets the pace of all, or their mean does.
+    private mutating func setPace(_ scenario: Scenario) {
+        var (sum, nodes, least) = (0.0, 0, Double.infinity)
+        for index in steps.indices where steps[index].kind == .ready {
+            let peak = scenario.gpuModels[Int(modelOfNode[steps[index].nodes.lowerBound])].peakTFLOPs
+            sum += peak * Double(steps[index].nodes.count)
+            nodes += steps[index].nodes.count
+            least = min(least, peak)
+            let mean = sum / Double(max(1, nodes))
+            steps[index].pacePeak = scenario.job.isPacedBySlowestKind ? min(least, mean) : mean
+        }
     }
 
     /// A phase starts a new array, and its last rack may be smaller than the others.
@@ -167,7 +180,8 @@ struct RackStep: Sendable {
     var timeMs: Int64
     var rack: Int
     var kind: Kind
-    /// Nodes of the rack, and TFLOP/s of a GPU of its first one: beside the rest, because a trajectory reads all steps.
+    /// Nodes of the rack, and TFLOP/s of the GPU that sets the pace of all that were ready once, when it becomes ready: beside
+    /// the rest, because a trajectory reads all steps.
     var nodes = 0..<0
-    var peakTFLOPs = 0.0
+    var pacePeak = 0.0
 }

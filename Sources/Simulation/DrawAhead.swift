@@ -1,19 +1,28 @@
+import CDraws
+
 /// What is made of one draw, and how.
 protocol DrawnAhead: Sendable {
     static var purpose: Philox.Purpose { get }
     /// Whether the logarithm is that of `Words.unit`, or of `Words.unit32(0)`.
     static var isLong: Bool { get }
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw)
+    init()
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables)
 }
 
-/// Draws of one purpose in the order of their counters, worked out ahead of their use, eight at a time.
+/// How many bytes the widest vectors of this processor have.
+private let vectorWidth = cdraws_width()
+
+/// Draws of one purpose in the order of their counters, worked out ahead of their use, 64 at a time.
 ///
 /// The values are those of `Philox.draw`, bit by bit: failures are most of a trajectory, and eight draws with their
-/// logarithms take hardly longer than two alone. What a draw says besides, whatever the state of the fleet, is looked up there
-/// too, where the processor need not wait for one before it begins with the next.
+/// logarithms take hardly longer than one alone (CDraws). What a draw says besides, whatever the state of the fleet, is
+/// looked up here too, where the processor need not wait for one before it begins with the next.
 struct DrawAhead<Item: DrawnAhead>: Sendable {
     private let capacity = 64
-    private let law: FleetLaw
+    /// The words of the draws under work, all first ones before all second ones, and their logarithms.
+    private var words: [UInt64] = []
+    private var logs: [Double] = []
+    private let tables: DrawTables
     private var philox: Philox
     private var items: [Item] = []
     private var place = 0
@@ -21,7 +30,7 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
     private(set) var count: Int64 = 0
 
     init(_ law: FleetLaw, _ philox: Philox) {
-        self.law = law
+        tables = DrawTables(law)
         self.philox = philox
     }
 
@@ -43,27 +52,30 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
 
     @inline(never)
     private mutating func refill() {
-        items.removeAll(keepingCapacity: true)
+        if items.isEmpty {
+            items = Array(repeating: Item(), count: capacity)
+            words = Array(repeating: 0, count: 4 * capacity)
+            logs = Array(repeating: 0, count: capacity)
+        }
         place = 0
-        for base in stride(from: 0, to: Int64(capacity), by: 8) {
-            let (w0, w1, w2, w3) = philox.draw8(Item.purpose, entity: 0, firstCounter: count + base)
-            let (low, high) = (SIMD8<UInt64>(truncatingIfNeeded: w0), SIMD8<UInt64>(truncatingIfNeeded: w1))
-            let units =
-                Item.isLong
-                ? Self.units(high &<< 20 | low &>> 12, 0x1p-52) : Self.units(low, 0x1p-32)
-            let logs = PortableMath.log8(units)
-            for lane in 0..<8 {
-                let words = Philox.Words(w0[lane], w1[lane], w2[lane], w3[lane])
-                items.append(Item(words, log: logs[lane], law))
+        let (key, first) = (philox.key, UInt64(bitPattern: count))
+        let total = Int32(capacity)
+        self.words.withUnsafeMutableBufferPointer { words in
+            self.logs.withUnsafeMutableBufferPointer { logs in
+                cdraws_draw(
+                    vectorWidth, key.0, key.1, Item.purpose.rawValue, first, total, Item.isLong ? 1 : 0,
+                    words.baseAddress, logs.baseAddress)
             }
         }
-    }
-
-    /// (Integers below 2^52, and a half) x scale.
-    @inline(__always)
-    private static func units(_ integers: SIMD8<UInt64>, _ scale: Double) -> SIMD8<Double> {
-        let raised = unsafeBitCast(integers | 0x4330_0000_0000_0000, to: SIMD8<Double>.self)
-        return (raised - 0x1p52 + 0.5) * scale
+        let (tables, words, logs, capacity) = (tables, words, logs, capacity)
+        var items = items.mutableSpan
+        for draw in 0..<capacity {
+            func word(_ number: Int) -> UInt32 {
+                UInt32(truncatingIfNeeded: words[number &* capacity &+ draw])
+            }
+            items[draw] = Item(
+                Philox.Words(word(0), word(1), word(2), word(3)), log: logs[draw], tables)
+        }
     }
 }
 
@@ -85,13 +97,13 @@ struct FailureDraw: DrawnAhead {
     init() {}
 
     @inline(__always)
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw) {
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables) {
         hazard = -log
         place = words.unit32(1)
-        let cause = law.cause(words.unit32(2))
-        self.cause = Int32(cause)
+        let cause = tables.cause(words[2])
+        self.cause = Int32(truncatingIfNeeded: cause)
         gpu = Int32(truncatingIfNeeded: words[2] & 7)
-        repairMs = law.repairMs(cause, words[3])
+        repairMs = tables.repairMs(cause, words[3])
     }
 }
 
@@ -107,8 +119,8 @@ struct RejectionDraw: DrawnAhead {
     init() {}
 
     @inline(__always)
-    init(_ words: Philox.Words, log: Double, _ law: FleetLaw) {
-        passed = law.rejectedShare >= 1 ? 0 : Int(min(log / law.passedLog, 1e9))
-        repairMs = law.repairs[0].milliseconds(words[3])
+    init(_ words: Philox.Words, log: Double, _ tables: DrawTables) {
+        passed = tables.passesAny ? Int(min(log / tables.passedLog, 1e9)) : 0
+        repairMs = tables.repairs[0].milliseconds(words[3])
     }
 }

@@ -18,7 +18,7 @@ extension FleetCore {
         if job.phase == .running {
             let from = bookedTraining
             bookProgress(timeMs)
-            let productive = Self.book(entry(timeMs, training: bookedTraining - from), into: &time)
+            let productive = Self.book(entry(timeMs, training: bookedTraining &- from), into: &time)
             flop += Double(productive) * flopPerNodeMs
         } else {
             _ = Self.book(entry(timeMs, training: 0), into: &time)
@@ -53,7 +53,7 @@ extension FleetCore {
     @inline(__always)
     private func entry(_ timeMs: Int64, training: Int64) -> Entry {
         Entry(
-            phase: job.phase, members: Int64(memberCount), elapsed: timeMs - bookedMs, training: training,
+            phase: job.phase, members: Int64(memberCount), elapsed: timeMs &- bookedMs, training: training,
             slowPermille: slowPermille)
     }
 
@@ -63,15 +63,15 @@ extension FleetCore {
         let (members, elapsed, training) = (entry.members, entry.elapsed, entry.training)
         switch entry.phase {
         case .waiting: break
-        case .hung: time.detection += members * elapsed
-        case .restarting: time.restart += members * elapsed
-        case .stalled: time.stall += members * elapsed
+        case .hung: time.detection &+= members &* elapsed
+        case .restarting: time.restart &+= members &* elapsed
+        case .stalled: time.stall &+= members &* elapsed
         case .running:
             let straggling = entry.slowPermille == 0 ? 0 : members * training * entry.slowPermille / 1_000
-            let productive = members * training - straggling
-            time.checkpoint += members * (elapsed - training)
-            time.straggling += straggling
-            time.productive += productive
+            let productive = members &* training &- straggling
+            time.checkpoint &+= members &* (elapsed &- training)
+            time.straggling &+= straggling
+            time.productive &+= productive
             return productive
         }
         return 0
@@ -97,7 +97,7 @@ extension FleetCore {
         let (count, sinceLast) = timing.progress(job.elapsed(at: timeMs), job.intervalMs)
         bookedCheckpoints = count
         bookedSinceLast = sinceLast
-        bookedTraining = count * job.intervalMs + sinceLast
+        bookedTraining = count &* job.intervalMs &+ sinceLast
     }
 
     /// Checkpoints written, and training time since the last one, at a time until which the books are closed.
@@ -117,14 +117,16 @@ extension FleetCore {
     }
 
     /// Training that was booked as productive and is thrown away, node-milliseconds.
+    @inline(__always)
     mutating func lose(_ nodeMs: Int64) {
         let lost = min(nodeMs, time.productive)
-        time.productive -= lost
-        time.lost += lost
+        time.productive &-= lost
+        time.lost &+= lost
         flop = max(0, flop - Double(lost) * flopPerNodeMs)
     }
 
     /// Notes when the target was reached, once what is not yet saved is out of the books.
+    @inline(__always)
     mutating func checkTarget(_ timeMs: Int64) {
         guard targetFLOP > 0, targetMs == nil, flop >= targetFLOP else { return }
         let share = Double(job.intervalMs) / Double(job.intervalMs + timing.write)
@@ -132,7 +134,8 @@ extension FleetCore {
         targetMs = timeMs - (perMs > 0 ? Int64((flop - targetFLOP) / perMs) : 0)
     }
 
-    private mutating func enter<Observer: FleetObserver>(
+    @inline(__always)
+    mutating func enter<Observer: FleetObserver>(
         _ phase: JobState.Phase, _ timeMs: Int64, until nextMs: Int64, _ observer: Observer.Type,
         offsetMs: Int64 = 0
     ) {
@@ -163,11 +166,11 @@ extension FleetCore {
     }
 
     @inline(__always)
-    private var isEnough: Bool {
+    var isEnough: Bool {
         min(readyCount + memberCount, limit) >= minimumNodes
     }
 
-    private mutating func run<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+    mutating func run<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         join(timeMs, &observer)
         job.intervalMs = timing.interval(nodes: memberCount, spread: spread)
         rateFLOP()
@@ -180,6 +183,10 @@ extension FleetCore {
 
     /// Candidates become members up to the limit, or members leave until they are within it.
     private mutating func join<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
+        if isPlain {
+            joinPlainly(timeMs)
+            return
+        }
         let limit = limit
         if memberCount > limit { shed(to: limit, timeMs, &observer) }
         guard !candidates.isEmpty else { return }
@@ -250,27 +257,36 @@ extension FleetCore {
         let cause = law.causes[index]
         switch job.phase {
         case .running, .stalled:
-            let (count, sinceLast) = bookedProgress(timeMs)
-            job.interruptions += 1
             interruptionsByCause[index] += 1
-            job.savedMs += count * job.intervalMs
-            let back = min(cause.rollbackMs, job.savedMs)
-            job.savedMs -= back
-            let trained = Int64(members) * (sinceLast + back)
-            lose(trained - trained * slowPermille / 1_000)
-            checkTarget(timeMs)
-            job.checkpoints += Int(count)
+            let lostMs = fallBack(cause.rollbackMs, members, timeMs)
             enter(.hung, timeMs, until: timeMs + cause.detectionMs, Observer.self)
             guard Observer.isLive else { return }
             observer.record(
                 ModelEvent(
                     timeMs: timeMs, kind: .jobInterrupted, node: Int32(node), reason: .cause(index),
-                    value: Double(sinceLast + back) / 1_000))
+                    value: Double(lostMs) / 1_000))
         case .restarting:
             // It hangs again, and the restart begins anew.
             enter(.hung, timeMs, until: timeMs + cause.detectionMs, Observer.self)
         case .hung, .waiting: break
         }
+    }
+
+    /// To the last checkpoint, or further back. The books are closed.
+    ///
+    /// - Returns: how much training of each member is thrown away, milliseconds.
+    @inline(__always)
+    mutating func fallBack(_ rollbackMs: Int64, _ members: Int, _ timeMs: Int64) -> Int64 {
+        let (count, sinceLast) = bookedProgress(timeMs)
+        job.interruptions &+= 1
+        job.savedMs &+= count &* job.intervalMs
+        let back = min(rollbackMs, job.savedMs)
+        job.savedMs &-= back
+        let trained = Int64(members) &* (sinceLast &+ back)
+        lose(slowPermille == 0 ? trained : trained - trained * slowPermille / 1_000)
+        checkTarget(timeMs)
+        job.checkpoints &+= Int(count)
+        return sinceLast &+ back
     }
 
     mutating func strikeJob<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {

@@ -41,13 +41,7 @@ extension FleetCore {
                 observer.moved(node, to: .ready, at: timeMs, job)
             }
         }
-        let peak = step.peakTFLOPs
-        peakSum += peak * Double(nodes.count)
-        peakNodes += nodes.count
-        peakLeast = min(peakLeast, peak)
-        let mean = peakSum / Double(max(1, peakNodes))
-        pacePeak = isPacedBySlowest ? min(peakLeast, mean) : mean
-        flopNodes = -1
+        (pacePeak, flopNodes) = (step.pacePeak, -1)
         while law.infantPerNode > 0, infantPosition < Double(everReady) { addInfant(timeMs) }
         setHazard(timeMs)
     }
@@ -181,18 +175,20 @@ extension FleetCore {
     @inline(__always)
     mutating func strike<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         let draw = nextFailure(timeMs)
-        let unit = draw.place * (1 + law.lemonSurplus)
-        var node: Int
-        if unit < 1 {
-            node = min(everReady - 1, Int(unit * Double(everReady)))
-        } else {
-            let place = (unit - 1) / law.lemonSurplus * Double(everReady)
-            node = law.lemon(near: min(everReady - 1, Int(place)), philox)
-            guard node < everReady else { return }
-        }
+        guard let node = victim(draw) else { return }
         // It may have come back since.
         if !Observer.isLive, standing[node] == Standing.out { takeBack(until: timeMs, &observer) }
         hit(node, Int(draw.cause), gpu: Int(draw.gpu), draw.repairMs, timeMs, &observer)
+    }
+
+    /// The node that a failure strikes, if there is one.
+    @inline(__always)
+    func victim(_ draw: FailureDraw) -> Int? {
+        let unit = draw.place * (1 + law.lemonSurplus)
+        if unit < 1 { return min(everReady - 1, Int(unit * Double(everReady))) }
+        let place = (unit - 1) / law.lemonSurplus * Double(everReady)
+        let node = law.lemon(near: min(everReady - 1, Int(place)), philox)
+        return node < everReady ? node : nil
     }
 
     /// Somebody asked for it: the same as a failure that is drawn, at a time and place that are given.

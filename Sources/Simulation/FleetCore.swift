@@ -68,6 +68,9 @@ struct FleetCore: Sendable {
     var returns: ReturnCalendar
     var calendar: NodeCalendar
     var hidden: [Hidden] = []
+    /// As long as it lasts, `standing` and `returns` say nothing, and `plain` does.
+    var isPlain = false
+    var plain: PlainNodes
     var candidates = CandidateQueue()
 
     // What comes next.
@@ -108,7 +111,6 @@ struct FleetCore: Sendable {
     var slowPermille: Int64 = 0
     let jobStartMs: Int64
     let hasMFU: Bool
-    let isPacedBySlowest: Bool
     let minimumNodes: Int
     let maximumNodes: Int
     let spareNodes: Int
@@ -130,10 +132,6 @@ struct FleetCore: Sendable {
     var flop = 0.0
     var flopPerNodeMs = 0.0
     var flopNodes = -1
-    /// Of all nodes that were ready once.
-    var peakSum = 0.0
-    var peakNodes = 0
-    var peakLeast = Double.infinity
     /// TFLOP/s of the GPU that sets the pace.
     var pacePeak = 0.0
     var targetMs: Int64?
@@ -154,6 +152,7 @@ struct FleetCore: Sendable {
         rackState = Array(repeating: 0, count: plan.rackCount)
         returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
+        plain = PlainNodes(startMs: scenario.startMs, endMs: endMs, causeCount: plan.causes.count)
         failures = DrawAhead(law, philox)
         rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
@@ -165,7 +164,6 @@ struct FleetCore: Sendable {
         interruptionsByCause = Array(repeating: 0, count: causeCount)
         targetFLOP = scenario.job.targetFLOP
         jobStartMs = scenario.job.startMs
-        isPacedBySlowest = scenario.job.isPacedBySlowestKind
         hasMFU = !plan.law.mfuByNodes.isEmpty
         minimumNodes = (scenario.job.minimumGPUs + 7) / 8
         maximumNodes = scenario.job.maximumGPUs / 8
@@ -187,6 +185,8 @@ struct FleetCore: Sendable {
         (outTime, readyTime, upTime, offlineTime, readyBookedMs) = (none, none, none, none, 0)
         returns.removeAll()
         calendar.removeAll()
+        isPlain = plan.plainUntilMs >= startMs
+        if isPlain { plain.removeAll(nodeCount: plan.nodeCount) }
         failures.restart(philox)
         rejections.restart(philox)
         hidden.removeAll(keepingCapacity: true)
@@ -204,7 +204,7 @@ struct FleetCore: Sendable {
             interruptionsByCause[index] = 0
         }
         (flop, flopPerNodeMs, flopNodes, targetMs) = (0, 0, -1, nil)
-        (peakSum, peakNodes, peakLeast, pacePeak) = (0, 0, .infinity, 0)
+        pacePeak = 0
         reachedMs.removeAll(keepingCapacity: true)
         begin()
     }
@@ -263,6 +263,10 @@ struct FleetCore: Sendable {
     /// The result is that of `step` at each `nextMs`, to the bit. But a node that comes back is nothing that anybody has to look
     /// at until a failure or the job asks which nodes there are, and between two failures the job goes its way alone.
     mutating func advance(to goalMs: Int64) {
+        if isPlain {
+            advancePlainly(to: goalMs)
+            if isPlain { return }
+        }
         var nobody = NobodyWatching()
         while true {
             let rare = nextRareMs
@@ -298,7 +302,7 @@ struct FleetCore: Sendable {
         Self.book(ready: readyMs, workload, into: &time)
     }
 
-    private mutating func changeWorkload(_ timeMs: Int64) {
+    mutating func changeWorkload(_ timeMs: Int64) {
         let entries = plan.scenario.job.workload
         settleReady(timeMs)
         workload = entries[nextWorkload]
@@ -313,7 +317,7 @@ struct FleetCore: Sendable {
     /// Changes the rate at which nodes fail.
     @inline(__always)
     mutating func setHazard(_ timeMs: Int64) {
-        hazardLeft -= hazardRate * Double(timeMs - hazardSinceMs)
+        hazardLeft -= hazardRate * Double(timeMs &- hazardSinceMs)
         hazardSinceMs = timeMs
         hazardRate =
             law.perNodeMs * (1 + law.lemonSurplus) * Double(everReady) * spread
@@ -328,9 +332,10 @@ struct FleetCore: Sendable {
             return
         }
         let delay = min(hazardLeft / hazardRate, 1e15)
-        nextFailureMs = timeMs + max(1, Int64(delay) + 1)
+        nextFailureMs = timeMs &+ max(1, Int64(delay) &+ 1)
     }
 
+    @inline(__always)
     private mutating func drawFailure() {
         failureDraw = failures.next()
         hazardLeft = failureDraw.hazard

@@ -6,6 +6,9 @@
 final class FleetLaw: Sendable {
     struct Cause: Sendable {
         var effect: Scenario.Cause.Effect
+        /// Whether the node has to be repaired, 1 or 0, and how long it reports before.
+        var takesDown: Int
+        var drainMs: Int64
         var blast: Scenario.Cause.Blast
         var detectionMs: Int64
         var stallMs: Int64
@@ -21,8 +24,8 @@ final class FleetLaw: Sendable {
     let mfuByNodes: [Double]
     let causes: [Cause]
     /// For each of 1,024 slices of (0, 1) the cause at which to begin to look.
-    private let guide: [UInt8]
-    private let bounds: [Double]
+    let guide: [UInt8]
+    let bounds: [Double]
     private let jobBounds: [Double]
     let drainMs: Int64
     /// The times to repair that the causes have, each once; first that of the scenario.
@@ -49,7 +52,7 @@ final class FleetLaw: Sendable {
         let detectionMs = Int64((scenario.job.detectionSeconds * 1_000).rounded())
         var repairs = [failures.repair]
         causes = (failures.causes + Scenario.Cause.injectable).map {
-            Self.cause($0, &repairs, detectionMs)
+            Self.cause($0, &repairs, detectionMs, drainMs: Int64(failures.drainMinutes * 60_000))
         }
         self.repairs = repairs.map(RepairTable.init)
         let nodeBounds = Self.shares(failures.causes.map { $0.perJobDay > 0 ? 0 : $0.weight })
@@ -80,12 +83,13 @@ final class FleetLaw: Sendable {
     }
 
     private static func cause(
-        _ cause: Scenario.Cause, _ repairs: inout [Scenario.Repair], _ detectionMs: Int64
+        _ cause: Scenario.Cause, _ repairs: inout [Scenario.Repair], _ detectionMs: Int64, drainMs: Int64
     ) -> Cause {
         let repair = cause.repair ?? repairs[0]
         if !repairs.contains(repair) { repairs.append(repair) }
         return Cause(
-            effect: cause.effect, blast: cause.blast,
+            effect: cause.effect, takesDown: cause.effect == .gpu || cause.effect == .node ? 1 : 0,
+            drainMs: cause.effect == .gpu ? drainMs : 0, blast: cause.blast,
             detectionMs: cause.detectionSeconds.map { Int64(($0 * 1_000).rounded()) } ?? detectionMs,
             stallMs: Int64((cause.stallSeconds * 1_000).rounded()),
             rollbackMs: Int64((cause.rollbackSeconds * 1_000).rounded()),

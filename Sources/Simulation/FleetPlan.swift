@@ -36,6 +36,8 @@ public final class FleetPlan: Sendable {
     let marks: [Mark]
     let rackSteps: [RackStep]
     let law: FleetLaw
+    /// Until when a trajectory is in plain time at most; before the start if it never is.
+    let plainUntilMs: Int64
     /// Those of the scenario, and behind them those that only an injection has.
     let causes: [Scenario.Cause]
     public var nodeCount: Int { rackOfNode.count }
@@ -70,6 +72,7 @@ public final class FleetPlan: Sendable {
         marks = Mark.all(scenario, phaseBounds: bounds)
         rackSteps = build.steps
         law = FleetLaw(scenario)
+        plainUntilMs = Self.plainUntilMs(scenario, build.steps, law)
         causes = scenario.failures.causes + Scenario.Cause.injectable
     }
 

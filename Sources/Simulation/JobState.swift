@@ -36,7 +36,7 @@ struct JobState: Sendable, Equatable {
 
     /// Time since training last started anew, stalls left out.
     func elapsed(at timeMs: Int64) -> Int64 {
-        phase == .running ? timeMs - sinceMs + offsetMs : offsetMs
+        phase == .running ? timeMs &- sinceMs &+ offsetMs : offsetMs
     }
 }
 
@@ -114,7 +114,7 @@ final class JobTiming: Sendable {
     /// Checkpoints written, and training time since the last one, so long after training started.
     @inline(__always)
     func progress(_ elapsed: Int64, _ interval: Int64) -> (checkpoints: Int64, sinceLast: Int64) {
-        let (count, rest) = elapsed.quotientAndRemainder(dividingBy: interval + write)
+        let (count, rest) = elapsed.quotientAndRemainder(dividingBy: interval &+ write)
         return (count, min(rest, interval))
     }
 

@@ -1,5 +1,8 @@
 /// How many nodes are in some state, and for how long they have been, all together.
 ///
+/// Arithmetic is unchecked, here and where a trajectory books: 500,000 nodes have fewer than 2^63 node-milliseconds in half a
+/// million years.
+///
 /// Each change is booked with the time from it on. So changes may come in any order, and nothing has to be done in between.
 struct NodeTime: Sendable {
     private let startMs: Int64
@@ -11,8 +14,15 @@ struct NodeTime: Sendable {
 
     @inline(__always)
     mutating func add(_ nodes: Int, at timeMs: Int64) {
-        count += nodes
-        missingMs += Int64(nodes) * (timeMs - startMs)
+        count &+= nodes
+        missingMs &+= Int64(nodes) &* (timeMs &- startMs)
+    }
+
+    /// The same of changes at different times, whose sum is given, each counted from the start.
+    @inline(__always)
+    mutating func add(_ nodes: Int, sinceStartMs: Int64) {
+        count &+= nodes
+        missingMs &+= sinceStartMs
     }
 
     /// Node-milliseconds from the start to that time, which no change may come after.

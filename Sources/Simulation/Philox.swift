@@ -43,17 +43,6 @@ struct Philox: Sendable {
             Lanes(repeating: purpose.rawValue), rounds: rounds)
     }
 
-    /// Four words for each of eight counters that follow each other.
-    @inline(__always)
-    func draw8(
-        _ purpose: Purpose, entity: UInt32, firstCounter: Int64
-    ) -> (Lanes, Lanes, Lanes, Lanes) {
-        let counters = SIMD8<Int64>(repeating: firstCounter) &+ SIMD8<Int64>(0, 1, 2, 3, 4, 5, 6, 7)
-        return blocks8(
-            Lanes(repeating: entity), Lanes(truncatingIfNeeded: counters),
-            Lanes(truncatingIfNeeded: counters &>> 32), Lanes(repeating: purpose.rawValue), rounds: 10)
-    }
-
     @inline(__always)
     private func blocks8(
         _ c0: Lanes, _ c1: Lanes, _ c2: Lanes, _ c3: Lanes, rounds: Int

@@ -28,32 +28,6 @@ enum PortableMath {
         return exponent * ln2High + (exponent * ln2Low + 2 * t * series)
     }
 
-    /// The same of eight numbers at once, bit by bit.
-    @inline(never)
-    static func log8(_ x: SIMD8<Double>) -> SIMD8<Double> {
-        typealias Lanes = SIMD8<Double>
-        let bits = unsafeBitCast(x, to: SIMD8<UInt64>.self)
-        // Less the bits of the smallest significand, 0.707…: what is left of the sign and exponent is the power of 2, above a
-        // bias. No lane is compared, so that the processor works on all of them at once.
-        let shifted = bits &+ (0x3ff0_0000_0000_0000 &- 0x3fe6_a09e_667f_3bce)
-        // In the last bits of 2^52 an integer is a double: no conversion is needed.
-        let biased = unsafeBitCast((shifted &>> 52) | 0x4330_0000_0000_0000, to: Lanes.self)
-        let exponent = biased - 0x1.00000000003ffp52
-        let significand = unsafeBitCast(
-            bits &- (shifted & 0xfff0_0000_0000_0000) &+ 0x3ff0_0000_0000_0000, to: Lanes.self)
-        let t = (significand - 1) / (significand + 1)
-        let square = t * t
-        let fourth = square * square
-        let eighth = fourth * fourth
-        func pair(_ a: Double, _ b: Double) -> Lanes { Lanes(repeating: a) + square * b }
-        let first = pair(1, 1.0 / 3) + fourth * pair(1.0 / 5, 1.0 / 7)
-        let second = pair(1.0 / 9, 1.0 / 11) + fourth * pair(1.0 / 13, 1.0 / 15)
-        let third = pair(1.0 / 17, 1.0 / 19) + fourth * (1.0 / 21)
-        let series = first + eighth * (second + eighth * third)
-        let low = exponent * ln2Low + 2 * t * series
-        return exponent * ln2High + low
-    }
-
     /// e to the power of x; 0 below -700, and x must not exceed 700.
     static func exp(_ x: Double) -> Double {
         precondition(x <= 700, "out of range")

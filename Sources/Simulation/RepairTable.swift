@@ -1,8 +1,8 @@
 /// Times to repair as a table of their quantiles: one is drawn for each failure of each trajectory.
 struct RepairTable: Sendable {
-    private static let knots = 4_096
+    static let knots = 4_096
     /// Milliseconds at 0, 1/4096, 2/4096 … 1.
-    private let quantiles: [Double]
+    let quantiles: [Double]
     private let logMedian: Double
     private let sigma: Double
     private let minMs: Double

@@ -2,8 +2,9 @@
 ///
 /// A calendar whose pages are 70 minutes: adding and taking out cost the same however many nodes come back later, and a
 /// trajectory has thousands of repairs. What is on the page that is open, and on those before, is sorted by insertion: a few
-/// nodes mostly, and all that still come back once the last page is open, as after a quiet time at the end. An item is one number, so that it can be compared at once, and a page one line of the
-/// processor's cache: how many items it has, and the items.
+/// nodes mostly, and all that still come back once the last page is open, as after a quiet time at the end. An item is one
+/// number, so that it can be compared at once, and a page one line of the processor's cache: how many items it has, and the
+/// items.
 struct ReturnCalendar: Sendable {
     /// Milliseconds since the start, and the node in the last bits: 4,000,000 GPUs are fewer than 2^20 nodes.
     private typealias Item = Int64

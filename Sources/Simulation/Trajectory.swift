@@ -113,9 +113,12 @@ public struct TrajectoryRunner: Sendable {
         trajectory.gpuTime = time
         trajectory.installedNodeMs = installedNodeMs
         trajectory.failures = core.failureCount
-        let causeCount = plan.scenario.failures.causes.count
-        trajectory.failuresByCause = Array(core.failuresByCause.prefix(causeCount))
-        trajectory.interruptionsByCause = Array(core.interruptionsByCause.prefix(causeCount))
+        let causes = plan.scenario.failures.causes.indices
+        let struck = core.plain.struck
+        trajectory.failuresByCause = causes.map { core.failuresByCause[$0] + struck[$0] }
+        trajectory.interruptionsByCause = causes.map {
+            core.interruptionsByCause[$0] + struck[struck.count / 2 + $0]
+        }
         trajectory.interruptions = core.job.interruptions
         trajectory.plannedStops = core.job.plannedStops
         trajectory.exposedNodeMs = core.upTime.sum(until: end)

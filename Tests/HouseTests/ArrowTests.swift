@@ -9,7 +9,7 @@ struct ArrowTests {
         "Telemetry": [],
         "Sketches": [],
         "WireFormats": ["Telemetry", "Sketches"],
-        "Simulation": ["Telemetry"],
+        "Simulation": ["Telemetry", "CDraws"],
         "Playback": ["Telemetry", "Simulation", "QueueIsolation"],
         "Exporters": ["Telemetry", "WireFormats", "Simulation", "QueueIsolation", "CCurl"],
         "TLS": ["Telemetry", "COpenSSL"],
@@ -30,7 +30,7 @@ struct ArrowTests {
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
         "CCurl": [],
         "COpenSSL": [], "CSystemd": [],
-        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [], "CPrefetch": [],
+        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [], "CPrefetch": [], "CDraws": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",

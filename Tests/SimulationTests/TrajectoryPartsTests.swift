@@ -1,3 +1,4 @@
+import CDraws
 import TestSupport
 import Testing
 
@@ -36,20 +37,115 @@ import Testing
         }
     }
 
-    @Test("eight logarithms at once are those of one at a time, bit by bit")
-    func logarithms() {
-        for step in 0..<2_000 {
-            let units = (0..<8).map { lane -> Double in
-                let unit = Philox(seed: 9).draw(.tick, entity: UInt32(lane), counter: Int64(step)).unit
-                return step % 2 == 0 ? unit : unit * 1e-9
+    @Test(
+        "draws and logarithms are those of one at a time, bit by bit, on vectors of every width",
+        arguments: [0, 1 << 32 - 40, 1 << 40] as [Int64])
+    func widths(first: Int64) {
+        let philox = Philox(seed: 0xfedc_ba98_7654_3210)
+        let count = 2_048
+        for width in [16, 32, 64] where width <= Int(cdraws_width()) {
+            for isLong in [false, true] {
+                var words = [UInt64](repeating: 0, count: 4 * count)
+                var logs = [Double](repeating: 0, count: count)
+                cdraws_draw(
+                    Int32(width), philox.key.0, philox.key.1, Philox.Purpose.rejection.rawValue,
+                    UInt64(first), Int32(count), isLong ? 1 : 0, &words, &logs)
+                for draw in 0..<count {
+                    let expected = philox.draw(.rejection, entity: 0, counter: first + Int64(draw))
+                    for word in 0..<4 { #expect(words[word * count + draw] == UInt64(expected[word])) }
+                    let unit = isLong ? expected.unit : expected.unit32(0)
+                    #expect(logs[draw] == PortableMath.log(unit))
+                }
             }
-            let logs = PortableMath.log8(SIMD8(units))
-            for lane in 0..<8 { #expect(logs[lane] == PortableMath.log(units[lane])) }
         }
-        // Where the significand goes from one half of its range to the other, and powers of 2.
-        let edges = [0.5, 2.0.squareRoot(), 2.0.squareRoot().nextUp, 1, 2, 0.5.squareRoot(), 1.0.nextDown, 3]
-        let logs = PortableMath.log8(SIMD8(edges))
-        for lane in 0..<8 { #expect(logs[lane] == PortableMath.log(edges[lane])) }
+    }
+
+    @Test(
+        "as many nodes have come back as a list of all says, on crowded pages too",
+        arguments: 1...6 as ClosedRange<UInt64>)
+    func tally(seed: UInt64) {
+        let philox = Philox(seed: seed)
+        let (startMs, endMs) = (1_700_000_000_000 as Int64, 1_700_400_000_000 as Int64)
+        var tally = ReturnTally(startMs: startMs, endMs: endMs)
+        for run in 0..<2 as Range<Int64> {
+            var pages: [Int32] = []
+            swap(&pages, &tally.pages)
+            var waiting: [Int64] = []
+            var nowMs = startMs
+            for step in 0..<900 as Range<Int64> {
+                let draw = philox.draw(.repair, entity: UInt32(run), counter: step)
+                let spanMs: Int64 = draw[1] % 8 == 0 ? 500_000_000 : draw[1] % 8 < 5 ? 600_000 : 9_000_000
+                let (timeMs, isWanted) = (nowMs + 1 + Int64(draw[0]) % spanMs, draw[2] % 4 > 0)
+                var span = pages.mutableSpan
+                tally.add(isWanted ? 1 : 0, at: timeMs, &span)
+                if isWanted, timeMs <= endMs { waiting.append(timeMs - startMs) }
+                nowMs += Int64(draw[3] % (step % 300 < 100 ? 20_000 : 700_000))
+                let back = waiting.filter { $0 <= nowMs - startMs }
+                waiting.removeAll { $0 <= nowMs - startMs }
+                let (nodes, sum) = tally.take(until: nowMs, &span)
+                #expect(nodes == back.count && sum == back.reduce(0, +))
+            }
+            swap(&pages, &tally.pages)
+            // What is left must not come in the next run.
+            tally.removeAll()
+        }
+    }
+
+    /// Trajectories of it are in plain time from the start on: there are nodes enough when the job begins.
+    static func plain(seed: UInt64 = 1, change: (inout Scenario) -> Void = { _ in }) -> Scenario {
+        .growing(seed: seed) {
+            $0.failures.perGPUDay = 0.1
+            $0.job.startMs = Scenario.fixtureStartMs + 7 * TrajectoryTests.dayMs
+            change(&$0)
+        }
+    }
+
+    /// Ways in which plain time ends before the scenario does.
+    static let ends: [@Sendable (inout Scenario) -> Void] = [
+        { scenario in
+            scenario.job.workload = [
+                .init(
+                    timeMs: Scenario.fixtureStartMs + 12 * TrajectoryTests.dayMs, training: 0.5,
+                    reinforcement: 0.3, inference: 0.1)
+            ]
+        },
+        { scenario in
+            let startMs = Scenario.fixtureStartMs
+            scenario.power.curve += [
+                .init(timeMs: startMs + 10 * TrajectoryTests.dayMs, megawatts: 1.3 * 1.43),
+                .init(timeMs: startMs + 10 * TrajectoryTests.dayMs + 3_600_000, megawatts: 0.6),
+                .init(timeMs: startMs + 11 * TrajectoryTests.dayMs, megawatts: 0.6),
+                .init(timeMs: startMs + 11 * TrajectoryTests.dayMs + 3_600_000, megawatts: 2),
+            ]
+        },
+        // Sooner or later too few nodes are left.
+        { scenario in
+            scenario.job.startMs = Scenario.fixtureStartMs + 8 * TrajectoryTests.dayMs
+            scenario.job.minimumGPUs = 904
+        },
+    ]
+
+    @Test("plain time ends when something else begins, and not before", arguments: ends.indices)
+    func plainTime(end: Int) throws {
+        let plan = try FleetPlan(Self.plain(change: Self.ends[end]))
+        let found = Self.plainTimes(plan)
+        #expect(found == [true, true, false])
+    }
+
+    @Test("plain time does not end where nothing special begins")
+    func plainToTheEnd() throws {
+        let found = Self.plainTimes(try FleetPlan(Self.plain()))
+        #expect(found == [true, true, true])
+    }
+
+    /// Whether time is plain at the start, just after the job began, and at the end.
+    private static func plainTimes(_ plan: FleetPlan) -> [Bool] {
+        var core = FleetCore(plan: plan, seed: 1, endMs: plan.scenario.endMs)
+        core.restart(seed: 1)
+        return [plan.scenario.startMs, plan.scenario.job.startMs + 60_000, plan.scenario.endMs].map {
+            core.advance(to: $0)
+            return core.isPlain
+        }
     }
 
     @Test("a cause is the first whose sum of shares is beyond the number")
@@ -64,17 +160,6 @@ import Testing
                 sum += weights[cause]
             }
             #expect(Self.law.cause(unit) == cause)
-        }
-    }
-
-    @Test("counters beyond 32 bits are drawn eight at a time like alone")
-    func longCounters() {
-        let philox = Philox(seed: 5)
-        let first = Int64(1) << 32 - 3
-        let (w0, w1, w2, w3) = philox.draw8(.failure, entity: 0, firstCounter: first)
-        for lane in 0..<8 {
-            let expected = philox.draw(.failure, entity: 0, counter: first + Int64(lane))
-            #expect(Philox.Words(w0[lane], w1[lane], w2[lane], w3[lane]) == expected)
         }
     }
 

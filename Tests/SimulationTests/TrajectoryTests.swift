@@ -62,6 +62,18 @@ import Testing
         let plan = try FleetPlan(.growing(seed: seed) { $0.failures.perGPUDay = 0.1 })
         let (trajectory, _) = sameRun(plan, seed: seed)
         #expect(trajectory.failures > 500)
+        let (later, _) = sameRun(try FleetPlan(TrajectoryPartsTests.plain(seed: seed)), seed: seed)
+        #expect(later.failures > 500)
+    }
+
+    @Test(
+        "the same where something special begins: less training, less power, or too few nodes",
+        arguments: 1...12 as ClosedRange<UInt64>, TrajectoryPartsTests.ends.indices)
+    func sameLawAfterwards(seed: UInt64, end: Int) throws {
+        let plan = try FleetPlan(
+            TrajectoryPartsTests.plain(seed: seed, change: TrajectoryPartsTests.ends[end]))
+        let (trajectory, _) = sameRun(plan, seed: seed)
+        #expect(trajectory.failures > 500)
     }
 
     /// A trajectory and the live model of one seed, after they were compared.
