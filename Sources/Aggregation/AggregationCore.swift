@@ -193,12 +193,17 @@ public final class AggregationCore: JournaledSink, FleetSink, EventSink, SeriesR
             checked = batch.stream
         }
         guard credits.take(batches) else { return .full }
-        for batch in batches { shards[batch.shard].submit(batch) }
+        for batch in batches { shards[batch.shard].submit([batch]) }
         return .accepted
     }
 
-    public func take(_ request: LoggedRequest, place: () -> LogPosition?) -> JournaledAdmission {
-        control(request.stream)?.take(request, place) ?? .full
+    public func take(
+        _ requests: [LoggedRequest], place: (Int) -> LogPosition?
+    ) -> [JournaledAdmission] {
+        guard let first = requests.first, let control = control(first.stream) else {
+            return requests.map { _ in .full }
+        }
+        return control.take(requests, place)
     }
 
     public func beginReplay(_ stream: StreamIndex) { control(stream)?.beginReplay() }

@@ -136,12 +136,15 @@ actor Shard {
         if !isLast { later { $0.nameSilent(stream, nowMs: nowMs, from: end) } }
     }
 
-    nonisolated func submit(_ batch: SampleBatch) {
+    /// Batches, in their order.
+    nonisolated func submit(_ batches: [SampleBatch]) {
         later { shard in
-            if let stream = shard.streams[batch.stream] {
-                shard.counters.add(stream.state.absorb(batch))
+            for batch in batches {
+                if let stream = shard.streams[batch.stream] {
+                    shard.counters.add(stream.state.absorb(batch))
+                }
+                shard.credits.giveBack(batch.records.count, shard: shard.number, stream: batch.stream)
             }
-            shard.credits.giveBack(batch.records.count, shard: shard.number, stream: batch.stream)
         }
     }
 

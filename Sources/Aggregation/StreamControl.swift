@@ -99,38 +99,51 @@ final class StreamControl: Sendable {
         }
     }
 
-    /// Everything about a request at one moment of the order that its place in the log has: the credit, the place,
+    /// Everything about some requests at one moment of the order that their places in the log have: the credit, the place,
     /// the way to the shards, the watermark and what was rejected before.
-    func take(_ request: LoggedRequest, _ place: () -> LogPosition?) -> JournaledAdmission {
-        let admission = state.withLock { state in
-            let room = admits(&state, request.oldestMs, request.newestMs, request.arrivalMs)
-            guard room == .accepted, credits.takeAll(request.batches) else {
-                waits(&state, request.sender, request.oldestMs ?? request.newestMs, request.arrivalMs)
-                return room == .accepted ? .full : room
+    func take(_ requests: [LoggedRequest], _ place: (Int) -> LogPosition?) -> [JournaledAdmission] {
+        let admissions = state.withLock { state in
+            var load = ShardLoad(shardCount: shards.count)
+            let admissions = requests.indices.map { number in
+                take(requests[number], &state, &load) { place(number) }
             }
-            guard let position = place() else {
-                for batch in request.batches {
-                    credits.giveBack(batch.records.count, shard: batch.shard, stream: index)
-                }
-                return .refused
-            }
-            state.logPosition = position
-            for var batch in request.batches {
-                batch.isCounted = request.isCounted
-                shards[batch.shard].submit(batch)
-            }
-            if let newestMs = request.newestMs {
-                state.watermark.observed(
-                    request.sender, oldestMs: request.oldestMs, newestMs: newestMs,
-                    arrivalMs: request.arrivalMs)
-            }
-            if !request.isCounted { state.accounted.add(request.rejected) }
-            return .accepted
+            // Still under the lock: closings come before or after all of them.
+            load.finish(shards)
+            return admissions
         }
-        if admission == .accepted, !request.isCounted, request.rejected.received > 0 {
+        for (request, admission) in zip(requests, admissions)
+        where admission == .accepted && !request.isCounted && request.rejected.received > 0 {
             counters.add(request.rejected)
         }
-        return admission
+        return admissions
+    }
+
+    private func take(
+        _ request: LoggedRequest, _ state: inout State, _ load: inout ShardLoad, _ place: () -> LogPosition?
+    ) -> JournaledAdmission {
+        let room = admits(&state, request.oldestMs, request.newestMs, request.arrivalMs)
+        guard room == .accepted, credits.takeAll(request.batches) else {
+            waits(&state, request.sender, request.oldestMs ?? request.newestMs, request.arrivalMs)
+            return room == .accepted ? .full : room
+        }
+        guard let position = place() else {
+            for batch in request.batches {
+                credits.giveBack(batch.records.count, shard: batch.shard, stream: index)
+            }
+            return .refused
+        }
+        state.logPosition = position
+        for var batch in request.batches {
+            batch.isCounted = request.isCounted
+            load.add(batch, shards)
+        }
+        if let newestMs = request.newestMs {
+            state.watermark.observed(
+                request.sender, oldestMs: request.oldestMs, newestMs: newestMs,
+                arrivalMs: request.arrivalMs)
+        }
+        if !request.isCounted, request.rejected.received > 0 { state.accounted.add(request.rejected) }
+        return .accepted
     }
 
     /// Whether windows can be opened for samples of these times now.

@@ -16,6 +16,8 @@ final class IngestConnection: ChannelInboundHandler {
         /// Between requests.
         case idle
         case collecting(IngestPlan)
+        /// Decoded, and among what goes on at the end of the loop's round.
+        case delivering(until: NIODeadline)
         /// Answered before the body had come in: the rest of it is read over, then the connection is closed.
         case discarding
         /// Decoded, and out of credit.
@@ -27,6 +29,7 @@ final class IngestConnection: ChannelInboundHandler {
 
     private let core: IngestCore
     private let lane: DecodeLane
+    private let round: DeliveryRound
     private let budget: BodyBudget
     private let connections: ConnectionTable
     private var state = State.idle
@@ -43,18 +46,31 @@ final class IngestConnection: ChannelInboundHandler {
     private var path = "other"
     /// With the certificate that the sender has shown.
     private var established: TLSEstablished?
+    private var sender: KnownSender?
+    private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
     /// Heads that have come.
     private(set) var requests = 0
     var isBetweenRequests: Bool { if case .idle = state { true } else { false } }
 
+    /// Who sends, by the identity that he shows.
+    private struct KnownSender {
+        let identity: String?
+        let number: SenderID
+        let name: String
+    }
+
     /// A body buffer that had to grow beyond this is given back after the request.
     private static let bytesKept = 1 << 20
     private static let retryEvery = TimeAmount.milliseconds(20)
 
-    init(core: IngestCore, lane: DecodeLane, budget: BodyBudget, connections: ConnectionTable) {
+    init(
+        core: IngestCore, lane: DecodeLane, round: DeliveryRound, budget: BodyBudget,
+        connections: ConnectionTable
+    ) {
         self.core = core
         self.lane = lane
+        self.round = round
         self.budget = budget
         self.connections = connections
     }
@@ -73,7 +89,6 @@ final class IngestConnection: ChannelInboundHandler {
     // MARK: Receiving
 
     private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
-        setDeadline(context)
         if requests == 0 { connections.spoke(context.channel) }
         requests += 1
         announced = head.announcedLength
@@ -141,9 +156,19 @@ final class IngestConnection: ChannelInboundHandler {
         respond(answer, context)
     }
 
+    /// What came in one piece needs no deadline.
+    func channelReadComplete(context: ChannelHandlerContext) {
+        switch state {
+        case .collecting, .discarding: if deadline == nil { setDeadline(context) }
+        case .idle, .delivering, .waiting, .logging, .closed: break
+        }
+        context.fireChannelReadComplete()
+    }
+
     private func setDeadline(_ context: ChannelHandlerContext) {
         let amount = TimeAmount(core.limits.requestTimeout)
         deadline = context.eventLoop.assumeIsolated().scheduleTask(in: amount) { [weak self] in
+            self?.deadline = nil
             self?.timeIsUp(context)
         }
     }
@@ -156,7 +181,7 @@ final class IngestConnection: ChannelInboundHandler {
                 context)
             close(context)
         case .discarding: close(context)
-        case .idle, .waiting, .logging, .closed: break
+        case .idle, .delivering, .waiting, .logging, .closed: break
         }
     }
 
@@ -170,10 +195,8 @@ final class IngestConnection: ChannelInboundHandler {
 
     private func decode(_ plan: IngestPlan, _ context: ChannelHandlerContext) {
         deadline?.cancel()
-        let address = context.channel.remoteAddress?.ipAddress ?? "local"
-        // Who says who he is is that sender, from wherever he comes.
-        let peer = plan.identity ?? address
-        guard let sender = core.senders.number(listener: core.listenerName, peer: peer) else {
+        deadline = nil
+        guard let sender = sender(plan.identity, context) else {
             let crowd = "There are more senders than this service can tell apart."
             finish(.refused(.serviceUnavailable, "senders", crowd, headers: [("Retry-After", "60")]), context)
             return
@@ -182,20 +205,36 @@ final class IngestConnection: ChannelInboundHandler {
         do {
             // As an argument and no longer: the buffer has to be nobody else's when it is used again.
             var delivery = try lane.decode(
-                plan, whole ?? body, sender: sender, arrivalMs: core.clock.nowMs(), after: &place)
+                plan, whole ?? body, sender: sender.number, arrivalMs: core.clock.nowMs(), after: &place)
             delivery.format = plan.format
-            deliver(delivery, until: .now() + TimeAmount(core.limits.creditTimeout), context)
+            self.context = context
+            deliver(delivery, sender, until: .now() + TimeAmount(core.limits.creditTimeout))
         } catch {
             finish(error, context)
         }
     }
 
-    private func deliver(
-        _ delivery: Delivery, until end: NIODeadline, _ context: ChannelHandlerContext
-    ) {
-        var delivery = delivery
+    /// Numbers never change, so that a sender is looked up once.
+    private func sender(_ identity: String?, _ context: ChannelHandlerContext) -> KnownSender? {
+        if let sender, sender.identity == identity { return sender }
+        // Who says who he is is that sender, from wherever he comes.
+        let peer = identity ?? context.channel.remoteAddress?.ipAddress ?? "local"
+        guard let number = core.senders.number(listener: core.listenerName, peer: peer) else { return nil }
+        sender = KnownSender(identity: identity, number: number, name: core.senders.name(number) ?? "")
+        return sender
+    }
+
+    private func deliver(_ delivery: Delivery, _ sender: KnownSender, until end: NIODeadline) {
+        state = .delivering(until: end)
+        round.add(.init(delivery: delivery, sender: sender.name, body: whole ?? body), of: self)
+    }
+
+    /// What became of it.
+    func delivered(_ delivery: Delivery, _ outcome: IngestCore.Delivered) {
+        // Whoever has gone meanwhile gets no answer; what was taken counts.
+        guard case .delivering(let end) = state, let context else { return }
         let late: Answer
-        switch core.deliver(&delivery, body: whole ?? body, written: { answerWhenSafe(context) }) {
+        switch outcome {
         case .done: return finish(delivery.answer, context)
         case .logging:
             state = .logging(delivery.answer)
@@ -204,28 +243,18 @@ final class IngestConnection: ChannelInboundHandler {
         case .full: late = Self.isBusy
         case .noRoom: late = Self.isBehind
         }
-        if NIODeadline.now() >= end {
-            finish(late, context)
-        } else {
-            state = .waiting(delivery, until: end)
-            context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in
-                guard let self, case .waiting(let delivery, let end) = state else { return }
-                deliver(delivery, until: end, context)
-            }
+        guard NIODeadline.now() < end else { return finish(late, context) }
+        state = .waiting(delivery, until: end)
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.retryEvery) { [weak self] in
+            guard let self, case .waiting(let delivery, let end) = state, let sender else { return }
+            deliver(delivery, sender, until: end)
         }
     }
 
-    /// What the log calls when it has said whether the record is safe.
-    private func answerWhenSafe(_ context: ChannelHandlerContext) -> @Sendable (Bool) -> Void {
-        let own = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
-        let loop = context.eventLoop
-        return { isSafe in
-            loop.execute {
-                let (connection, context) = own.value
-                guard case .logging(let answer) = connection.state else { return }
-                connection.finish(isSafe ? answer : Self.logIsFull, context)
-            }
-        }
+    /// The log has said whether the record is safe.
+    func logged(isSafe: Bool) {
+        guard case .logging(let answer) = state, let context else { return }
+        finish(isSafe ? answer : Self.logIsFull, context)
     }
 
     private static let isBusy = Answer.refused(
@@ -293,6 +322,7 @@ final class IngestConnection: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         state = .closed
         deadline?.cancel()
+        self.context = nil
         release()
         context.fireChannelInactive()
     }

@@ -91,44 +91,4 @@ extension IngestCore {
         metrics.samples.add(Int64(delivery.sampleCount))
         return true
     }
-
-    private func hasRoom(_ delivery: Delivery) -> Bool {
-        guard delivery.taken == 0, let newestMs = delivery.newestMs else { return true }
-        return sink.hasRoom(
-            stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
-            newestMs: newestMs, arrivalMs: delivery.arrivalMs)
-    }
-
-    enum Delivered {
-        case done
-        /// Out of credit.
-        case full
-        /// Too many windows are open that have to close first.
-        case noRoom
-        /// In the core; the answer waits for the log.
-        case logging
-        case refused
-    }
-
-    /// The same with a log, if there is one: see `LoggedPath`.
-    func deliver(
-        _ delivery: inout Delivery, body: ByteBuffer, written: () -> @Sendable (Bool) -> Void
-    ) -> Delivered {
-        guard let logged else {
-            guard hasRoom(delivery) else { return .noRoom }
-            return deliver(&delivery) ? .done : .full
-        }
-        let sender = senders.name(delivery.sender) ?? ""
-        let outcome = logged.deliver(&delivery, stream, sender: sender, body: body, written: written())
-        switch outcome {
-        case .full: return .full
-        case .noRoom: return .noRoom
-        case .refused: return .refused
-        case .logging, .done:
-            // While the log is repeated, the repetition tells of them.
-            if !delivery.events.isEmpty, logged.isDirect { events.emit(delivery.events) }
-            metrics.samples.add(Int64(delivery.sampleCount))
-            return outcome == .done ? .done : .logging
-        }
-    }
 }

@@ -45,7 +45,7 @@ public struct ReplayProgress: Sendable, Equatable {
 /// The way of a request through the log.
 ///
 /// The order of things: decode; then, at one moment under the lock of the stream, take credit, append, hand to the
-/// shards; then wait for the log, and only then answer. So a body that cannot be decoded never gets into the log, and
+/// shards, for all requests of a `DeliveryRound`; then wait for the log, and only then answer. So a body that cannot be decoded never gets into the log, and
 /// one that the log refuses never gets into the core; the log has the requests in the order in which every shard gets
 /// them, and repeating it does what was done. Decoding does not wait for the disk; the answer does.
 ///
@@ -59,15 +59,6 @@ final class LoggedPath: Sendable {
     private let gate = Mutex<Void>(())
     let progress: Mutex<ReplayProgress>
 
-    enum Outcome {
-        /// In the core; nothing is to be waited for.
-        case done
-        case logging
-        case full
-        case noRoom
-        case refused
-    }
-
     init(_ logging: IngestLogging) {
         self.logging = logging
         let from = max(logging.first, logging.mark?.keepFrom ?? .start)
@@ -76,52 +67,69 @@ final class LoggedPath: Sendable {
         isReplaying = Atomic(true)
     }
 
-    func deliver(
-        _ delivery: inout Delivery, _ stream: StreamIndex, sender: String, body: ByteBuffer,
-        written: @escaping @Sendable (Bool) -> Void
-    ) -> Outcome {
-        // Events are kept by the store within seconds, but no window says when: as if they were samples of now.
-        let newestMs = delivery.events.isEmpty ? delivery.newestMs ?? .min : delivery.arrivalMs
-        let head = JournalHead(
-            format: delivery.format, timeMs: delivery.arrivalMs, newestMs: newestMs, sender: sender)
-        if isReplaying.load(ordering: .acquiring) {
-            if let newestMs = delivery.newestMs {
-                let hasRoom = logging.sink.hasRoom(
-                    stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
-                    newestMs: newestMs, arrivalMs: delivery.arrivalMs)
-                guard hasRoom else { return .noRoom }
-            }
-            let check = check(&delivery, head, body)
-            let outcome = gate.withLock { _ -> Outcome? in
-                guard isReplaying.load(ordering: .relaxed) else { return nil }
-                let place = logging.journal.append(
-                    head, body: body.readableBytesSpan, check: check, written: written)
-                return place == nil ? .refused : .logging
-            }
-            if let outcome { return outcome }
+    /// Whoever is told `logging` has to ask the log when it is safe.
+    func deliver(_ round: inout [DeliveryRound.Entry], _ stream: StreamIndex) -> [IngestCore.Delivered] {
+        let heads = round.map { Self.head($0) }
+        if logging.keepsNew || !isDirect {
+            for place in round.indices { check(&round[place], heads[place]) }
         }
-        let request = LoggedRequest(
-            stream: stream, sender: delivery.sender, batches: delivery.batches, rejected: delivery.rejected,
-            oldestMs: delivery.oldestMs, newestMs: delivery.newestMs, arrivalMs: delivery.arrivalMs)
-        let check = logging.keepsNew ? check(&delivery, head, body) : nil
-        let admission = logging.sink.take(request) {
-            guard let check else { return logging.journal.end }
-            return logging.journal.append(
-                head, body: body.readableBytesSpan, check: check, written: written)
+        if !isDirect, let outcomes = appendOnly(round, heads, stream) { return outcomes }
+        let requests = round.map { entry in
+            LoggedRequest(
+                stream: stream, sender: entry.delivery.sender, batches: entry.delivery.batches,
+                rejected: entry.delivery.rejected, oldestMs: entry.delivery.oldestMs,
+                newestMs: entry.delivery.newestMs, arrivalMs: entry.delivery.arrivalMs)
         }
-        switch admission {
-        case .accepted: return logging.keepsNew ? .logging : .done
-        case .full: return .full
-        case .noRoom: return .noRoom
-        case .refused: return .refused
+        let admissions = logging.sink.take(requests) { place in
+            logging.keepsNew ? append(round[place], heads[place]) : logging.journal.end
+        }
+        return admissions.map { admission in
+            switch admission {
+            case .accepted: logging.keepsNew ? .logging : .done
+            case .full: .full
+            case .noRoom: .noRoom
+            case .refused: .refused
+            }
         }
     }
 
+    /// While the log is repeated; `nil` when it just came to its end.
+    private func appendOnly(
+        _ round: [DeliveryRound.Entry], _ heads: [JournalHead], _ stream: StreamIndex
+    ) -> [IngestCore.Delivered]? {
+        let haveRoom = round.map { entry in
+            let delivery = entry.delivery
+            guard let newestMs = delivery.newestMs else { return true }
+            return logging.sink.hasRoom(
+                stream: stream, sender: delivery.sender, oldestMs: delivery.oldestMs ?? newestMs,
+                newestMs: newestMs, arrivalMs: delivery.arrivalMs)
+        }
+        return gate.withLock { _ -> [IngestCore.Delivered]? in
+            guard isReplaying.load(ordering: .relaxed) else { return nil }
+            return round.indices.map { place in
+                guard haveRoom[place] else { return .noRoom }
+                return append(round[place], heads[place]) == nil ? .refused : .logging
+            }
+        }
+    }
+
+    private static func head(_ entry: DeliveryRound.Entry) -> JournalHead {
+        let delivery = entry.delivery
+        // Events are kept by the store within seconds, but no window says when: as if they were samples of now.
+        let newestMs = delivery.events.isEmpty ? delivery.newestMs ?? .min : delivery.arrivalMs
+        return JournalHead(
+            format: delivery.format, timeMs: delivery.arrivalMs, newestMs: newestMs, sender: entry.sender)
+    }
+
+    private func append(_ entry: DeliveryRound.Entry, _ head: JournalHead) -> LogPosition? {
+        guard let check = entry.delivery.check else { return nil }
+        return logging.journal.append(head, body: entry.body.readableBytesSpan, check: check)
+    }
+
     /// Worked out before any lock, so that lanes do it side by side, and once, however often it is tried.
-    private func check(_ delivery: inout Delivery, _ head: JournalHead, _ body: ByteBuffer) -> JournalCheck {
-        let check = delivery.check ?? logging.journal.check(head, body: body.readableBytesSpan)
-        delivery.check = check
-        return check
+    private func check(_ entry: inout DeliveryRound.Entry, _ head: JournalHead) {
+        guard entry.delivery.check == nil else { return }
+        entry.delivery.check = logging.journal.check(head, body: entry.body.readableBytesSpan)
     }
 
     var isDirect: Bool { !isReplaying.load(ordering: .acquiring) }

@@ -205,7 +205,7 @@ public final class IngestServer: Sendable {
                     guard let lane = lanes[ObjectIdentifier(channel.eventLoop)]?.value else {
                         preconditionFailure("a channel on an event loop of another group")
                     }
-                    try Self.assemble(channel, core, lane, budget, connections, tls)
+                    try Self.assemble(channel, core, lane.decode, lane.round, budget, connections, tls)
                 }
             }
         if let descriptor = configuration.listeningDescriptor {
@@ -214,17 +214,25 @@ public final class IngestServer: Sendable {
         return try await bootstrap.bind(host: configuration.host, port: configuration.port).get()
     }
 
-    /// One lane for each event loop, which alone uses it.
+    /// What an event loop alone uses.
+    private struct LoopLane {
+        let decode: DecodeLane
+        let round: DeliveryRound
+    }
+
+    /// One lane for each event loop.
     private func lanes(
         _ group: MultiThreadedEventLoopGroup
-    ) async throws -> [ObjectIdentifier: NIOLoopBound<DecodeLane>] {
-        var lanes: [ObjectIdentifier: NIOLoopBound<DecodeLane>] = [:]
+    ) async throws -> [ObjectIdentifier: NIOLoopBound<LoopLane>] {
+        var lanes: [ObjectIdentifier: NIOLoopBound<LoopLane>] = [:]
         for (number, loop) in group.makeIterator().enumerated() {
             let core = core
             lanes[ObjectIdentifier(loop)] = try await loop.submit {
-                let lane = NIOLoopBound(DecodeLane(core: core), eventLoop: loop)
+                let lane = NIOLoopBound(
+                    LoopLane(decode: DecodeLane(core: core), round: DeliveryRound(core: core, loop: loop)),
+                    eventLoop: loop)
                 loop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
-                    lane.value.sweep(lane: number)
+                    lane.value.decode.sweep(lane: number)
                 }
                 return lane
             }.get()
@@ -238,8 +246,8 @@ public final class IngestServer: Sendable {
         minimum: 4_096, initial: 65_536, maximum: 1 << 20)
 
     private static func assemble(
-        _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ budget: BodyBudget,
-        _ connections: ConnectionTable, _ tls: TLSAcceptor?
+        _ channel: any Channel, _ core: IngestCore, _ lane: DecodeLane, _ round: DeliveryRound,
+        _ budget: BodyBudget, _ connections: ConnectionTable, _ tls: TLSAcceptor?
     ) throws {
         var heads = NIOHTTPDecoderLimitConfiguration()
         heads.maxHeaderFieldSize = core.limits.headerBytes
@@ -251,7 +259,7 @@ public final class IngestServer: Sendable {
         try pipeline.addHandler(
             IdleStateHandler(readTimeout: TimeAmount(core.limits.idleTimeout)))
         let connection = IngestConnection(
-            core: core, lane: lane, budget: budget, connections: connections)
+            core: core, lane: lane, round: round, budget: budget, connections: connections)
         try pipeline.addHandler(HeadDeadline(connection, limit: TimeAmount(core.limits.requestTimeout)))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(

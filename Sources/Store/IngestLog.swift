@@ -87,36 +87,36 @@ public final class IngestLog: IngestJournal {
         return body.withUnsafeBytes { IngestLogCodec.Prepared.check(head, body: $0) }
     }
 
-    public func append(
-        _ head: JournalHead, body: RawSpan, check: JournalCheck,
-        written: @escaping @Sendable (_ isSafe: Bool) -> Void
-    ) -> LogPosition? {
-        let end = body.withUnsafeBytes { append(head, $0, check, isNote: false, written) }
+    public func append(_ head: JournalHead, body: RawSpan, check: JournalCheck) -> LogPosition? {
+        let end = body.withUnsafeBytes { append(head, $0, check, isNote: false) }
         if end == nil { writer.noteRefusal() }
         return end
+    }
+
+    public func whenSafe(_ tell: @escaping @Sendable (_ isSafe: Bool) -> Void) {
+        let (isFailing, wakes) = state.withLock { state in
+            if !state.isFailing { state.callbacks.append(tell) }
+            return (state.isFailing, state.wakesWriter())
+        }
+        if wakes { writer.wake() }
+        if isFailing { tell(false) }
     }
 
     public func noteClosing(throughMs: Int64) -> LogPosition {
         let head = JournalHead(kind: .closing, timeMs: throughMs)
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
         let check = IngestLogCodec.Prepared.check(head, body: none)
-        return append(head, none, check, isNote: true, nil) ?? end
+        let place = append(head, none, check, isNote: true) ?? end
+        if state.withLock({ $0.wakesWriter() }) { writer.wake() }
+        return place
     }
 
     private func append(
-        _ head: JournalHead, _ body: UnsafeRawBufferPointer, _ check: JournalCheck, isNote: Bool,
-        _ callback: (@Sendable (Bool) -> Void)?
+        _ head: JournalHead, _ body: UnsafeRawBufferPointer, _ check: JournalCheck, isNote: Bool
     ) -> LogPosition? {
         guard body.count <= reader.bodyMax else { return nil }
         let record = IngestLogCodec.Prepared(head, body: body, check: check)
-        let (end, wakes) = state.withLock { state in
-            let end = state.append(
-                record, body, newestMs: head.newestMs, isNote: isNote, callback: callback)
-            let wakes = end != nil && !state.isWriterAwake
-            if wakes { state.isWriterAwake = true }
-            return (end, wakes)
-        }
-        if wakes { writer.wake() }
+        let end = state.withLock { $0.append(record, body, newestMs: head.newestMs, isNote: isNote) }
         guard let end else { return nil }
         metrics.records.add()
         metrics.bytes.add(Int64(record.count))

@@ -48,6 +48,7 @@ enum CRC32C {
 /// With the position in the check, bytes of a record that stand where they were not written are no record.
 enum IngestLogCodec {
     static let headBytes = 32
+    static let senderBytesMax = 255
     static let magic: UInt32 = 0x3152_4C43
     /// A segment begins with `CLSEG1`, two zeros, its position, and 16 zeros.
     static let segmentHeadBytes = 32
@@ -61,55 +62,59 @@ enum IngestLogCodec {
 
     /// A record without what depends on its position: made before its place is known.
     struct Prepared {
-        private var head: [UInt8]
-        private var check: UInt32
+        private let head: JournalHead
+        private let check: UInt32
         /// Of the whole record.
-        var count: Int
+        let count: Int
 
         /// - Parameter check: what `check` says of the same.
         init(_ head: JournalHead, body: UnsafeRawBufferPointer, check: JournalCheck) {
-            self.head = Self.bytes(head, bodyCount: body.count)
+            self.head = head
             self.check = check.rawValue
-            count = self.head.count + body.count
+            count = headBytes + min(head.sender.utf8.count, senderBytesMax) + body.count
         }
 
         /// The check of a record, but for its position.
         static func check(_ head: JournalHead, body: UnsafeRawBufferPointer) -> JournalCheck {
-            bytes(head, bodyCount: body.count).withUnsafeBytes { raw in
+            withBytes(of: head, bodyCount: body.count) { raw in
                 let crc = CRC32C.update(0, UnsafeRawBufferPointer(rebasing: raw[4..<8]))
                 let more = CRC32C.update(crc, UnsafeRawBufferPointer(rebasing: raw[12...]))
                 return JournalCheck(rawValue: CRC32C.update(more, body))
             }
         }
 
-        private static func bytes(_ head: JournalHead, bodyCount: Int) -> [UInt8] {
-            let sender = Array(head.sender.utf8.prefix(255))
-            var bytes: [UInt8] = []
-            bytes.reserveCapacity(headBytes + sender.count)
-            append(magic, to: &bytes)
-            append(UInt32(sender.count + bodyCount), to: &bytes)
-            append(UInt32(0), to: &bytes)
-            bytes.append(head.kind.rawValue)
-            bytes.append(UInt8(sender.count))
-            append(head.format, to: &bytes)
-            append(head.timeMs, to: &bytes)
-            append(head.newestMs, to: &bytes)
-            return bytes + sender
-        }
-
-        private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
-            withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-        }
-
         /// Puts the record at its place.
         func write(_ body: UnsafeRawBufferPointer, at position: Int64, to bytes: inout [UInt8]) {
-            let start = bytes.count
-            bytes.append(contentsOf: head)
             let placed = check ^ UInt32(truncatingIfNeeded: position)
-            for shift in 0..<4 {
-                bytes[start + 8 + shift] = UInt8(truncatingIfNeeded: placed >> UInt32(shift * 8))
-            }
+            Self.withBytes(of: head, bodyCount: body.count, check: placed) { bytes.append(contentsOf: $0) }
             bytes.append(contentsOf: body)
+        }
+
+        /// Head and sender, on the stack: there are tens of thousands a second.
+        private static func withBytes<Result>(
+            of head: JournalHead, bodyCount: Int, check: UInt32 = 0,
+            _ body: (UnsafeRawBufferPointer) -> Result
+        ) -> Result {
+            withUnsafeTemporaryAllocation(byteCount: headBytes + senderBytesMax, alignment: 8) { raw in
+                func put(_ value: some FixedWidthInteger, _ place: Int) {
+                    raw.storeBytes(of: value.littleEndian, toByteOffset: place, as: type(of: value))
+                }
+                var sender = head.sender
+                let senderCount = sender.withUTF8 { utf8 in
+                    let count = min(utf8.count, senderBytesMax)
+                    for place in 0..<count { raw[headBytes + place] = utf8[place] }
+                    return count
+                }
+                put(magic, 0)
+                put(UInt32(senderCount + bodyCount), 4)
+                put(check, 8)
+                put(head.kind.rawValue, 12)
+                put(UInt8(senderCount), 13)
+                put(head.format, 14)
+                put(head.timeMs, 16)
+                put(head.newestMs, 24)
+                return body(UnsafeRawBufferPointer(rebasing: raw[..<(headBytes + senderCount)]))
+            }
         }
     }
 

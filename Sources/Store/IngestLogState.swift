@@ -52,7 +52,8 @@ struct IngestLogState {
     private(set) var segments: [Segment]
     private(set) var end: Int64
     private(set) var parts: [Part] = []
-    private(set) var callbacks: [Callback] = []
+    /// Who waits for all that was appended.
+    var callbacks: [Callback] = []
     var spare = Spare.unknown
     /// Writing fails at the moment.
     var isFailing = false
@@ -78,8 +79,7 @@ struct IngestLogState {
 
     /// `nil`: there is no room.
     mutating func append(
-        _ record: IngestLogCodec.Prepared, _ body: UnsafeRawBufferPointer, newestMs: Int64, isNote: Bool,
-        callback: Callback?
+        _ record: IngestLogCodec.Prepared, _ body: UnsafeRawBufferPointer, newestMs: Int64, isNote: Bool
     ) -> Int64? {
         if !isNote, isFailing || retiredAt != nil { return nil }
         if isGone { return end }
@@ -100,8 +100,14 @@ struct IngestLogState {
         end += count
         segments[last].end = end
         segments[last].newestMs = max(segments[last].newestMs, newestMs)
-        if let callback { callbacks.append(callback) }
         return end
+    }
+
+    /// Whether the writer sleeps and has something to do; from now on it counts as awake.
+    mutating func wakesWriter() -> Bool {
+        guard !isWriterAwake, !parts.isEmpty || !callbacks.isEmpty else { return false }
+        isWriterAwake = true
+        return true
     }
 
     private func mayRoll(_ count: Int64) -> Bool {
@@ -124,11 +130,13 @@ struct IngestLogState {
 
     /// Takes out what waits.
     mutating func takeWaiting() -> (parts: [Part], callbacks: [Callback]) {
-        defer {
-            parts = []
-            callbacks = []
-        }
-        return (parts, callbacks)
+        defer { parts = [] }
+        return (parts, takeCallbacks())
+    }
+
+    mutating func takeCallbacks() -> [Callback] {
+        defer { callbacks = [] }
+        return callbacks
     }
 
     mutating func wrote(through position: Int64, giveBack buffer: consuming [UInt8]?) {

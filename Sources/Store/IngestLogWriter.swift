@@ -34,6 +34,8 @@ actor IngestLogWriter {
     private var isRetryPlanned = false
     private var isSpareRetryPlanned = false
     private var isFolderChanged = false
+    /// Something was written since the last sync.
+    private var isUnsynced = false
     private var isClosed = false
 
     init(
@@ -116,10 +118,11 @@ actor IngestLogWriter {
         while true {
             let waiting = state.withLock { state in
                 let waiting = state.takeWaiting()
-                if waiting.parts.isEmpty { state.isWriterAwake = false }
+                if waiting.parts.isEmpty, waiting.callbacks.isEmpty { state.isWriterAwake = false }
                 return waiting
             }
-            guard !waiting.parts.isEmpty else { return }
+            // Callbacks alone: what they wait for was written with others.
+            guard !waiting.parts.isEmpty || !waiting.callbacks.isEmpty else { return }
             left = waiting.parts
             callbacks = waiting.callbacks
             guard writeLeft() else { return }
@@ -129,7 +132,9 @@ actor IngestLogWriter {
 
     /// - Returns: whether everything is written and told.
     private func writeLeft() -> Bool {
+        let hasParts = !left.isEmpty
         while let part = left.first {
+            isUnsynced = true
             let failure = write(part)
             guard failure == 0 else {
                 failed(failure)
@@ -140,15 +145,16 @@ actor IngestLogWriter {
             state.withLock { $0.wrote(through: end, giveBack: done.bytes) }
             metrics.writes.add()
         }
-        if durability == .disk {
+        if durability == .disk, isUnsynced {
             let failure = sync()
             guard failure == 0 else {
                 failed(failure)
                 return false
             }
+            isUnsynced = false
         }
         tell(isSafe: true)
-        pages.wrote(file, through: fileEnd)
+        if hasParts { pages.wrote(file, through: fileEnd) }
         return true
     }
 
@@ -220,8 +226,11 @@ actor IngestLogWriter {
 
     private func failed(_ code: CInt) {
         metrics.failures.add()
-        state.withLock { $0.isFailing = true }
         // It stays here and is written later; whoever waits must not wait for that.
+        callbacks += state.withLock { state in
+            state.isFailing = true
+            return state.takeCallbacks()
+        }
         tell(isSafe: false)
         checkObstacle(IngestLogFolder.reason(code))
         guard !isRetryPlanned else { return }

@@ -104,17 +104,18 @@ public protocol IngestJournal: ClosingJournal {
     /// What `append` wants to know of a record: it reads all of it, and so it is asked for before anything is locked.
     func check(_ head: JournalHead, body: RawSpan) -> JournalCheck
 
-    /// Appends a record after all that were appended before.
+    /// Appends a record after all that were appended before. Nobody writes it before `whenSafe` is called: so many can be
+    /// appended first.
     ///
-    /// - Parameters:
-    ///   - check: what `check` says of the same head and body.
-    ///   - written: called on some queue when the record is as safe as the log makes it (true), or when that cannot be
-    ///     said for now (false): it then stays in memory and is written as soon as that is possible.
+    /// - Parameter check: what `check` says of the same head and body.
     /// - Returns: the place after it, or `nil` when the log is full or cannot be written; then nothing was taken.
-    func append(
-        _ head: JournalHead, body: RawSpan, check: JournalCheck,
-        written: @escaping @Sendable (_ isSafe: Bool) -> Void
-    ) -> LogPosition?
+    func append(_ head: JournalHead, body: RawSpan, check: JournalCheck) -> LogPosition?
+
+    /// Has all that was appended before written.
+    ///
+    /// - Parameter tell: called once, on some queue, when all of it is as safe as the log makes it (true), or when that
+    ///   cannot be said for now (false): it then stays in memory and is written as soon as that is possible.
+    func whenSafe(_ tell: @escaping @Sendable (_ isSafe: Bool) -> Void)
 
     /// The place at which the next record goes.
     var end: LogPosition { get }
@@ -132,11 +133,13 @@ public protocol IngestJournal: ClosingJournal {
 extension IngestJournal {
     public func repeated() {}
 
-    /// The same for whoever holds no lock.
+    /// The same for whoever holds no lock and has one record.
     public func append(
         _ head: JournalHead, body: RawSpan, written: @escaping @Sendable (_ isSafe: Bool) -> Void
     ) -> LogPosition? {
-        append(head, body: body, check: check(head, body: body), written: written)
+        let place = append(head, body: body, check: check(head, body: body))
+        if place != nil { whenSafe(written) }
+        return place
     }
 }
 
@@ -175,9 +178,12 @@ public struct LoggedRequest: Sendable {
 /// before the cut is in the ledger that is stored and nothing after it, and reading the log again repeats what
 /// happened: the same samples before the same closings.
 public protocol JournaledSink: BatchSink {
-    /// Takes a request as a whole or not at all. `place` is called when nothing else can refuse it any more, under the
-    /// lock that also orders closings: it appends the request to the log and returns its place there.
-    func take(_ request: LoggedRequest, place: () -> LogPosition?) -> JournaledAdmission
+    /// Takes some requests of one stream, one after another, each as a whole or not at all. `place` is called with the
+    /// number of a request when nothing else can refuse it any more, under the lock that also orders closings: it appends the
+    /// request to the log and returns its place there.
+    ///
+    /// - Returns: what became of each.
+    func take(_ requests: [LoggedRequest], place: (Int) -> LogPosition?) -> [JournaledAdmission]
 
     /// From now on the log is read again: the stream's clock stands still, and closings come from the log.
     func beginReplay(_ stream: StreamIndex)
@@ -187,6 +193,12 @@ public protocol JournaledSink: BatchSink {
 
     /// The log is read; the clock drives the stream again.
     func endReplay(_ stream: StreamIndex)
+}
+
+extension JournaledSink {
+    public func take(_ request: LoggedRequest, place: () -> LogPosition?) -> JournaledAdmission {
+        take([request]) { _ in place() }[0]
+    }
 }
 
 public enum JournaledAdmission: Sendable, Equatable {

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -239,6 +240,64 @@ import Testing
         }
         #expect(order.withLock { $0 } == Array(0..<500))
         #expect(folder.metric("colossus_ingest_log_writes_total") < 500)
+        await log.close()
+    }
+
+    @Test("one call has many records written, and one without any is told at once", .timeLimit(.minutes(1)))
+    func together() async throws {
+        let folder = try Folder()
+        let log = try folder.log(.disk) { $0.segmentBytes = 1 << 20 }
+        let bodies = Self.bodies(20, seed: 11)
+        for round in 0..<4 {
+            for body in bodies[(round * 5)..<(round * 5 + 5)] {
+                let head = JournalHead(timeMs: 0)
+                let check = log.check(head, body: body.span.bytes)
+                #expect(log.append(head, body: body.span.bytes, check: check) != nil)
+            }
+            #expect(await Self.whenSafe(log))
+            #expect(try Self.readAll(log).map(\.body) == Array(bodies[..<(round * 5 + 5)]))
+            // Nothing is left to be written.
+            #expect(await Self.whenSafe(log))
+        }
+        #expect(folder.metric("colossus_ingest_log_writes_total") == 4)
+        await log.close()
+    }
+
+    static func whenSafe(_ log: IngestLog) async -> Bool {
+        await withCheckedContinuation { continuation in log.whenSafe { continuation.resume(returning: $0) } }
+    }
+
+    @Test("whoever asks while writing fails, or when it begins to fail, is told so and does not wait")
+    func failingRound() async throws {
+        let fails = Flag()
+        let isWriting = DispatchSemaphore(value: 0)
+        let goOn = DispatchSemaphore(value: 0)
+        let folder = try Folder()
+        var files = IngestLogFiles.system
+        files.write = { file, bytes, offset in
+            guard fails.value else { return IngestLogFiles.system.write(file, bytes, offset) }
+            isWriting.signal()
+            goOn.wait()
+            return -Int(EIO)
+        }
+        let log = try folder.log(files: files) { $0.retryMs = 3_600_000 }
+        #expect(await Self.append(log, [1]) == true)
+        fails.set(true)
+        let answers = Locked<[Bool]>([])
+        func ask(_ body: [UInt8]) {
+            #expect(
+                log.append(JournalHead(timeMs: 0), body: body.span.bytes) { isSafe in
+                    answers.withLock { $0.append(isSafe) }
+                } != nil)
+        }
+        ask([2])
+        isWriting.wait()
+        // Comes while the writer is at the one before.
+        ask([3])
+        goOn.signal()
+        for _ in 0..<5_000 where answers.withLock({ $0.count }) < 2 { usleep(1_000) }
+        #expect(answers.withLock { $0 } == [false, false])
+        #expect(await Self.whenSafe(log) == false)
         await log.close()
     }
 
