@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <fcntl.h>
+/* Not <fcntl.h>: it defines `struct stat`, which files that import this and Glibc would then have from either. */
 #include <sys/syscall.h>
 #include <unistd.h>
 

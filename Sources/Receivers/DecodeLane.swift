@@ -23,6 +23,9 @@ final class DecodeLane {
     /// Works off what the registry wants to be forgotten. To be called some times a second.
     func sweep(lane: Int) { router.tend(lane: lane, nowMs: core.clock.nowMs()) }
 
+    /// The same of a lane that has a table of its own.
+    func forgetIdle(nowMs: Int64) { router.forgetIdle(nowMs: nowMs) }
+
     /// Decodes a body. Throws the answer of a request that brings nothing; else there may be samples to deliver
     /// before the answer is given.
     func decode(

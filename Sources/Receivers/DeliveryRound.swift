@@ -17,7 +17,7 @@ final class DeliveryRound {
         var delivery: Delivery
         /// The name of who sent it.
         let sender: String
-        let body: ByteBuffer
+        var body: ByteBuffer
     }
 
     /// Enough that the wakes are few for each; beyond, the shards would only wait.
@@ -52,7 +52,8 @@ final class DeliveryRound {
         let outcomes = core.deliver(&round)
         if outcomes.contains(.logging) { answerWhenSafe(senders, outcomes) }
         for place in senders.indices {
-            // Without the body: its buffer has to be nobody else's when the connection uses it again.
+            // Its buffer has to be nobody else's when the connection uses it again.
+            round[place].body = ByteBuffer()
             senders[place].delivered(round[place].delivery, outcomes[place])
         }
     }

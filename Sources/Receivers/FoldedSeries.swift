@@ -44,7 +44,9 @@ struct FoldedSeries {
     /// The fuller one of the last two steps; nothing when nobody has asked for longer.
     func reported(_ now: UInt16) -> Step {
         let now = now / UInt16(Route.askingSteps)
-        guard now == step || Self.isNext(now, after: step) || Self.isNext(step, after: now) else { return Step() }
+        guard now == step || Self.isNext(now, after: step) || Self.isNext(step, after: now) else {
+            return Step()
+        }
         return now == step && last.count > current.count ? last : current
     }
 }

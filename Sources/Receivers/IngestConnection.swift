@@ -274,8 +274,10 @@ final class IngestConnection: ChannelInboundHandler {
 
     private func finish(_ answer: Answer, _ context: ChannelHandlerContext) {
         state = .idle
+        // With the answer the next request may come in, which says what it wants.
+        let isLast = !keepsAlive
         respond(answer, context)
-        if !keepsAlive { close(context) }
+        if isLast { close(context) }
     }
 
     private func respond(_ answer: Answer, _ context: ChannelHandlerContext) {

@@ -75,6 +75,7 @@ final class IngestReplay {
             chunk = try path.logging.journal.read(from: position, bytesMax: Self.chunkBytes)
             index = 0
             failures = 0
+            if let last = chunk.records.last { lane.forgetIdle(nowMs: last.head.timeMs) }
         } catch {
             chunk = JournalChunk(records: [], next: position)
             failures += 1

@@ -23,11 +23,12 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var labels = LabelLimits()
     public var seriesPerSender = 5_000_000
     public var seriesInAll = 5_000_000
-    /// Spellings of series (and of what is no series of ours) that are remembered; what is forgotten is parsed again.
+    /// Spellings of series (and of what is no series of ours) that are remembered, of all lanes together; others are parsed
+    /// again each time. Above three quarters of them, those that were not used for a minute are forgotten.
     public var identities = 10_000_000
     /// A lane asks the registry again about a series of which it has not heard for so long, in milliseconds.
     public var routeIdleMs: Int64 = 900_000
-    /// Entries of a lane's cache that are looked at in one go when series are given up, ten times a second.
+    /// Entries that a lane looks at in one go when series are given up, ten times a second.
     public var sweepEntries = 65_536
     public var senders = 65_536
     /// Names of jobs, and of sources (a Prometheus and its scrape job), that are kept.

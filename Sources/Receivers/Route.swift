@@ -38,8 +38,14 @@ struct Route: Sendable, Equatable {
     /// In place of a job: the series is beyond a limit, and asks again from time to time whether there is room.
     private static let folded = UInt32.max
 
-    /// Rejected, and to be asked for: no request has its mark.
-    static let unknown = Route.rejected(.noEntity, isPassing: true)
+    /// Passing, and of no request.
+    static let unknown = {
+        var route = Route()
+        route.place = .max
+        return route
+    }()
+    @inline(__always)
+    var isUnknown: Bool { place == .max }
 
     /// In two words: where it goes, and whether (with the stamp).
     var bits: (target: UInt64, word: UInt32) {
@@ -72,9 +78,11 @@ struct Route: Sendable, Equatable {
     var rejection: DropReason? { isRejected ? DropReason(rawValue: Int(place & 0x7F)) : nil }
 
     static func stamp(_ arrivalMs: Int64) -> UInt16 { UInt16(truncatingIfNeeded: arrivalMs >> stampBits) }
-    /// How many steps it was not used for; a little below 0 where another lane's clock was ahead.
+    /// How many steps it was not used for; a little below 0 where another lane's clock was ahead, below `idleMin` only
+    /// where the clock was set back.
     @inline(__always)
     func idle(_ now: UInt16) -> Int { Int(Int16(bitPattern: now &- stamp)) }
+    static let idleMin = -2
     /// How many steps there are in some milliseconds, at least one.
     static func steps(_ milliseconds: Int64) -> UInt16 {
         UInt16(clamping: max(1, milliseconds >> stampBits))

@@ -109,19 +109,23 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What has to be forgotten
 
-    /// The steps after which a route that is not used is dropped. Where there are far more spellings than series, most that
-    /// are silent are those of labels that have changed, and will not come again; what does is read again.
+    /// The steps after which a route that is not used is dropped: few where there is hardly room for new ones.
     private var idleMax: Int {
-        let many = context.registry.seriesCount / 4 * 5 + Self.spareSpellings
-        return cache.table.count > many ? Route.askingSteps : Int(stampsMax)
+        cache.table.count > cache.table.countMax / 4 * 3 ? Route.askingSteps : Int(stampsMax)
     }
-    private static let spareSpellings = 100_000
+
+    /// Forgets what was not used for long, where nobody orders anything: the same for a lane that has a table of its own.
+    mutating func forgetIdle(nowMs: Int64) {
+        _ = cache.table.tend(
+            lane: 0, nil, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries)
+    }
 
     /// Works on what has to be forgotten for a fraction of a millisecond. To be called some times a second.
     mutating func tend(lane: Int, nowMs: Int64) {
         let order = context.registry.retirementOrder
         let isDone = cache.table.tend(
-            lane: lane, order, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries)
+            lane: lane, order, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries
+        )
         _ = cache.refresh()
         if isDone, let order { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
     }
@@ -207,8 +211,11 @@ struct SampleRouter: ~Copyable {
     @inline(__always)
     private func isOutdated(_ route: Route) -> Bool {
         let idle = route.idle(stamp)
-        if idle > 0, idle > Int(stampsMax) || route.isBeyondLimit && asksAgain(route) { return true }
-        return route.isPassing && (route.slot != number || route.job != tag)
+        if idle != 0, idle > Int(stampsMax) || idle < Route.idleMin || route.isBeyondLimit && asksAgain(route)
+        {
+            return true
+        }
+        return route.isPassing && (route.slot != number || route.job != tag || route.isUnknown)
     }
 
     private func asksAgain(_ route: Route) -> Bool {

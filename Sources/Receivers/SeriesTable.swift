@@ -36,7 +36,10 @@ final class SeriesTable: Sendable {
 
         fileprivate init(count: Int) {
             mask = count - 1
-            words = SeriesTable.reserve(count)
+            guard let room: UnsafeMutablePointer<Atomic<UInt64>> = SeriesTable.reserve(count) else {
+                SeriesTable.outOfMemory(count * MemoryLayout<Atomic<UInt64>>.stride)
+            }
+            words = room
             for place in 0..<count { (words + place).initialize(to: Atomic(0)) }
         }
 
@@ -117,15 +120,26 @@ final class SeriesTable: Sendable {
     let version = Atomic<UInt32>(0)
     let countMax: Int
     private let laneCount: Int
+    /// Takes long for millions; who may come again need not wait for it.
+    private let isRehashing = Atomic<Bool>(false)
+    private let liveCount = Atomic<Int>(0)
     private let tags = Atomic<UInt32>(0)
 
     /// - Parameters:
     ///   - limit: entries that there may be.
     ///   - laneCount: how many lanes call `tend`.
     init(limit: Int, laneCount: Int) {
-        countMax = min(max(16, limit), Int(UInt32.max) - 1)
+        var count = min(max(16, limit), Int(UInt32.max) - 1)
+        var room: UnsafeMutablePointer<Entry>? = Self.reserve(count + 1)
+        // Where the system counts what is not touched, too.
+        while room == nil, count > 65_536 {
+            count /= 2
+            room = Self.reserve(count + 1)
+        }
+        guard let room else { Self.outOfMemory((count + 1) * MemoryLayout<Entry>.stride) }
+        countMax = count
         self.laneCount = laneCount
-        entries = Self.reserve(countMax + 1)
+        entries = room
         entries.initialize(to: Entry())
         state = Locked(State(places: Places(count: 128)))
     }
@@ -137,7 +151,7 @@ final class SeriesTable: Sendable {
 
     var places: Places { state.withLock { $0.places } }
     /// Series that have an entry.
-    var count: Int { state.withLock { $0.live } }
+    var count: Int { liveCount.load(ordering: .relaxed) }
 
     // MARK: What lanes learn
 
@@ -146,18 +160,24 @@ final class SeriesTable: Sendable {
     /// - Parameter numbers: is emptied, and gets the numbers of the entries; 0 where there is no room for one.
     func remember(_ identities: [SeriesIdentity], _ routes: [Route], numbers: inout [UInt32]) {
         numbers.removeAll(keepingCapacity: true)
-        state.withLock { state in
-            for (identity, route) in zip(identities, routes) {
-                let known = state.places.find(identity, entries)
-                if known != 0 {
-                    entries[Int(known)].change(route)
-                    numbers.append(known)
-                } else {
-                    numbers.append(insert(identity, route, &state))
+        // In parts: the other lanes come in between.
+        for first in stride(from: 0, to: identities.count, by: Self.heldMax) {
+            state.withLock { state in
+                for index in first..<min(first + Self.heldMax, identities.count) {
+                    let known = state.places.find(identities[index], entries)
+                    if known != 0 {
+                        entries[Int(known)].change(routes[index])
+                        numbers.append(known)
+                    } else {
+                        numbers.append(insert(identities[index], routes[index], &state))
+                    }
                 }
             }
         }
     }
+
+    /// Entries that are changed with the lock held.
+    private static let heldMax = 4_096
 
     private func insert(_ identity: SeriesIdentity, _ route: Route, _ state: inout State) -> UInt32 {
         guard identity != SeriesIdentity(high: 0, low: 0) else { return 0 }
@@ -175,12 +195,15 @@ final class SeriesTable: Sendable {
         entries[Int(number)].become(identity, route)
         if state.places.put(number, low: identity.low) { state.used += 1 }
         state.live += 1
+        liveCount.store(state.live, ordering: .relaxed)
         return number
     }
 
     /// Into a new table, at most half full, without what was removed. Lanes look into the old one until they see that
     /// there is another, and miss in it what is new.
     private func rehash(_ state: inout State) {
+        isRehashing.store(true, ordering: .relaxed)
+        defer { isRehashing.store(false, ordering: .relaxed) }
         var size = state.places.mask + 1
         while (state.live + 1) * 2 > size { size *= 2 }
         let places = Places(count: size)
@@ -206,7 +229,8 @@ final class SeriesTable: Sendable {
     ///   - count: how many entries are looked at.
     /// - Returns: whether nothing leads to a slot of the order any more.
     func tend(lane: Int, _ order: Retirement.Order?, stamp: UInt16, idleMax: Int, count: Int) -> Bool {
-        state.withLock { state in
+        if isRehashing.load(ordering: .relaxed) { return false }
+        return state.withLock { state in
             recycle(lane, &state)
             dropIdle(stamp, idleMax, count, &state)
             guard let order else { return false }
@@ -214,29 +238,38 @@ final class SeriesTable: Sendable {
             state.order.lanes.insert(lane)
             guard state.order.lanes.count == laneCount else { return false }
             if state.order.isDone { return true }
-            let end = min(state.order.place + count - 1, state.count)
-            for number in stride(from: state.order.place, through: end, by: 1) {
-                let route = entries[number].route
-                if !route.isRejected, order.holds(shard: route.shard, slot: route.slot) {
-                    giveUp(number, &state)
-                }
+            state.order.place = giveUp(from: state.order.place, count, &state) { route in
+                !route.isRejected && order.holds(shard: route.shard, slot: route.slot)
             }
-            state.order.place = end + 1
             // What came meanwhile got no slot of the order: the registry had forgotten them.
-            state.order.isDone = end == state.count
+            state.order.isDone = state.order.place > state.count
             return state.order.isDone
         }
     }
 
     private func dropIdle(_ stamp: UInt16, _ idleMax: Int, _ count: Int, _ state: inout State) {
-        if state.idlePlace == nil, state.idleStamp != stamp { (state.idlePlace, state.idleStamp) = (1, stamp) }
-        guard let place = state.idlePlace else { return }
-        let end = min(place + count - 1, state.count)
-        for number in stride(from: place, through: end, by: 1)
-        where !entries[number].isNobodys && entries[number].route.idle(stamp) > idleMax {
-            giveUp(number, &state)
+        if state.idlePlace == nil, state.idleStamp != stamp {
+            (state.idlePlace, state.idleStamp) = (1, stamp)
         }
-        state.idlePlace = end == state.count ? nil : end + 1
+        guard let place = state.idlePlace else { return }
+        let next = giveUp(from: place, count, &state) { route in
+            let idle = route.idle(stamp)
+            return idle > idleMax || idle < Route.idleMin
+        }
+        state.idlePlace = next > state.count ? nil : next
+    }
+
+    /// Gives up those of some entries whose routes are such, `heldMax` at most. Returns the place of the next one.
+    private func giveUp(
+        from first: Int, _ count: Int, _ state: inout State, where isOver: (Route) -> Bool
+    ) -> Int {
+        let before = state.givenUp.count
+        var place = first
+        while place < first + count, place <= state.count, state.givenUp.count - before < Self.heldMax {
+            if !entries[place].isNobodys, isOver(entries[place].route) { giveUp(place, &state) }
+            place += 1
+        }
+        return place
     }
 
     /// From now on nobody finds the entry; who has found it already sees a route that is to be asked for.
@@ -245,6 +278,7 @@ final class SeriesTable: Sendable {
         state.used -= state.places.remove(UInt32(number), low: entries[number].low.load(ordering: .relaxed))
         entries[number].becomeNobodys()
         state.live -= 1
+        liveCount.store(state.live, ordering: .relaxed)
         state.givenUp.append(UInt32(number))
     }
 
@@ -263,15 +297,19 @@ final class SeriesTable: Sendable {
     private static let hugeBytes = 4 << 20
 
     /// Room that costs nothing until it is touched.
-    fileprivate static func reserve<T: ~Copyable>(_ count: Int) -> UnsafeMutablePointer<T> {
+    fileprivate static func reserve<T: ~Copyable>(_ count: Int) -> UnsafeMutablePointer<T>? {
         let bytes = count * MemoryLayout<T>.stride
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
         guard let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, flags, -1, 0), memory != MAP_FAILED else {
-            preconditionFailure("no memory for a table of \(bytes) bytes; limits.series bounds it")
+            return nil
         }
         // Only advice: where it is not taken, all is as before.
         if bytes > hugeBytes { _ = madvise(memory + hugeBytes, bytes - hugeBytes, MADV_HUGEPAGE) }
         return memory.bindMemory(to: T.self, capacity: count)
+    }
+
+    fileprivate static func outOfMemory(_ bytes: Int) -> Never {
+        preconditionFailure("no memory for a table of \(bytes) bytes; limits.series bounds it")
     }
 
     fileprivate static func release<T: ~Copyable>(_ memory: UnsafeMutablePointer<T>, _ count: Int) {
@@ -384,6 +422,7 @@ extension SeriesTable.Entry {
     /// Under the lock.
     fileprivate func becomeNobodys() {
         word.store(Route.unknown.bits.word, ordering: .relaxed)
+        target.store(0, ordering: .relaxed)
         low.store(0, ordering: .releasing)
         high.store(0, ordering: .relaxed)
     }

@@ -358,6 +358,8 @@ struct DaemonParts: Sendable {
         configuration.limits.connections = limits.connections
         configuration.limits.idleTimeout = .milliseconds(limits.idleMs)
         configuration.limits.seriesInAll = limits.series
+        // Room for all of them under two spellings.
+        configuration.limits.identities = max(configuration.limits.identities, 2 * limits.series)
         configuration.limits.seriesPerSender = limits.seriesPerSender
         configuration.limits.senders = limits.senders
         configuration.limits.eventsKeepMs = settings.store.eventsKeepMs

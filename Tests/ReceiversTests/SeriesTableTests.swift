@@ -28,7 +28,8 @@ extension SeriesTable {
         return found == 0 ? nil : cache.entries[Int(found)].route
     }
 
-    @Test("it agrees with a dictionary, also when series go and their entries are used again", arguments: 0..<6)
+    @Test(
+        "it agrees with a dictionary, also when series go and their entries are used again", arguments: 0..<6)
     func model(seed: Int) {
         var random = SeededRandom(seed: UInt64(seed + 51))
         let table = SeriesTable(limit: 400, laneCount: 1)
@@ -46,7 +47,8 @@ extension SeriesTable {
             }
             if step % 50 == 0 {
                 // Entries that are given up are nobody's until the lane was here twice.
-                _ = table.tend(lane: 0, nil, stamp: stamp, idleMax: 3, count: .random(in: 1...90, using: &random))
+                _ = table.tend(
+                    lane: 0, nil, stamp: stamp, idleMax: 3, count: .random(in: 1...90, using: &random))
                 for (identity, route) in model where cache.find(identity) == 0 {
                     #expect(route.idle(stamp) > 3, "seed \(seed), step \(step): what is in use stays")
                     model[identity] = nil
@@ -140,7 +142,9 @@ extension SeriesTable {
         #expect(found > 1_000 && gone > found && missed < found / 10)
     }
 
-    @Test("an entry that is given up is nobody's at once, and another's only when all lanes were between two requests")
+    @Test(
+        "an entry that is given up is used again only when all lanes were between two requests"
+    )
     func recycled() {
         let table = SeriesTable(limit: 100, laneCount: 2)
         let gone = SeriesIdentity(high: 1, low: 1)
