@@ -71,6 +71,8 @@ struct FleetCore: Sendable {
     /// As long as it lasts, `standing` and `returns` say nothing, and `plain` does.
     var isPlain = false
     var plain: PlainNodes
+    /// Those that become ready in plain time.
+    let plainNodes: Int
     var candidates = CandidateQueue()
 
     // What comes next.
@@ -153,6 +155,7 @@ struct FleetCore: Sendable {
         returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
         plain = PlainNodes(startMs: scenario.startMs, endMs: endMs, causeCount: plan.causes.count)
+        plainNodes = FleetPlan.plainNodes(plan.rackSteps, untilMs: min(endMs, plan.plainUntilMs))
         failures = DrawAhead(law, philox)
         rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
@@ -186,7 +189,6 @@ struct FleetCore: Sendable {
         returns.removeAll()
         calendar.removeAll()
         isPlain = plan.plainUntilMs >= startMs
-        if isPlain { plain.removeAll(nodeCount: plan.nodeCount) }
         failures.restart(philox)
         rejections.restart(philox)
         hidden.removeAll(keepingCapacity: true)
@@ -207,6 +209,7 @@ struct FleetCore: Sendable {
         pacePeak = 0
         reachedMs.removeAll(keepingCapacity: true)
         begin()
+        if isPlain { rejectPlainly() }
     }
 
     /// The first draws.
@@ -221,10 +224,7 @@ struct FleetCore: Sendable {
         nextJobEventMs = startMs
         drawFailure()
         drawJobEvent(after: startMs)
-        if law.rejectedShare > 0 {
-            nextRejected = -1
-            drawRejected()
-        }
+        drawFirstRejected()
         if law.infantPerNode > 0 { infantPosition = infantGap() }
     }
 
@@ -360,6 +360,12 @@ struct FleetCore: Sendable {
         jobEventIndex += 1
         let delay = min((-PortableMath.log(draw.unit32(0)) / law.perJobMs).rounded(.up), 1e15)
         nextJobEventMs = timeMs + max(1, Int64(delay))
+    }
+
+    mutating func drawFirstRejected() {
+        guard law.rejectedShare > 0 else { return }
+        nextRejected = -1
+        drawRejected()
     }
 
     /// Which node after the last one does not pass burn-in: geometric gaps.
