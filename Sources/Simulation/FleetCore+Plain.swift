@@ -17,6 +17,8 @@ extension FleetCore {
         var returns: ReturnTally
         /// How many nodes of each rack do not pass burn-in, until it is ready.
         var rejected: [UInt8] = []
+        /// Of nodes that have been ready once: those that are not out are up.
+        var stands: NodeTime
         /// When all that was ready joined, and how many nodes had been ready once: the members are those of them that were
         /// back then and have not failed since.
         var joinedMs = Int64.min
@@ -26,8 +28,12 @@ extension FleetCore {
         /// Earlier returns, since nodes joined, of those that have been back and failed again.
         var repeated: [Return] = []
 
+        private let startMs: Int64
+
         init(startMs: Int64, endMs: Int64, causeCount: Int) {
             returns = ReturnTally(startMs: startMs, endMs: endMs)
+            stands = NodeTime(startMs: startMs)
+            self.startMs = startMs
             struck = Array(repeating: 0, count: 2 * causeCount)
         }
 
@@ -42,6 +48,7 @@ extension FleetCore {
             returns.removeAll()
             repeated.removeAll(keepingCapacity: true)
             (joinedMs, joinedNodes) = (.min, 0)
+            stands = NodeTime(startMs: startMs)
         }
     }
 
@@ -107,29 +114,30 @@ extension FleetCore {
 
     private mutating func runPlainly(to goal: Int64, _ memory: PlainMemory) -> Int64? {
         while true {
-            let rare = min(nextStepMs, nextWorkloadMs)
-            let next = min(min(rare, nextFailureMs), job.nextMs)
-            if next > goal { break }
-            if nextFailureMs < min(rare, job.nextMs) {
-                strikePlainly(next, goal, memory)
+            // At the same time racks come first, then failures, then the workload, and the job comes last.
+            let others = min(nextWorkloadMs, job.nextMs)
+            if nextFailureMs <= min(others, goal), nextFailureMs < nextStepMs {
+                strikePlainly(nextFailureMs, goal, memory)
                 continue
             }
-            while nextStepMs == next { takePlainStep(next, memory) }
-            while nextFailureMs == next { strikePlainly(next, goal, memory) }
-            if nextWorkloadMs == next {
+            let next = min(nextStepMs, others)
+            if next > goal { break }
+            if nextStepMs == next {
+                takePlainStep(next, memory)
+            } else if nextWorkloadMs == next {
                 bookReturns(until: next, memory)
-                while nextWorkloadMs == next { changeWorkload(next) }
-            }
-            guard job.nextMs == next else { continue }
-            if job.phase != .hung {
-                countReturns(until: next, memory)
-                if job.phase != .running, !isEnough {
-                    bookReturns(until: next, memory)
-                    return next
+                changeWorkload(next)
+            } else {
+                if job.phase != .hung {
+                    countReturns(until: next, memory)
+                    if job.phase != .running, !isEnough {
+                        bookReturns(until: next, memory)
+                        return next
+                    }
                 }
+                var nobody = NobodyWatching()
+                continueJob(next, &nobody)
             }
-            var nobody = NobodyWatching()
-            continueJob(next, &nobody)
         }
         bookReturns(until: goal, memory)
         return nil
@@ -145,13 +153,13 @@ extension FleetCore {
     private mutating func bookReturns(until timeMs: Int64, _ memory: PlainMemory) {
         countReturns(until: timeMs, memory)
         addReturns(0, plain.returns.settle(timeMs, memory.pages))
+        upTime = plain.stands.less(outTime)
     }
 
     @inline(__always)
     private mutating func addReturns(_ nodes: Int, _ sinceStartMs: Int64) {
         outTime.add(0 &- nodes, sinceStartMs: 0 &- sinceStartMs)
         readyTime.add(nodes, sinceStartMs: sinceStartMs)
-        upTime.add(nodes, sinceStartMs: sinceStartMs)
     }
 
     // MARK: Nodes
@@ -163,14 +171,16 @@ extension FleetCore {
     }
 
     private mutating func rejectPlainly(_ memory: PlainMemory) {
-        let nodes = plainNodes
-        while nextRejected < nodes {
-            let rack = Int(plan.rackOfNode[nextRejected])
-            let returnMs = plan.racks[rack].readyMs &+ rejectedDraw.repairMs
-            memory.backMs[nextRejected] = returnMs
+        let (nodes, rackOfNode, racks) = (plainNodes, plan.rackOfNode, plan.racks)
+        var (node, draw) = (nextRejected, rejectedDraw)
+        while node < nodes {
+            let rack = Int(rackOfNode[node])
+            let returnMs = racks[rack].readyMs &+ draw.repairMs
+            memory.backMs[node] = returnMs
             memory.rejected[rack] &+= 1
             plain.returns.add(1, at: returnMs, memory.pages)
-            drawRejected()
+            draw = rejections.next()
+            node &+= 1 &+ draw.passed
         }
     }
 
@@ -186,7 +196,7 @@ extension FleetCore {
         let count = nodes.count &- rejected
         outTime.add(rejected, at: timeMs)
         readyTime.add(count, at: timeMs)
-        upTime.add(count, at: timeMs)
+        plain.stands.add(nodes.count, at: timeMs)
         (pacePeak, flopNodes) = (step.pacePeak, -1)
         setHazard(timeMs)
     }
@@ -220,7 +230,6 @@ extension FleetCore {
         // Whether a node goes down or only its software is chance: neither way is guessed.
         let drain = cause.drainMs
         let returnMs = timeMs &+ max(drain, drain &+ draw.repairMs)
-        upTime.add(-takesDown, at: timeMs)
         outTime.add(takesDown, at: timeMs)
         time.draining &+= min(drain, endMs &- timeMs)
         memory.backMs[node] = takesDown != 0 ? returnMs : backWhen
@@ -248,7 +257,8 @@ extension FleetCore {
         time.restart &+= Int64(memberCount) &* restartMs
         countReturns(until: runMs, memory)
         if readyCount &+ memberCount >= minimumNodes {
-            run(runMs, &nobody)
+            joinPlainly(runMs)
+            begin(runMs, NobodyWatching.self)
         } else {
             enter(.restarting, runMs, until: runMs, NobodyWatching.self)
         }
@@ -259,7 +269,7 @@ extension FleetCore {
     mutating func joinPlainly(_ timeMs: Int64) {
         let joined = readyCount
         memberCount &+= joined
-        readyTime.add(-joined, at: timeMs)
+        readyTime.add(0 &- joined, at: timeMs)
         if !plain.repeated.isEmpty { plain.repeated.removeAll(keepingCapacity: true) }
         (plain.joinedMs, plain.joinedNodes) = (timeMs, everReady)
     }

@@ -1,3 +1,5 @@
+import CDraws
+
 /// Whoever wants to know what `FleetCore` does to single nodes. Trajectories do not: for them it all compiles away.
 protocol FleetObserver {
     /// Whether nodes, events and the job's temperature are to be followed.
@@ -331,9 +333,12 @@ struct FleetCore: Sendable {
             nextFailureMs = .max
             return
         }
-        let delay = min(hazardLeft / hazardRate, 1e15)
-        nextFailureMs = timeMs &+ max(1, Int64(delay) &+ 1)
+        nextFailureMs = timeMs &+ delay(hazardLeft)
     }
+
+    /// How long so much hazard takes to pass.
+    @inline(__always)
+    func delay(_ hazard: Double) -> Int64 { max(1, cdraws_whole(min(hazard / hazardRate, 1e15)) &+ 1) }
 
     @inline(__always)
     private mutating func drawFailure() {
