@@ -68,6 +68,9 @@ static inline __attribute__((noinline, target("avx2"))) void cdraws_256(
 }
 #endif
 
+/* The whole part of a number that is known to be in range: Swift asks three times whether it is. */
+static inline int64_t cdraws_whole(double number) { return (int64_t)number; }
+
 /* The widest vectors that the processor has, bytes; 16 where nobody has looked. */
 static inline int cdraws_width(void) {
 #if defined(__x86_64__)

@@ -45,8 +45,8 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
     mutating func next() -> Item {
         if place == items.count { refill() }
         let index = place
-        place = index + 1
-        count += 1
+        place = index &+ 1
+        count &+= 1
         return items[index]
     }
 

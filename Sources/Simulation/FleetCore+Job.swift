@@ -172,6 +172,12 @@ extension FleetCore {
 
     mutating func run<Observer: FleetObserver>(_ timeMs: Int64, _ observer: inout Observer) {
         join(timeMs, &observer)
+        begin(timeMs, Observer.self)
+    }
+
+    /// All that will have joined.
+    @inline(__always)
+    mutating func begin<Observer: FleetObserver>(_ timeMs: Int64, _ observer: Observer.Type) {
         job.intervalMs = timing.interval(nodes: memberCount, spread: spread)
         rateFLOP()
         enter(.running, timeMs, until: nextResize(after: timeMs), Observer.self)

@@ -1,3 +1,4 @@
+import CDraws
 import Telemetry
 
 extension FleetCore {
@@ -185,7 +186,7 @@ extension FleetCore {
     @inline(__always)
     func victim(_ draw: FailureDraw) -> Int? {
         let unit = draw.place * (1 + law.lemonSurplus)
-        if unit < 1 { return min(everReady - 1, Int(unit * Double(everReady))) }
+        if unit < 1 { return min(everReady &- 1, Int(cdraws_whole(unit * Double(everReady)))) }
         let place = (unit - 1) / law.lemonSurplus * Double(everReady)
         let node = law.lemon(near: min(everReady - 1, Int(place)), philox)
         return node < everReady ? node : nil

@@ -15,6 +15,10 @@ extension FleetCore {
         /// When each came back, or will; `Int64.min` for those that never were out.
         var backMs: [Int64] = []
         var returns: ReturnTally
+        /// How many nodes of each rack do not pass burn-in, until it is ready.
+        var rejected: [UInt8] = []
+        /// Of nodes that have been ready once: those that are not out are up.
+        var stands: NodeTime
         /// When all that was ready joined, and how many nodes had been ready once: the members are those of them that were
         /// back then and have not failed since.
         var joinedMs = Int64.min
@@ -24,19 +28,37 @@ extension FleetCore {
         /// Earlier returns, since nodes joined, of those that have been back and failed again.
         var repeated: [Return] = []
 
+        private let startMs: Int64
+
         init(startMs: Int64, endMs: Int64, causeCount: Int) {
             returns = ReturnTally(startMs: startMs, endMs: endMs)
+            stands = NodeTime(startMs: startMs)
+            self.startMs = startMs
             struck = Array(repeating: 0, count: 2 * causeCount)
         }
 
-        mutating func removeAll(nodeCount: Int) {
-            if backMs.isEmpty { backMs = Array(repeating: .min, count: nodeCount) }
+        mutating func removeAll(nodeCount: Int, rackCount: Int) {
+            if backMs.isEmpty {
+                backMs = Array(repeating: .min, count: nodeCount)
+                rejected = Array(repeating: 0, count: rackCount)
+            }
             for node in backMs.indices { backMs[node] = .min }
+            for rack in rejected.indices { rejected[rack] = 0 }
             for index in struck.indices { struck[index] = 0 }
             returns.removeAll()
             repeated.removeAll(keepingCapacity: true)
             (joinedMs, joinedNodes) = (.min, 0)
+            stands = NodeTime(startMs: startMs)
         }
+    }
+
+    /// Where that is kept while plain time runs and nobody else looks at it. A node's number is below the plan's number of nodes,
+    /// a rack's below that of racks, and a cause's below that of causes: none is looked up that the plan does not have.
+    struct PlainMemory {
+        let backMs: UnsafeMutablePointer<Int64>
+        let pages: UnsafeMutablePointer<ReturnTally.Page>
+        let struck: UnsafeMutablePointer<Int>
+        let rejected: UnsafeMutablePointer<UInt8>
     }
 
     // MARK: The clock
@@ -56,95 +78,140 @@ extension FleetCore {
 
     /// - Returns: when there were too few nodes for the job, if there were.
     private mutating func runPlainly(to goal: Int64) -> Int64? {
-        // Held alone meanwhile: nobody else looks at them.
-        var (nodes, returns, causes): ([Int64], [Int32], [Int]) = ([], [], [])
+        withPlainMemory { core, memory in core.runPlainly(to: goal, memory) }
+    }
+
+    private mutating func withPlainMemory<Result>(
+        _ body: (inout FleetCore, PlainMemory) -> Result
+    ) -> Result {
+        var (nodes, returns): ([Int64], [ReturnTally.Page]) = ([], [])
+        var (causes, racks): ([Int], [UInt8]) = ([], [])
         swap(&nodes, &plain.backMs)
         swap(&returns, &plain.returns.pages)
         swap(&causes, &plain.struck)
+        swap(&racks, &plain.rejected)
         defer {
             swap(&nodes, &plain.backMs)
             swap(&returns, &plain.returns.pages)
             swap(&causes, &plain.struck)
+            swap(&racks, &plain.rejected)
         }
-        var backMs = nodes.mutableSpan
-        var pages = returns.mutableSpan
-        var struck = causes.mutableSpan
+        return nodes.withUnsafeMutableBufferPointer { nodes in
+            returns.withUnsafeMutableBufferPointer { returns in
+                causes.withUnsafeMutableBufferPointer { causes in
+                    racks.withUnsafeMutableBufferPointer { racks in
+                        guard let backMs = nodes.baseAddress, let pages = returns.baseAddress,
+                            let struck = causes.baseAddress, let rejected = racks.baseAddress
+                        else { preconditionFailure("a plan has nodes, racks and causes") }
+                        return body(
+                            &self,
+                            PlainMemory(backMs: backMs, pages: pages, struck: struck, rejected: rejected))
+                    }
+                }
+            }
+        }
+    }
+
+    private mutating func runPlainly(to goal: Int64, _ memory: PlainMemory) -> Int64? {
         while true {
-            let rare = min(nextStepMs, nextWorkloadMs)
-            let next = min(min(rare, nextFailureMs), job.nextMs)
-            if next > goal { break }
-            if nextFailureMs < min(rare, job.nextMs) {
-                strikePlainly(next, goal, &backMs, &pages, &struck)
+            // At the same time racks come first, then failures, then the workload, and the job comes last.
+            let others = min(nextWorkloadMs, job.nextMs)
+            if nextFailureMs <= min(others, goal), nextFailureMs < nextStepMs {
+                strikePlainly(nextFailureMs, goal, memory)
                 continue
             }
-            while nextStepMs == next { takePlainStep(next, &backMs, &pages) }
-            while nextFailureMs == next { strikePlainly(next, goal, &backMs, &pages, &struck) }
-            if nextWorkloadMs == next {
-                countReturns(until: next, &pages)
-                while nextWorkloadMs == next { changeWorkload(next) }
+            let next = min(nextStepMs, others)
+            if next > goal { break }
+            if nextStepMs == next {
+                takePlainStep(next, memory)
+            } else if nextWorkloadMs == next {
+                bookReturns(until: next, memory)
+                changeWorkload(next)
+            } else {
+                if job.phase != .hung {
+                    countReturns(until: next, memory)
+                    if job.phase != .running, !isEnough {
+                        bookReturns(until: next, memory)
+                        return next
+                    }
+                }
+                var nobody = NobodyWatching()
+                continueJob(next, &nobody)
             }
-            guard job.nextMs == next else { continue }
-            if job.phase != .hung {
-                countReturns(until: next, &pages)
-                if job.phase != .running, !isEnough { return next }
-            }
-            var nobody = NobodyWatching()
-            continueJob(next, &nobody)
         }
-        countReturns(until: goal, &pages)
+        bookReturns(until: goal, memory)
         return nil
     }
 
-    /// Books what came back, whoever it was.
+    /// Counts what came back, whoever it was; its time is complete only after `bookReturns`.
     @inline(__always)
-    private mutating func countReturns(until timeMs: Int64, _ pages: inout MutableSpan<Int32>) {
-        let (nodes, sinceStartMs) = plain.returns.take(until: timeMs, &pages)
-        outTime.add(-nodes, sinceStartMs: -sinceStartMs)
+    private mutating func countReturns(until timeMs: Int64, _ memory: PlainMemory) {
+        let (nodes, sinceStartMs) = plain.returns.take(until: timeMs, memory.pages)
+        addReturns(nodes, sinceStartMs)
+    }
+
+    private mutating func bookReturns(until timeMs: Int64, _ memory: PlainMemory) {
+        countReturns(until: timeMs, memory)
+        addReturns(0, plain.returns.settle(timeMs, memory.pages))
+        upTime = plain.stands.less(outTime)
+    }
+
+    @inline(__always)
+    private mutating func addReturns(_ nodes: Int, _ sinceStartMs: Int64) {
+        outTime.add(0 &- nodes, sinceStartMs: 0 &- sinceStartMs)
         readyTime.add(nodes, sinceStartMs: sinceStartMs)
-        upTime.add(nodes, sinceStartMs: sinceStartMs)
     }
 
     // MARK: Nodes
 
+    /// Draws all nodes that do not pass burn-in: when their racks become ready has nothing to do with chance.
+    mutating func rejectPlainly() {
+        plain.removeAll(nodeCount: plan.nodeCount, rackCount: plan.rackCount)
+        withPlainMemory { core, memory in core.rejectPlainly(memory) }
+    }
+
+    private mutating func rejectPlainly(_ memory: PlainMemory) {
+        let (nodes, rackOfNode, racks) = (plainNodes, plan.rackOfNode, plan.racks)
+        var (node, draw) = (nextRejected, rejectedDraw)
+        while node < nodes {
+            let rack = Int(rackOfNode[node])
+            let returnMs = racks[rack].readyMs &+ draw.repairMs
+            memory.backMs[node] = returnMs
+            memory.rejected[rack] &+= 1
+            plain.returns.add(1, at: returnMs, memory.pages)
+            draw = rejections.next()
+            node &+= 1 &+ draw.passed
+        }
+    }
+
     @inline(__always)
-    private mutating func takePlainStep(
-        _ timeMs: Int64, _ backMs: inout MutableSpan<Int64>, _ pages: inout MutableSpan<Int32>
-    ) {
+    private mutating func takePlainStep(_ timeMs: Int64, _ memory: PlainMemory) {
         let step = plan.rackSteps[nextStep]
         nextStep &+= 1
         nextStepMs = nextStep < plan.rackSteps.count ? plan.rackSteps[nextStep].timeMs : .max
         let nodes = step.nodes
         everReady = nodes.upperBound
         activeCount &+= nodes.count
-        var passed = UInt8(truncatingIfNeeded: 1 << nodes.count - 1)
-        while nextRejected < nodes.upperBound {
-            passed &= ~(1 << UInt8(truncatingIfNeeded: nextRejected - nodes.lowerBound))
-            let returnMs = timeMs &+ rejectedDraw.repairMs
-            backMs[nextRejected] = returnMs
-            plain.returns.add(1, at: returnMs, &pages)
-            drawRejected()
-        }
-        let count = passed.nonzeroBitCount
-        outTime.add(nodes.count &- count, at: timeMs)
+        let rejected = Int(memory.rejected[step.rack])
+        let count = nodes.count &- rejected
+        outTime.add(rejected, at: timeMs)
         readyTime.add(count, at: timeMs)
-        upTime.add(count, at: timeMs)
-        candidates.append(.init(first: Int32(truncatingIfNeeded: nodes.lowerBound), nodes: passed))
+        plain.stands.add(nodes.count, at: timeMs)
         (pacePeak, flopNodes) = (step.pacePeak, -1)
         setHazard(timeMs)
     }
 
     @inline(__always)
     private mutating func strikePlainly(
-        _ timeMs: Int64, _ goal: Int64, _ backMs: inout MutableSpan<Int64>,
-        _ pages: inout MutableSpan<Int32>, _ struck: inout MutableSpan<Int>
+        _ timeMs: Int64, _ goal: Int64, _ memory: PlainMemory
     ) {
         let draw = nextFailure(timeMs)
         guard let node = victim(draw) else { return }
-        let backWhen = backMs[node]
+        let backWhen = memory.backMs[node]
         guard backWhen <= timeMs else { return }
         let index = Int(draw.cause)
         failureCount &+= 1
-        struck[index] &+= 1
+        memory.struck[index] &+= 1
         let isMember = node < plain.joinedNodes && backWhen <= plain.joinedMs
         let members = memberCount
         let cause = law.causes[index]
@@ -163,19 +230,17 @@ extension FleetCore {
         // Whether a node goes down or only its software is chance: neither way is guessed.
         let drain = cause.drainMs
         let returnMs = timeMs &+ max(drain, drain &+ draw.repairMs)
-        upTime.add(-takesDown, at: timeMs)
         outTime.add(takesDown, at: timeMs)
         time.draining &+= min(drain, endMs &- timeMs)
-        backMs[node] = takesDown != 0 ? returnMs : backWhen
-        plain.returns.add(takesDown, at: returnMs, &pages)
-        if isMember { interruptPlainly(index, members, timeMs, goal, &pages, &struck) }
+        memory.backMs[node] = takesDown != 0 ? returnMs : backWhen
+        plain.returns.add(takesDown, at: returnMs, memory.pages)
+        if isMember { interruptPlainly(index, members, timeMs, goal, memory) }
     }
 
     /// A member has failed. If nothing else happens until the job trains again, it does so at once.
     @inline(__always)
     private mutating func interruptPlainly(
-        _ index: Int, _ members: Int, _ timeMs: Int64, _ goal: Int64, _ pages: inout MutableSpan<Int32>,
-        _ struck: inout MutableSpan<Int>
+        _ index: Int, _ members: Int, _ timeMs: Int64, _ goal: Int64, _ memory: PlainMemory
     ) {
         var nobody = NobodyWatching()
         let detectionMs = law.causes[index].detectionMs
@@ -186,13 +251,14 @@ extension FleetCore {
             interrupt(-1, index, members, timeMs, &nobody)
             return
         }
-        struck[struck.count / 2 &+ index] &+= 1
+        memory.struck[plan.causes.count &+ index] &+= 1
         _ = fallBack(law.causes[index].rollbackMs, members, timeMs)
         time.detection &+= Int64(memberCount) &* detectionMs
         time.restart &+= Int64(memberCount) &* restartMs
-        countReturns(until: runMs, &pages)
+        countReturns(until: runMs, memory)
         if readyCount &+ memberCount >= minimumNodes {
-            run(runMs, &nobody)
+            joinPlainly(runMs)
+            begin(runMs, NobodyWatching.self)
         } else {
             enter(.restarting, runMs, until: runMs, NobodyWatching.self)
         }
@@ -203,8 +269,7 @@ extension FleetCore {
     mutating func joinPlainly(_ timeMs: Int64) {
         let joined = readyCount
         memberCount &+= joined
-        readyTime.add(-joined, at: timeMs)
-        candidates.removeAll()
+        readyTime.add(0 &- joined, at: timeMs)
         if !plain.repeated.isEmpty { plain.repeated.removeAll(keepingCapacity: true) }
         (plain.joinedMs, plain.joinedNodes) = (timeMs, everReady)
     }
@@ -230,22 +295,32 @@ extension FleetCore {
         }
         waiting.sort { ($0.timeMs, $0.node) < ($1.timeMs, $1.node) }
         // Racks that became ready come before nodes that came back at the same time.
-        var racks: [CandidateQueue.Entry] = []
-        while let rack = candidates.removeFirst() { racks.append(rack) }
         var next = 0
-        for rack in racks {
-            let readyMs = plan.racks[Int(plan.rackOfNode[Int(rack.first)])].readyMs
-            while next < waiting.count, waiting[next].timeMs < readyMs {
+        rejections.restart(philox)
+        drawFirstRejected()
+        for step in plan.rackSteps[..<nextStep] {
+            var passed = UInt8(truncatingIfNeeded: 1 << step.nodes.count - 1)
+            while nextRejected < step.nodes.upperBound {
+                passed &= ~(1 << UInt8(truncatingIfNeeded: nextRejected - step.nodes.lowerBound))
+                drawRejected()
+            }
+            guard step.nodes.lowerBound >= plain.joinedNodes else { continue }
+            while next < waiting.count, waiting[next].timeMs < step.timeMs {
                 candidates.append(Int(waiting[next].node))
                 next += 1
             }
-            candidates.append(rack)
+            candidates.append(.init(first: Int32(step.nodes.lowerBound), nodes: passed))
         }
         for entry in waiting[next...] { candidates.append(Int(entry.node)) }
     }
 }
 
 extension FleetPlan {
+    /// The nodes that become ready in plain time.
+    static func plainNodes(_ steps: [RackStep], untilMs: Int64) -> Int {
+        steps.last { $0.timeMs <= untilMs }?.nodes.upperBound ?? 0
+    }
+
     /// Until when time is plain, whatever happens; before the start when it never is.
     static func plainUntilMs(_ scenario: Scenario, _ steps: [RackStep], _ law: FleetLaw) -> Int64 {
         let (failures, job) = (scenario.failures, scenario.job)

@@ -1,3 +1,5 @@
+import CDraws
+
 /// Whoever wants to know what `FleetCore` does to single nodes. Trajectories do not: for them it all compiles away.
 protocol FleetObserver {
     /// Whether nodes, events and the job's temperature are to be followed.
@@ -71,6 +73,8 @@ struct FleetCore: Sendable {
     /// As long as it lasts, `standing` and `returns` say nothing, and `plain` does.
     var isPlain = false
     var plain: PlainNodes
+    /// Those that become ready in plain time.
+    let plainNodes: Int
     var candidates = CandidateQueue()
 
     // What comes next.
@@ -153,6 +157,7 @@ struct FleetCore: Sendable {
         returns = ReturnCalendar(startMs: scenario.startMs, endMs: endMs)
         calendar = NodeCalendar(startMs: scenario.startMs, endMs: endMs)
         plain = PlainNodes(startMs: scenario.startMs, endMs: endMs, causeCount: plan.causes.count)
+        plainNodes = FleetPlan.plainNodes(plan.rackSteps, untilMs: min(endMs, plan.plainUntilMs))
         failures = DrawAhead(law, philox)
         rejections = DrawAhead(law, philox)
         job = JobState(sinceMs: scenario.startMs, nextMs: 0, intervalMs: timing.interval)
@@ -186,7 +191,6 @@ struct FleetCore: Sendable {
         returns.removeAll()
         calendar.removeAll()
         isPlain = plan.plainUntilMs >= startMs
-        if isPlain { plain.removeAll(nodeCount: plan.nodeCount) }
         failures.restart(philox)
         rejections.restart(philox)
         hidden.removeAll(keepingCapacity: true)
@@ -207,6 +211,7 @@ struct FleetCore: Sendable {
         pacePeak = 0
         reachedMs.removeAll(keepingCapacity: true)
         begin()
+        if isPlain { rejectPlainly() }
     }
 
     /// The first draws.
@@ -221,10 +226,7 @@ struct FleetCore: Sendable {
         nextJobEventMs = startMs
         drawFailure()
         drawJobEvent(after: startMs)
-        if law.rejectedShare > 0 {
-            nextRejected = -1
-            drawRejected()
-        }
+        drawFirstRejected()
         if law.infantPerNode > 0 { infantPosition = infantGap() }
     }
 
@@ -331,9 +333,12 @@ struct FleetCore: Sendable {
             nextFailureMs = .max
             return
         }
-        let delay = min(hazardLeft / hazardRate, 1e15)
-        nextFailureMs = timeMs &+ max(1, Int64(delay) &+ 1)
+        nextFailureMs = timeMs &+ delay(hazardLeft)
     }
+
+    /// How long so much hazard takes to pass.
+    @inline(__always)
+    func delay(_ hazard: Double) -> Int64 { max(1, cdraws_whole(min(hazard / hazardRate, 1e15)) &+ 1) }
 
     @inline(__always)
     private mutating func drawFailure() {
@@ -360,6 +365,12 @@ struct FleetCore: Sendable {
         jobEventIndex += 1
         let delay = min((-PortableMath.log(draw.unit32(0)) / law.perJobMs).rounded(.up), 1e15)
         nextJobEventMs = timeMs + max(1, Int64(delay))
+    }
+
+    mutating func drawFirstRejected() {
+        guard law.rejectedShare > 0 else { return }
+        nextRejected = -1
+        drawRejected()
     }
 
     /// Which node after the last one does not pass burn-in: geometric gaps.

@@ -126,6 +126,7 @@ final class FleetLaw: Sendable {
     }
 
     /// How the rate of a node depends on the fleet; 1 unless the scenario asks "what if".
+    @inline(__always)
     func collapse(nodes: Int) -> Double {
         guard collapseExponent != 1, nodes > 0 else { return 1 }
         return PortableMath.exp(

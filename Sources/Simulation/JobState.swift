@@ -83,6 +83,7 @@ final class JobTiming: Sendable {
     }
 
     /// Training time between checkpoints of a job with so many nodes.
+    @inline(__always)
     func interval(nodes: Int, spread: Double) -> Int64 {
         guard policy != .fixed else { return interval }
         return Self.interval(
@@ -105,6 +106,7 @@ final class JobTiming: Sendable {
     }
 
     /// From the detection of a failure to training, for a job of that size.
+    @inline(__always)
     func restart(nodes: Int) -> Int64 {
         guard restartPerDoubling != 0, nodes > 0 else { return restart }
         let doublings = PortableMath.log(Double(nodes) / restartReferenceNodes)

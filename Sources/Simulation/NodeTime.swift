@@ -25,6 +25,14 @@ struct NodeTime: Sendable {
         missingMs &+= sinceStartMs
     }
 
+    /// Without those.
+    func less(_ others: NodeTime) -> NodeTime {
+        var rest = self
+        rest.count -= others.count
+        rest.missingMs -= others.missingMs
+        return rest
+    }
+
     /// Node-milliseconds from the start to that time, which no change may come after.
     @inline(__always)
     func sum(until timeMs: Int64) -> Int64 { Int64(count) * (timeMs - startMs) - missingMs }

@@ -23,6 +23,9 @@ struct ReturnCalendar: Sendable {
     private var opened = -1
     private let pageCount: Int
 
+    /// Whether there was anything since it was empty.
+    private var isUsed = false
+
     /// Soonest time; `Int64.max` when there is nothing.
     private(set) var nextMs = Int64.max
 
@@ -35,6 +38,8 @@ struct ReturnCalendar: Sendable {
 
     /// Empties it without giving its memory back.
     mutating func removeAll() {
+        guard isUsed else { return }
+        isUsed = false
         // Those that were opened are empty.
         for page in (opened + 1)..<pageCount { pages[Self.cells * page] = 0 }
         spilt.removeAll(keepingCapacity: true)
@@ -47,6 +52,7 @@ struct ReturnCalendar: Sendable {
     @inline(__always)
     mutating func add(_ node: Int, at timeMs: Int64) {
         guard timeMs <= endMs else { return }
+        isUsed = true
         let sinceStart = timeMs - startMs
         let item = (sinceStart << Self.nodeBits) | Int64(node)
         let page = Int(sinceStart >> Self.pageBits)
