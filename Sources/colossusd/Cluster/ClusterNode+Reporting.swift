@@ -97,6 +97,9 @@ extension ClusterNode {
         await withCheckedContinuation { continuation in
             core.closeStream(index) { continuation.resume() }
         }
+        // Somebody may remove the history, and play a run of that name here alone.
+        around.shares.unreport(index)
+        around.coverage.forget(fleet.stream)
         let log = control.status.log
         let speed = log.map { ControlCourse(control.base, $0).speed } ?? fleet.speed
         let record = SimulationRun(
