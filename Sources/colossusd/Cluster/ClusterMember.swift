@@ -164,11 +164,11 @@ final class ClusterMember: Sendable {
     /// Whether another run was started behind the one that it plays or reports.
     var isFollowed: Bool { fleet != nil && state.withLock { $0.newestRun } > map.run }
 
-    /// How many windows that the run has are not stored here yet; 0 without the role, and where nobody knows.
-    var untold: Int64 {
-        guard let reported = parts.reporter?.status.reported, let control = parts.control,
-            let log = control.status.log
-        else { return 0 }
+    /// How many windows that the run has are not stored here yet; 0 without the role, `nil` where nobody knows.
+    var untold: Int64? {
+        guard let reported = parts.reporter?.status.reported, let control = parts.control else { return 0 }
+        // It may have joined just now: how far the run went is read after that.
+        guard let log = control.status.log else { return nil }
         let stop = log.isStopped ? log.entries.last?.atMs : nil
         return max(0, map.lastWindow(endedMs: min(control.base.endMs, stop ?? .max)) - reported)
     }

@@ -277,7 +277,7 @@ actor ClusterNode {
     private func followed(_ member: ClusterMember) async {
         while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
         var (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
-        while !isStopping, untold > 0, ClusterMember.nowMs() - sinceMs < Self.untoldMs {
+        while !isStopping, untold != 0, ClusterMember.nowMs() - sinceMs < Self.untoldMs {
             try? await Task.sleep(for: .milliseconds(100))
             guard member.untold != untold else { continue }
             (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
