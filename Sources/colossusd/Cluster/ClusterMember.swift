@@ -39,8 +39,6 @@ final class ClusterMember: Sendable {
         var roster: ClusterRoster
         var cursors: [any BusCursor] = []
         var mustWatch = true
-        /// Somebody wants it so; else it drains only until its simulation has caught up.
-        var isDrained = false
         /// Once is enough: it may fall behind again, and has what it gives.
         var hasCaughtUp = false
         var hasLeft = false
@@ -65,10 +63,13 @@ final class ClusterMember: Sendable {
     private let leaseMs: Int64
     private let logger: Logger
     private let state: Locked<State>
+    /// Somebody wants it so, whatever run it plays; else it drains only until its simulation has caught up.
+    private let drained: Locked<Bool>
 
     init(
         _ map: FleetMap, _ fleet: SharedFleet?, name: String, roles: [String], incarnation: UInt64,
-        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, logger: Logger
+        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, drained: Locked<Bool>,
+        logger: Logger
     ) {
         self.map = map
         self.fleet = fleet
@@ -79,6 +80,7 @@ final class ClusterMember: Sendable {
         self.agreement = agreement
         self.bus = bus
         self.parts = parts
+        self.drained = drained
         self.logger = logger
         state = Locked(State(roster: ClusterRoster(fleet: map, leaseMs: leaseMs)))
         parts.worker?.withMachine { $0.drain() }
@@ -101,9 +103,10 @@ final class ClusterMember: Sendable {
         // What it plays is not what the others play.
         let isAstray = (parts.control?.missed ?? 0) > 0
         let hasCaughtUp = parts.simulation?.windows.hasCaughtUp ?? true
+        let isDrained = drained.withLock { $0 }
         let wanted = state.withLock { state in
             state.hasCaughtUp = state.hasCaughtUp || hasCaughtUp
-            return state.hasCaughtUp && !state.isDrained && !state.hasLeft && !isAstray
+            return state.hasCaughtUp && !isDrained && !state.hasLeft && !isAstray
         }
         parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
         parts.worker?.tick()
@@ -214,7 +217,7 @@ final class ClusterMember: Sendable {
             fleet: map, member: name, incarnation: incarnation, roles: roles,
             version: Colossusd.version)
         note.hasLeft = state.withLock { $0.hasLeft }
-        note.isDraining = state.withLock { $0.isDrained }
+        note.isDraining = drained.withLock { $0 }
         if let status = parts.worker?.withMachine({ $0.status(nowMs: now) }) {
             note.slices = status.slices
             note.epochs = status.epochs
@@ -300,9 +303,9 @@ final class ClusterMember: Sendable {
     func obey(_ order: ClusterOrder) -> ClusterAnswer {
         guard parts.worker != nil else { return ClusterAnswer(ok: false, text: "\(name) is no worker") }
         let drains = order.verb == .drain
-        let changed = state.withLock { state in
-            defer { state.isDrained = drains }
-            return state.isDrained != drains
+        let changed = drained.withLock { isDrained in
+            defer { isDrained = drains }
+            return isDrained != drains
         }
         if changed {
             logger.notice(

@@ -54,6 +54,8 @@ actor ClusterNode {
     private var timer: DispatchSource?
     private var task: Task<Void, Never>?
     private var isStopping = false
+    /// An operator's drain, which outlives the run that he saw.
+    private nonisolated let drained = Locked(false)
     private let incarnation = UInt64.random(in: 1...UInt64.max)
     /// What is ingested goes to the brokers before there is a member: it waits for no agreement about the simulated fleet.
     private typealias Link = (bus: NATSBus, ingest: ClusterMember.Ingest?)
@@ -336,7 +338,8 @@ actor ClusterNode {
         parts.simulation?.start()
         return ClusterMember(
             map, fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
-            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
+            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts,
+            drained: drained, logger: logger)
     }
 
     func onQueue<Value: Sendable>(
