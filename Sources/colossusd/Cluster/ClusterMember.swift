@@ -176,6 +176,14 @@ final class ClusterMember: Sendable {
         return max(0, map.lastWindow(endedMs: min(control.base.endMs, stop ?? .max)) - reported)
     }
 
+    /// Whether nothing final can be stored just now, for a reason that passes: the brokers are away, what was asked of the run
+    /// is being worked out, or a window is on its way to the store.
+    var isHeldUp: Bool {
+        guard let status = parts.reporter?.status else { return false }
+        let knownMs = parts.control?.status.log?.horizonMs ?? .min
+        return !bus.isConnected || status.isStoring || status.throughMs < knownMs
+    }
+
     private func told(_ delivery: BusDelivery) {
         let now = Self.nowMs()
         state.withLock { state in

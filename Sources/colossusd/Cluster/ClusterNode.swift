@@ -278,16 +278,24 @@ actor ClusterNode {
     /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
     private func followed(_ member: ClusterMember) async {
         while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
-        var (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
-        while !isStopping, untold != 0, ClusterMember.nowMs() - sinceMs < Self.untoldMs {
+        var last = LastWindows()
+        while !isStopping {
+            let untold = member.untold
+            if last.isEnough(untold: untold, isHeldUp: member.isHeldUp, nowMs: ClusterMember.nowMs()) {
+                return tellUntold(untold, of: member)
+            }
             try? await Task.sleep(for: .milliseconds(100))
-            guard member.untold != untold else { continue }
-            (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
         }
     }
 
-    /// A reporter that gets no window of the run before for so long goes over to the next one.
-    private static let untoldMs: Int64 = 10_000
+    private func tellUntold(_ count: Int64?, of member: ClusterMember) {
+        guard count != 0 else { return }
+        logger.warning(
+            "nothing more of the run before came; this reporter goes over without its last windows",
+            metadata: [
+                "run": "\(member.fleet?.run ?? "")", "windows": "\(count.map { "\($0)" } ?? "unknown")",
+            ])
+    }
 
     /// The run is over, and another one was started: its place is free for that one.
     private func leaveRun(_ member: ClusterMember) async {
