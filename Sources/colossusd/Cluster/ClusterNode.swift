@@ -304,8 +304,9 @@ actor ClusterNode {
         obstacle.withLock { $0 = "it goes over to the run that was started" }
         joined.withLock { $0 = nil }
         _ = await Self.wait(4_000, queue) { member.endRun() }
-        await closeReported(member)
+        // The store may take its time.
         await shareAlone()
+        await closeReported(member)
     }
 
     private func endLink() {
