@@ -167,6 +167,12 @@ final class ClusterMember: Sendable {
     /// Whether another run was started behind the one that it plays or reports.
     var isFollowed: Bool { fleet != nil && state.withLock { $0.newestRun } > map.run }
 
+    /// Whether nothing more is played of the run.
+    var isOver: Bool {
+        guard let control = parts.control, let log = control.status.log else { return false }
+        return log.isStopped || log.horizonMs >= control.base.endMs
+    }
+
     /// How many windows that the run has are not stored here yet; 0 without the role, `nil` where nobody knows.
     var untold: Int64? {
         guard let reported = parts.reporter?.status.reported, let control = parts.control else { return 0 }

@@ -45,6 +45,7 @@ actor ClusterNode {
     private nonisolated let pauses = Locked<(lastMs: Int64?, longestMs: Int64)>((nil, 0))
     /// The run that was started for all, and what the brokers said of it.
     private nonisolated let startedFleet = Locked<(said: StoredMessage, fleet: SharedFleet)?>(nil)
+    nonisolated let over = OverSince()
     private nonisolated let joined = Locked<ClusterMember?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
@@ -397,6 +398,8 @@ actor ClusterNode {
             return pauses.longestMs
         }
         told.look(at: member, pauseMs: pauseMs)
+        // Known from here on, if somebody asks for the next run.
+        if member.isOver { _ = over.forMs(member.map, nowMs: ClusterMember.nowMs()) }
     }
 
     // MARK: The end
