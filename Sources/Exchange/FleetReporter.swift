@@ -22,6 +22,10 @@ public struct ReporterStatus: Sendable {
     public var keptSketches: UInt64 = 0
     /// Where reading goes on after a restart.
     public var resumeSequence: UInt64 = 1
+    /// A window is on its way to the store; of the simulated fleet.
+    public var isStoring = false
+    /// Windows that end later wait for what was asked of the run, and for the events of that time; simulated.
+    public var throughMs: Int64 = .max
     /// From the end of the last window's storing by the roll-up to its commit here, by the two clocks; milliseconds.
     public var lagMs: Int64 = 0
     public init() {}
@@ -87,6 +91,8 @@ public final class FleetReporter: Sendable {
             status.waiting = book.assembly.waitingCount
             status.foreign = book.assembly.foreign
             status.skipped = book.assembly.skipped
+            status.isStoring = book.current != nil
+            status.throughMs = book.throughMs
             return status
         }
     }

@@ -23,13 +23,27 @@ public final class ReportingBus: PartialBus {
         state.withLock { _ = $0.reported.insert(stream) }
     }
 
+    /// What the shards say of this stream counts again; to be called once it is closed. A number outlives its stream: a run
+    /// of this process alone may have the name next.
+    public func unreport(_ stream: StreamIndex) {
+        state.withLock { state in
+            state.reported.remove(stream)
+            state.waiting.removeAll { $0.stream == stream }
+        }
+    }
+
     /// What the shards say of this stream is shared.
     public func share(_ stream: StreamIndex, _ ingest: SharedIngest) {
         state.withLock { $0.shared = (stream, ingest) }
     }
 
     /// Shares of windows that the core is asked to close next.
-    public func add(_ partials: [WindowPartial]) { state.withLock { $0.waiting += partials } }
+    public func add(_ partials: [WindowPartial]) {
+        state.withLock { state in
+            // Who adds may just have been stopped.
+            state.waiting += partials.filter { state.reported.contains($0.stream) }
+        }
+    }
 
     public func publish(_ partial: WindowPartial) {
         let known = state.withLock { $0.shared }
@@ -89,6 +103,9 @@ public final class CoverageSink: SummarySink {
     ) {
         state.withLock { $0.reported[stream] = Reported(finestMs: finestMs, onCommit: onCommit) }
     }
+
+    /// Its closings say of themselves again how much is in them, and nobody is told of them; to be called once it is closed.
+    public func forget(_ stream: StreamID) { state.withLock { $0.reported[stream] = nil } }
 
     /// Closings of `ingested` go this way.
     public func share(_ ingest: SharedIngest) { state.withLock { $0.shared = ingest } }

@@ -1,3 +1,5 @@
+import Telemetry
+
 /// A run that was started for all members, as whoever starts the next one must know it.
 public struct StartedRun: Sendable, Equatable {
     public var name: String
@@ -32,6 +34,24 @@ public enum StartRefusal: Error, Equatable, Sendable {
     case unreadable(String)
     /// The brokers do not answer, or refuse; it may be started yet.
     case isUnknown(BusError)
+}
+
+/// Since when a member has known that a run is over, by its own clock that nobody sets: the time of day of a member that is
+/// asked, and that of the broker, may be apart.
+public final class OverSince: Sendable {
+    private let known = Locked<(fleet: UInt64, sinceMs: Int64)?>(nil)
+
+    public init() {}
+
+    /// Says that it is over, and how long ago that was said first.
+    public func forMs(_ map: FleetMap, nowMs: Int64) -> Int64 {
+        let fleet = map.fingerprint
+        return known.withLock { known in
+            if let known, known.fleet == fleet { return nowMs - known.sinceMs }
+            known = (fleet, nowMs)
+            return 0
+        }
+    }
 }
 
 /// Starts a run for all members, behind the one before: only where that one is over, and by compare-and-set, so that of
@@ -77,6 +97,7 @@ public struct StartMachine: NodeMachine {
     private enum Step { case start, agreement, control, final(Int), write(UInt64) }
 
     private let wanted: Wanted
+    private let over: OverSince
     private let nowMs: @Sendable () -> Int64
     private var tokens = TokenSource()
     private var underWay: (token: UInt64, step: Step)?
@@ -94,9 +115,12 @@ public struct StartMachine: NodeMachine {
     /// What became of it: the number of the run that was started.
     public private(set) var answer: Result<UInt64, StartRefusal>?
 
-    /// - Parameter nowMs: the time of day, to know for how long a run has been over.
-    public init(_ wanted: Wanted, nowMs: @escaping @Sendable () -> Int64) {
+    /// - Parameters:
+    ///   - over: for how long this member has known that the run before is over.
+    ///   - nowMs: the time of day, to know how long ago that was written down.
+    public init(_ wanted: Wanted, over: OverSince, nowMs: @escaping @Sendable () -> Int64) {
         self.wanted = wanted
+        self.over = over
         self.nowMs = nowMs
     }
 
@@ -117,7 +141,7 @@ public struct StartMachine: NodeMachine {
             underWay = nil
             do throws(StartRefusal) {
                 switch result {
-                case .success(let message): next = try look(step, message)
+                case .success(let message): next = try look(step, message, nowMs)
                 case .failure(let error): tryAgain(error, nowMs)
                 }
             } catch {
@@ -169,7 +193,9 @@ public struct StartMachine: NodeMachine {
         }
     }
 
-    private mutating func look(_ step: Step, _ message: StoredMessage?) throws(StartRefusal) -> Step? {
+    private mutating func look(
+        _ step: Step, _ message: StoredMessage?, _ nowMs: Int64
+    ) throws(StartRefusal) -> Step? {
         switch step {
         case .start:
             (sequence, written) = (message?.sequence ?? 0, message?.bytes)
@@ -187,7 +213,7 @@ public struct StartMachine: NodeMachine {
             guard before != nil else { throw .isConfigured }
             return .control
         case .control: return try lookAtControl(message)
-        case .final(let partition): return try lookAtFinal(partition, message)
+        case .final(let partition): return try lookAtFinal(partition, message, nowMs)
         case .write: return nil
         }
     }
@@ -222,13 +248,16 @@ public struct StartMachine: NodeMachine {
         return nil
     }
 
-    private func lookAtFinal(_ partition: Int, _ message: StoredMessage?) throws(StartRefusal) -> Step? {
+    private func lookAtFinal(
+        _ partition: Int, _ message: StoredMessage?, _ atMs: Int64
+    ) throws(StartRefusal) -> Step? {
         guard let before, let control else { return nil }
         let final = message.flatMap { try? FinalRecord(decoding: $0.bytes) }
         let closed = final.map { $0.fleet == before.map.fingerprint ? $0.window : -1 } ?? -1
         if closed < lastWindow {
             // What is gone, or was never closed, comes no more.
-            guard nowMs() - control.timestampMs >= Self.closingMs else { throw .isClosing(before.name) }
+            let forMs = min(over.forMs(before.map, nowMs: atMs), nowMs() - control.timestampMs)
+            guard forMs >= Self.closingMs else { throw .isClosing(before.name) }
             return .write(before.map.run + 1)
         }
         return partition + 1 < before.map.partitions ? .final(partition + 1) : .write(before.map.run + 1)

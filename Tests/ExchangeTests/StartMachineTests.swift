@@ -37,7 +37,8 @@ struct StartMachineTests {
 
     /// One that is asked for a run.
     static func member(
-        _ name: String, _ bus: any Bus, _ time: VirtualTime, configured: StartedRun? = nil
+        _ name: String, _ bus: any Bus, _ time: VirtualTime, configured: StartedRun? = nil,
+        over: OverSince = OverSince(), aheadMs: Int64 = 0
     ) -> NodeShell<StartMachine> {
         let wanted = StartMachine.Wanted(
             cluster: "c", name: name, configured: configured,
@@ -49,18 +50,25 @@ struct StartMachineTests {
             },
             isSame: { Start(decoding: $0).name == name },
             encode: { Start($0, name, after: $1).bytes })
-        return NodeShell(StartMachine(wanted, nowMs: { time.nowMs }), bus: bus, clock: { time.nowMs })
+        return NodeShell(
+            StartMachine(wanted, over: over, nowMs: { time.nowMs + aheadMs }), bus: bus,
+            clock: { time.nowMs })
     }
 
     /// A good broker that has a first run.
     struct Brokers {
         let time = VirtualTime()
         let memory: MemoryBus
+        let over = OverSince()
 
         init() { memory = ControlMachineTests.bus(time) }
 
-        func ask(_ name: String, configured: StartedRun? = nil) -> Result<UInt64, StartRefusal>? {
-            let shell = StartMachineTests.member(name, memory, time, configured: configured)
+        /// - Parameter aheadMs: the time of day of the member that is asked, against the broker's.
+        func ask(
+            _ name: String, configured: StartedRun? = nil, aheadMs: Int64 = 0
+        ) -> Result<UInt64, StartRefusal>? {
+            let shell = StartMachineTests.member(
+                name, memory, time, configured: configured, over: over, aheadMs: aheadMs)
             shell.tick()
             return shell.withMachine { $0.answer }
         }
@@ -150,10 +158,28 @@ struct StartMachineTests {
         let brokers = Brokers()
         _ = brokers.ask("a")
         try brokers.play(try Self.fleet("a", 1), throughMs: 600_000, stops: true)
+        #expect(brokers.ask("b") == .failure(.isClosing("a")))
         brokers.time.run(untilMs: StartMachine.closingMs - 1)
         #expect(brokers.ask("b") == .failure(.isClosing("a")))
         brokers.time.run(untilMs: StartMachine.closingMs)
         #expect(brokers.ask("b") == .success(2))
+    }
+
+    @Test("a clock that is ahead of the broker's, or behind, does not make that minute shorter")
+    func clocksApart() throws {
+        let brokers = Brokers()
+        _ = brokers.ask("a")
+        let one = try Self.fleet("a", 1)
+        try brokers.play(one, throughMs: 600_000, stops: true)
+        #expect(brokers.ask("b", aheadMs: 3_600_000) == .failure(.isClosing("a")))
+        brokers.time.run(untilMs: StartMachine.closingMs - 1)
+        #expect(brokers.ask("b", aheadMs: 3_600_000) == .failure(.isClosing("a")))
+        brokers.time.run(untilMs: StartMachine.closingMs)
+        #expect(brokers.ask("b", aheadMs: -1_000) == .failure(.isClosing("a")))
+        #expect(brokers.ask("b", aheadMs: 3_600_000) == .success(2))
+        try brokers.play(try Self.fleet("b", 2), throughMs: 600_000, stops: true)
+        #expect(
+            brokers.ask("c", aheadMs: 3_600_000) == .failure(.isClosing("b")), "each run has its own minute")
     }
 
     @Test("the run of the configuration is the first one, and only its members know when it is over")

@@ -72,6 +72,27 @@ import Testing
         #expect(seen.values.contains { ($0.level(.site)?.gpus.faulted.first ?? 0) > 0 })
     }
 
+    @Test(
+        "a run of this process alone that has the name of one that was reported says what it says anywhere",
+        .computing)
+    func nameAgain() async throws {
+        let plan = try Self.plan()
+        let stream = try #require(Self.stream)
+        let alone = try Alone(plan, stream)
+        let cluster = try SharedCluster(plan, stream, workers: [])
+        cluster.tick()
+        await cluster.endReport(stream)
+        let run = cluster.playAlone(plan, stream)
+        try await Self.wait { alone.sink.finest.count >= 3 && cluster.sink.finest.count >= 3 }
+        alone.stop()
+        run.stop()
+        cluster.stop()
+        for (one, other) in zip(cluster.sink.finest.prefix(3), alone.sink.finest) {
+            #expect(!one.levels.isEmpty && one.levels == other.levels)
+            #expect(one.coverage == other.coverage)
+        }
+    }
+
     static func wait(_ isDone: () -> Bool) async throws {
         for _ in 0..<12_000 {
             if isDone() { return }
@@ -147,6 +168,9 @@ final class SharedCluster {
     private let rollup: NodeShell<RollupMachine>
     private let reporter: FleetReporter
     private let core: AggregationCore
+    private let shares: ReportingBus
+    private let coverage: CoverageSink
+    private let index: StreamIndex
 
     static func clock() -> Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
 
@@ -165,7 +189,7 @@ final class SharedCluster {
 
     init(_ plan: FleetPlan, _ stream: StreamID, workers names: [String]) throws {
         let streams = Streams()
-        let index = streams.open(stream, site: plan.scenario.site)
+        index = streams.open(stream, site: plan.scenario.site)
         plan.makeTopology(into: streams.topology(index))
         let topology = streams.topology(index).snapshot()
         let slices = FleetSlices(topology, slicesMax: 64)
@@ -181,8 +205,8 @@ final class SharedCluster {
         rollup = NodeShell(
             RollupMachine(name: "u1", incarnation: 99, fleet: fleet, leaseMs: 1_000, graceMs: 1 << 40),
             bus: bus, clock: Self.clock)
-        let shares = ReportingBus()
-        let coverage = CoverageSink(sink)
+        shares = ReportingBus()
+        coverage = CoverageSink(sink)
         core = AggregationCore(
             shardCount: 2, streams: streams, bus: shares, sink: coverage, clock: WallClock { 0 },
             metrics: Metrics())
@@ -250,6 +274,24 @@ final class SharedCluster {
         guard let worker = workers.removeValue(forKey: name) else { return }
         worker.shell.stop()
         worker.run.stop()
+    }
+
+    /// As when the run is over.
+    func endReport(_ stream: StreamID) async {
+        reporter.stop()
+        await withCheckedContinuation { continuation in core.closeStream(index) { continuation.resume() } }
+        shares.unreport(index)
+        coverage.forget(stream)
+    }
+
+    func playAlone(_ plan: FleetPlan, _ stream: StreamID) -> ScenarioRun {
+        let run = ScenarioRun(
+            plan: plan, stream: stream, index: index, pace: SharedFleetTests.pace, startedNs: -1 << 60,
+            sink: core, events: core)
+        let timeline = run.timeline
+        core.openStream(Self.spec(stream, plan, run.resolution) { timeline.point(at: $1, overMs: 60_000) })
+        run.start()
+        return run
     }
 
     func stop() {

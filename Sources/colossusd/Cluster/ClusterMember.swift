@@ -39,8 +39,6 @@ final class ClusterMember: Sendable {
         var roster: ClusterRoster
         var cursors: [any BusCursor] = []
         var mustWatch = true
-        /// Somebody wants it so; else it drains only until its simulation has caught up.
-        var isDrained = false
         /// Once is enough: it may fall behind again, and has what it gives.
         var hasCaughtUp = false
         var hasLeft = false
@@ -65,10 +63,13 @@ final class ClusterMember: Sendable {
     private let leaseMs: Int64
     private let logger: Logger
     private let state: Locked<State>
+    /// Somebody wants it so, whatever run it plays; else it drains only until its simulation has caught up.
+    private let drained: Locked<Bool>
 
     init(
         _ map: FleetMap, _ fleet: SharedFleet?, name: String, roles: [String], incarnation: UInt64,
-        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, logger: Logger
+        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, drained: Locked<Bool>,
+        logger: Logger
     ) {
         self.map = map
         self.fleet = fleet
@@ -79,6 +80,7 @@ final class ClusterMember: Sendable {
         self.agreement = agreement
         self.bus = bus
         self.parts = parts
+        self.drained = drained
         self.logger = logger
         state = Locked(State(roster: ClusterRoster(fleet: map, leaseMs: leaseMs)))
         parts.worker?.withMachine { $0.drain() }
@@ -101,9 +103,10 @@ final class ClusterMember: Sendable {
         // What it plays is not what the others play.
         let isAstray = (parts.control?.missed ?? 0) > 0
         let hasCaughtUp = parts.simulation?.windows.hasCaughtUp ?? true
+        let isDrained = drained.withLock { $0 }
         let wanted = state.withLock { state in
             state.hasCaughtUp = state.hasCaughtUp || hasCaughtUp
-            return state.hasCaughtUp && !state.isDrained && !state.hasLeft && !isAstray
+            return state.hasCaughtUp && !isDrained && !state.hasLeft && !isAstray
         }
         parts.worker?.withMachine { wanted ? $0.resume() : $0.drain() }
         parts.worker?.tick()
@@ -164,13 +167,27 @@ final class ClusterMember: Sendable {
     /// Whether another run was started behind the one that it plays or reports.
     var isFollowed: Bool { fleet != nil && state.withLock { $0.newestRun } > map.run }
 
-    /// How many windows that the run has are not stored here yet; 0 without the role, and where nobody knows.
-    var untold: Int64 {
-        guard let reported = parts.reporter?.status.reported, let control = parts.control,
-            let log = control.status.log
-        else { return 0 }
+    /// Whether nothing more is played of the run.
+    var isOver: Bool {
+        guard let control = parts.control, let log = control.status.log else { return false }
+        return log.isStopped || log.horizonMs >= control.base.endMs
+    }
+
+    /// How many windows that the run has are not stored here yet; 0 without the role, `nil` where nobody knows.
+    var untold: Int64? {
+        guard let reported = parts.reporter?.status.reported, let control = parts.control else { return 0 }
+        // It may have joined just now: how far the run went is read after that.
+        guard let log = control.status.log else { return nil }
         let stop = log.isStopped ? log.entries.last?.atMs : nil
         return max(0, map.lastWindow(endedMs: min(control.base.endMs, stop ?? .max)) - reported)
+    }
+
+    /// Whether nothing final can be stored just now, for a reason that passes: the brokers are away, what was asked of the run
+    /// is being worked out, or a window is on its way to the store.
+    var isHeldUp: Bool {
+        guard let status = parts.reporter?.status else { return false }
+        let knownMs = parts.control?.status.log?.horizonMs ?? .min
+        return !bus.isConnected || status.isStoring || status.throughMs < knownMs
     }
 
     private func told(_ delivery: BusDelivery) {
@@ -214,7 +231,7 @@ final class ClusterMember: Sendable {
             fleet: map, member: name, incarnation: incarnation, roles: roles,
             version: Colossusd.version)
         note.hasLeft = state.withLock { $0.hasLeft }
-        note.isDraining = state.withLock { $0.isDrained }
+        note.isDraining = drained.withLock { $0 }
         if let status = parts.worker?.withMachine({ $0.status(nowMs: now) }) {
             note.slices = status.slices
             note.epochs = status.epochs
@@ -300,9 +317,9 @@ final class ClusterMember: Sendable {
     func obey(_ order: ClusterOrder) -> ClusterAnswer {
         guard parts.worker != nil else { return ClusterAnswer(ok: false, text: "\(name) is no worker") }
         let drains = order.verb == .drain
-        let changed = state.withLock { state in
-            defer { state.isDrained = drains }
-            return state.isDrained != drains
+        let changed = drained.withLock { isDrained in
+            defer { isDrained = drains }
+            return isDrained != drains
         }
         if changed {
             logger.notice(

@@ -21,9 +21,18 @@ extension ClusterNode {
                 return other
             }
             let stored = bus.waiting { bus.compareAndSet(subject, own.bytes, expecting: 0, done: $0) }
-            if case .success = stored { return own }
+            if try Self.isStored(stored) { return own }
         }
         throw BusError.ambiguous
+    }
+
+    /// Whether it is; if not, only reading tells what is there instead. Throws what asking again does not change.
+    private static func isStored(_ answer: Result<UInt64, BusError>) throws -> Bool {
+        switch answer {
+        case .success: return true
+        case .failure(.conflict), .failure(.ambiguous), .failure(.unavailable): return false
+        case .failure(let error): throw error
+        }
     }
 
     /// From now on nobody joins who could not follow what is asked of the run.
@@ -40,7 +49,7 @@ extension ClusterNode {
                 let stored = bus.waiting {
                     bus.compareAndSet(map.agreementSubject, bytes, expecting: known.sequence, done: $0)
                 }
-                if case .success = stored { return }
+                if try Self.isStored(stored) { return }
             }
             throw BusError.ambiguous
         }

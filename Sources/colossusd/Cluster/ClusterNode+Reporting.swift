@@ -97,15 +97,19 @@ extension ClusterNode {
         await withCheckedContinuation { continuation in
             core.closeStream(index) { continuation.resume() }
         }
-        let log = control.status.log
-        let speed = log.map { ControlCourse(control.base, $0).speed } ?? fleet.speed
+        // Somebody may remove the history, and play a run of that name here alone.
+        around.shares.unreport(index)
+        around.coverage.forget(fleet.stream)
+        // Without one nobody knows what was asked of the run, nor whether it is here as far as it went.
+        guard let log = control.status.log else { return }
+        let speed = ControlCourse(control.base, log).speed
         let record = SimulationRun(
             name: fleet.run, scenario: fleet.text, path: fleet.path, seed: fleet.plan.scenario.seed,
-            speed: Pace.times(speed).description, state: log?.isStopped == true ? "stopped" : "finished",
+            speed: Pace.times(speed).description, state: log.isStopped ? "stopped" : "finished",
             startedMs: control.base.startedMs)
         do {
             // What was injected is part of the run.
-            for entry in log?.entries ?? [] {
+            for entry in log.entries {
                 guard case .inject(let kind, let entity, let forMs) = entry.deed,
                     (try? fleet.plan.injection(kind, at: entity, timeMs: entry.strikesMs, forMs: forMs))
                         != nil

@@ -45,6 +45,7 @@ actor ClusterNode {
     private nonisolated let pauses = Locked<(lastMs: Int64?, longestMs: Int64)>((nil, 0))
     /// The run that was started for all, and what the brokers said of it.
     private nonisolated let startedFleet = Locked<(said: StoredMessage, fleet: SharedFleet)?>(nil)
+    nonisolated let over = OverSince()
     private nonisolated let joined = Locked<ClusterMember?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
@@ -54,6 +55,8 @@ actor ClusterNode {
     private var timer: DispatchSource?
     private var task: Task<Void, Never>?
     private var isStopping = false
+    /// An operator's drain, which outlives the run that he saw.
+    private nonisolated let drained = Locked(false)
     private let incarnation = UInt64.random(in: 1...UInt64.max)
     /// What is ingested goes to the brokers before there is a member: it waits for no agreement about the simulated fleet.
     private typealias Link = (bus: NATSBus, ingest: ClusterMember.Ingest?)
@@ -276,16 +279,24 @@ actor ClusterNode {
     /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
     private func followed(_ member: ClusterMember) async {
         while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
-        var (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
-        while !isStopping, untold > 0, ClusterMember.nowMs() - sinceMs < Self.untoldMs {
+        var last = LastWindows()
+        while !isStopping {
+            let untold = member.untold
+            if last.isEnough(untold: untold, isHeldUp: member.isHeldUp, nowMs: ClusterMember.nowMs()) {
+                return tellUntold(untold, of: member)
+            }
             try? await Task.sleep(for: .milliseconds(100))
-            guard member.untold != untold else { continue }
-            (untold, sinceMs) = (member.untold, ClusterMember.nowMs())
         }
     }
 
-    /// A reporter that gets no window of the run before for so long goes over to the next one.
-    private static let untoldMs: Int64 = 10_000
+    private func tellUntold(_ count: Int64?, of member: ClusterMember) {
+        guard count != 0 else { return }
+        logger.warning(
+            "nothing more of the run before came; this reporter goes over without its last windows",
+            metadata: [
+                "run": "\(member.fleet?.run ?? "")", "windows": "\(count.map { "\($0)" } ?? "unknown")",
+            ])
+    }
 
     /// The run is over, and another one was started: its place is free for that one.
     private func leaveRun(_ member: ClusterMember) async {
@@ -294,8 +305,9 @@ actor ClusterNode {
         obstacle.withLock { $0 = "it goes over to the run that was started" }
         joined.withLock { $0 = nil }
         _ = await Self.wait(4_000, queue) { member.endRun() }
-        await closeReported(member)
+        // The store may take its time.
         await shareAlone()
+        await closeReported(member)
     }
 
     private func endLink() {
@@ -336,7 +348,8 @@ actor ClusterNode {
         parts.simulation?.start()
         return ClusterMember(
             map, fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
-            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts, logger: logger)
+            leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts,
+            drained: drained, logger: logger)
     }
 
     func onQueue<Value: Sendable>(
@@ -385,6 +398,8 @@ actor ClusterNode {
             return pauses.longestMs
         }
         told.look(at: member, pauseMs: pauseMs)
+        // Known from here on, if somebody asks for the next run.
+        if member.isOver { _ = over.forMs(member.map, nowMs: ClusterMember.nowMs()) }
     }
 
     // MARK: The end

@@ -150,7 +150,7 @@ extension ClusterNode {
             isSame: { bytes in (try? SharedStart(decoding: bytes))?.isSame(as: start) ?? false },
             encode: { number, earlier in start.numbered(number, after: earlier).bytes })
         let shell = NodeShell(
-            StartMachine(wanted, nowMs: { clock.nowMs() }), bus: bus, clock: ClusterMember.nowMs)
+            StartMachine(wanted, over: over, nowMs: { clock.nowMs() }), bus: bus, clock: ClusterMember.nowMs)
         defer { shell.stop() }
         while true {
             shell.tick()
