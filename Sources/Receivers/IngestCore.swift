@@ -6,8 +6,6 @@ import WireFormats
 /// What all connections of a server share.
 struct IngestCore: Sendable {
     let limits: ReceiverLimits
-    /// Lanes that share the limit of identities.
-    let laneCount: Int
     let listenerName: String
     let sink: any BatchSink
     let events: any EventSink

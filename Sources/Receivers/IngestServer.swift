@@ -59,8 +59,7 @@ public final class IngestServer: Sendable {
             events: events, inventory: inventory, limits: limits, laneCount: max(1, configuration.threads),
             hasher: hasher)
         core = IngestCore(
-            limits: limits, laneCount: max(1, configuration.threads),
-            listenerName: configuration.listenerName, sink: sink, events: events,
+            limits: limits, listenerName: configuration.listenerName, sink: sink, events: events,
             stream: stream, streamID: streamID, topology: streams.topology(stream), registry: registry,
             senders: senders ?? SenderTable(sendersMax: limits.senders),
             hasher: hasher, clock: clock,

@@ -272,9 +272,8 @@ final class SeriesTable: Sendable {
         return place
     }
 
-    /// From now on nobody finds the entry; who has found it already sees a route that is to be asked for.
+    /// The entry has to be somebody's. From now on nobody finds it; who has found it already sees a route that is to be asked for.
     private func giveUp(_ number: Int, _ state: inout State) {
-        guard !entries[number].isNobodys else { return }
         state.used -= state.places.remove(UInt32(number), low: entries[number].low.load(ordering: .relaxed))
         entries[number].becomeNobodys()
         state.live -= 1
