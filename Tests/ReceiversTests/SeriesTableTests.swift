@@ -191,11 +191,12 @@ extension SeriesTable {
         while seen < 20_000 {
             let route = table.entries[number].route
             if !route.isRejected, Int(route.slot) % 2 != route.shard || route.job != route.slot { torn += 1 }
-            if route.slot != last { (last, seen) = (route.slot, seen + 1) }
+            // One that is to be asked for has no slot: it would count as another route, twice a change.
+            if !route.isRejected, route.slot != last { (last, seen) = (route.slot, seen + 1) }
         }
         isOver.store(true, ordering: .relaxed)
         #expect(torn == 0)
-        #expect(await changes > 20_000)
+        #expect(await changes >= seen)
     }
 
     @Test("lanes that read while series go and others take their slots never meet one in another's slot")
