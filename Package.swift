@@ -98,6 +98,7 @@ var targets: [Target] = [
 
     .systemLibrary(name: "CIngestLog"),
     .systemLibrary(name: "CPrefetch"),
+    .systemLibrary(name: "CMalloc"),
     .systemLibrary(name: "CDraws"),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -113,7 +114,7 @@ var targets: [Target] = [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
             "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
-            "SystemdSupport", "TLS", arguments, logging,
+            "SystemdSupport", "TLS", "CMalloc", arguments, logging,
         ]
     ),
     program(

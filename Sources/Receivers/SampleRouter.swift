@@ -34,6 +34,8 @@ struct SampleRouter: ~Copyable {
     private var arrivalMs: Int64 = 0
     private var stamp: UInt16 = 0
     private let stampsMax: UInt16
+    /// The longest after which a series came again lately, in the same steps.
+    private var pause = 0
     /// Counts requests: rejections that hold for one only carry its number, and the lane's tag.
     private var number: UInt32 = 0
     private let tag: UInt32
@@ -109,25 +111,23 @@ struct SampleRouter: ~Copyable {
 
     // MARK: What has to be forgotten
 
-    /// The steps after which a route that is not used is dropped: few where there is hardly room for new ones.
-    private var idleMax: Int {
-        cache.table.count > cache.table.countMax / 4 * 3 ? Route.askingSteps : Int(stampsMax)
-    }
-
     /// Forgets what was not used for long, where nobody orders anything: the same for a lane that has a table of its own.
-    mutating func forgetIdle(nowMs: Int64) {
-        _ = cache.table.tend(
-            lane: 0, nil, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries)
-    }
+    mutating func forgetIdle(nowMs: Int64) { _ = forget(nil, lane: 0, nowMs: nowMs) }
 
     /// Works on what has to be forgotten for a fraction of a millisecond. To be called some times a second.
     mutating func tend(lane: Int, nowMs: Int64) {
         let order = context.registry.retirementOrder
-        let isDone = cache.table.tend(
-            lane: lane, order, stamp: Route.stamp(nowMs), idleMax: idleMax, count: context.limits.sweepEntries
-        )
+        let isDone = forget(order, lane: lane, nowMs: nowMs)
         _ = cache.refresh()
         if isDone, let order { context.registry.finished(lane: lane, order: order.number, nowMs: nowMs) }
+    }
+
+    private mutating func forget(_ order: Retirement.Order?, lane: Int, nowMs: Int64) -> Bool {
+        let now = Route.stamp(nowMs)
+        let idleMax = cache.table.idleMax(noting: pause, stamp: now, atMost: Int(stampsMax))
+        pause = 0
+        return cache.table.tend(
+            lane: lane, order, stamp: now, idleMax: idleMax, count: context.limits.sweepEntries)
     }
 
     // MARK: What is known
@@ -202,7 +202,11 @@ struct SampleRouter: ~Copyable {
     ) -> Bool {
         let route = known.pointee.route
         guard !isOutdated(route) else { return false }
-        if route.idle(stamp) > 0 { known.pointee.stamp(route, stamp) }
+        let idle = route.idle(stamp)
+        if idle > 0 {
+            known.pointee.stamp(route, stamp)
+            pause = max(pause, idle)
+        }
         add(run, route, samples, wantsSightings)
         return true
     }

@@ -90,6 +90,7 @@ final class SeriesTable: Sendable {
         /// Words of `places` that are not 0.
         var used = 0
         var live = 0
+        var made = 0
         /// The highest number that was ever given out.
         var count = 0
         var free: [UInt32] = []
@@ -102,6 +103,7 @@ final class SeriesTable: Sendable {
         /// How far the search for what is not used any more has come, and in which step of `Route.stamp` it began.
         var idlePlace: Int?
         var idleStamp: UInt16 = 0
+        var pauses = SeriesPauses()
     }
 
     /// How far a retirement order has been worked off.
@@ -150,6 +152,8 @@ final class SeriesTable: Sendable {
     func tag() -> UInt32 { (tags.wrappingAdd(1, ordering: .relaxed).newValue & 0xFFFF) + 1 }
 
     var places: Places { state.withLock { $0.places } }
+    /// Entries that were ever made, for tests.
+    var made: Int { state.withLock { $0.made } }
     /// Series that have an entry.
     var count: Int { liveCount.load(ordering: .relaxed) }
 
@@ -178,9 +182,12 @@ final class SeriesTable: Sendable {
 
     /// Entries that are changed with the lock held.
     private static let heldMax = 4_096
+    /// How often the lock is taken to drop what a lane looks at in one go.
+    private static let partsMax = 4
 
     private func insert(_ identity: SeriesIdentity, _ route: Route, _ state: inout State) -> UInt32 {
         guard identity != SeriesIdentity(high: 0, low: 0) else { return 0 }
+        state.pauses.came(identity, now: route.stamp)
         let number: UInt32
         if let free = state.free.popLast() {
             number = free
@@ -195,6 +202,7 @@ final class SeriesTable: Sendable {
         entries[Int(number)].become(identity, route)
         if state.places.put(number, low: identity.low) { state.used += 1 }
         state.live += 1
+        state.made += 1
         liveCount.store(state.live, ordering: .relaxed)
         return number
     }
@@ -217,6 +225,21 @@ final class SeriesTable: Sendable {
 
     // MARK: What is forgotten
 
+    /// The steps after which a route that is not used is dropped: few where there is hardly room for new ones.
+    ///
+    /// - Parameters:
+    ///   - pause: the longest after which the lane saw a series come again since it asked last, in the steps of
+    ///     `Route.stamp`.
+    ///   - stamp: now, in the same steps.
+    ///   - most: a route that was not used for longer is worth nothing.
+    func idleMax(noting pause: Int, stamp: UInt16, atMost most: Int) -> Int {
+        let idleMax = state.withLock { state in
+            state.pauses.note(pause)
+            return state.pauses.idleMax(atMost: most, now: stamp)
+        }
+        return count > countMax / 4 * 3 ? min(idleMax, Route.askingSteps) : idleMax
+    }
+
     /// Forgets what an order asks for and what has not been used for long: some entries at a time. To be called by each
     /// lane some times a second, between two requests.
     ///
@@ -230,15 +253,17 @@ final class SeriesTable: Sendable {
     /// - Returns: whether nothing leads to a slot of the order any more.
     func tend(lane: Int, _ order: Retirement.Order?, stamp: UInt16, idleMax: Int, count: Int) -> Bool {
         if isRehashing.load(ordering: .relaxed) { return false }
+        state.withLock { recycle(lane, &$0) }
+        // In parts: the other lanes come in between.
+        var part = 1
+        while state.withLock({ dropIdle(stamp, idleMax, count, &$0) }), part < Self.partsMax { part += 1 }
         return state.withLock { state in
-            recycle(lane, &state)
-            dropIdle(stamp, idleMax, count, &state)
             guard let order else { return false }
             if state.order.number != order.number { state.order = OrderProgress(number: order.number) }
             state.order.lanes.insert(lane)
             guard state.order.lanes.count == laneCount else { return false }
             if state.order.isDone { return true }
-            state.order.place = giveUp(from: state.order.place, count, &state) { route in
+            state.order.place = giveUp(from: state.order.place, count, &state) { _, route, _ in
                 !route.isRejected && order.holds(shard: route.shard, slot: route.slot)
             }
             // What came meanwhile got no slot of the order: the registry had forgotten them.
@@ -247,26 +272,34 @@ final class SeriesTable: Sendable {
         }
     }
 
-    private func dropIdle(_ stamp: UInt16, _ idleMax: Int, _ count: Int, _ state: inout State) {
+    /// - Returns: whether there may be more among the entries that it should have looked at.
+    private func dropIdle(_ stamp: UInt16, _ idleMax: Int, _ count: Int, _ state: inout State) -> Bool {
         if state.idlePlace == nil, state.idleStamp != stamp {
             (state.idlePlace, state.idleStamp) = (1, stamp)
         }
-        guard let place = state.idlePlace else { return }
-        let next = giveUp(from: place, count, &state) { route in
+        guard let place = state.idlePlace else { return false }
+        let next = giveUp(from: place, count, &state) { identity, route, state in
             let idle = route.idle(stamp)
-            return idle > idleMax || idle < Route.idleMin
+            guard idle > idleMax || idle < Route.idleMin else { return false }
+            state.pauses.gaveUp(identity, lastUsed: route.stamp)
+            return true
         }
         state.idlePlace = next > state.count ? nil : next
+        return state.idlePlace != nil && next < place + count
     }
 
     /// Gives up those of some entries whose routes are such, `heldMax` at most. Returns the place of the next one.
     private func giveUp(
-        from first: Int, _ count: Int, _ state: inout State, where isOver: (Route) -> Bool
+        from first: Int, _ count: Int, _ state: inout State,
+        where isOver: (SeriesIdentity, Route, inout State) -> Bool
     ) -> Int {
         let before = state.givenUp.count
         var place = first
         while place < first + count, place <= state.count, state.givenUp.count - before < Self.heldMax {
-            if !entries[place].isNobodys, isOver(entries[place].route) { giveUp(place, &state) }
+            let entry = entries + place
+            if !entry.pointee.isNobodys, isOver(entry.pointee.identity, entry.pointee.route, &state) {
+                giveUp(place, &state)
+            }
             place += 1
         }
         return place
@@ -378,6 +411,10 @@ extension SeriesTable.Entry {
     /// - Parameter number: of the entry that came after this one.
     @inline(__always)
     func isFollowed(by number: UInt32) { next.store(number, ordering: .releasing) }
+
+    fileprivate var identity: SeriesIdentity {
+        SeriesIdentity(high: high.load(ordering: .relaxed), low: low.load(ordering: .relaxed))
+    }
 
     fileprivate var isNobodys: Bool {
         low.load(ordering: .relaxed) == 0 && high.load(ordering: .relaxed) == 0

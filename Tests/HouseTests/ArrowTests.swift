@@ -30,12 +30,12 @@ struct ArrowTests {
         "SystemdSupport": ["CSystemd", "QueueIsolation"],
         "CCurl": [],
         "COpenSSL": [], "CSystemd": [],
-        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [], "CPrefetch": [], "CDraws": [],
+        "CNats": [], "CZstd": [], "CZlib": [], "CIngestLog": [], "CPrefetch": [], "CDraws": [], "CMalloc": [],
         "colossusd": [
             "Telemetry", "WireFormats", "Simulation", "Playback", "Exporters", "Receivers",
             "QueueIsolation", "Aggregation", "Alerts",
             "Store", "Reporting", "Exchange", "NATSExchange", "Settings", "ControlAPI", "ControlServer",
-            "SystemdSupport", "TLS",
+            "SystemdSupport", "TLS", "CMalloc",
         ],
         "colossusctl": ["Telemetry", "ControlAPI", "Settings", "Simulation", "Planning"],
         "colossus-bench": [

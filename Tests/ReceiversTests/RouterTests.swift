@@ -31,7 +31,9 @@ import WireFormats
                 shardCount: sink.shardCount, table: registry.table)
         }
 
-        mutating func send(_ series: [(labels: [String: String], samples: [(Int64, Double)])]) throws {
+        mutating func send(
+            _ series: [(labels: [String: String], samples: [(Int64, Double)])], afterMs: Int64 = 0
+        ) throws {
             let bytes = Body.write(series)
             let message = try Snappy.decode(bytes, limit: 1 << 24)
             var request = WriteRequest()
@@ -41,8 +43,8 @@ import WireFormats
                 message.span.bytes, hasher: hasher, salt: format.salt(sender), samplesMax: 100_000,
                 into: &request)
             let isTaken = try router.route(
-                request, in: message.span.bytes, format: format, sender: sender, arrivalMs: RouterTests.nowMs,
-                after: &place)
+                request, in: message.span.bytes, format: format, sender: sender,
+                arrivalMs: RouterTests.nowMs + afterMs, after: &place)
             #expect(isTaken && sink.offer(router.builder.batches) == .accepted)
         }
     }
@@ -71,6 +73,36 @@ import WireFormats
             (Self.labels(0, spelling: 0), [(Self.nowMs - 2_000, 8)]),
         ])
         #expect(lane.sink.samples.map(\.value) == [1, 2, 3, 4, 5, 6, 7, 8])
+    }
+
+    @Test(
+        "labels that change all the time leave little behind, and what comes again does not come as new",
+        arguments: [15, 30, 60, 240])
+    func leftBehind(every seconds: Int) throws {
+        var lane = Lane(identities: 100_000)
+        // Long enough that its longest pause is known: the limit was too low for it before.
+        let (series, scrapes) = (2_000, 6 + 1_200 / seconds)
+        var (most, madeLate) = (0, 0)
+        for scrape in 0..<scrapes {
+            let afterMs = Int64(scrape * seconds * 1_000)
+            let known = lane.registry.table.made
+            try lane.send(
+                (0..<series).map { gpu in
+                    // The last tenth of them with another label each time.
+                    (
+                        Self.labels(gpu, spelling: gpu < series / 10 * 9 ? 0 : scrape + 1),
+                        [(Self.nowMs + afterMs, Double(scrape))]
+                    )
+                }, afterMs: afterMs)
+            if scrape >= scrapes / 2 { madeLate += lane.registry.table.made - known }
+            for part in 0..<10 {
+                lane.router.tend(lane: 0, nowMs: Self.nowMs + afterMs + Int64(part * seconds * 100))
+            }
+            most = max(most, lane.registry.table.count)
+        }
+        #expect(madeLate == (scrapes - scrapes / 2) * series / 10, "only what is new")
+        #expect(most <= series + series / 10 * max(6, 48 / seconds), "at most \(most) entries")
+        #expect(lane.sink.samples.count == series * scrapes)
     }
 
     @Test(
