@@ -81,7 +81,7 @@ import WireFormats
     func leftBehind(every seconds: Int) throws {
         var lane = Lane(identities: 100_000)
         // Long enough that its longest pause is known: the limit was too low for it before.
-        let (series, scrapes) = (2_000, 6 + 1_200 / seconds)
+        let (series, scrapes) = (2_000, 6 + 600 / seconds)
         var (most, madeLate) = (0, 0)
         for scrape in 0..<scrapes {
             let afterMs = Int64(scrape * seconds * 1_000)
