@@ -154,6 +154,12 @@ public struct ControlLog: Sendable, Equatable {
     ///   - base: how the run began.
     ///   - nowMs: Unix milliseconds, by the clock of the member that is asked.
     ///   - latestMs: what that clock can say at most, by a clock of others: one that is ahead would let all stand for so long.
+    /// Whether the run came to its own end: one that was stopped did not, however many of its windows are closed by then, so
+    /// that all members say the same of it at any time.
+    public func isFinished(_ fleet: FleetMap, closed: Int64, endMs: Int64) -> Bool {
+        !isStopped && closed >= 0 && fleet.windowEndMs(closed) + fleet.windowMs > endMs
+    }
+
     public mutating func append(
         _ deed: ControlEntry.Deed, from base: ControlCourse.Base, by member: String, id: UInt64, nowMs: Int64,
         latestMs: Int64 = .max
