@@ -399,7 +399,7 @@ actor ClusterNode {
         }
         told.look(at: member, pauseMs: pauseMs)
         // Known from here on, if somebody asks for the next run.
-        if member.isOver { _ = over.forMs(member.map, nowMs: ClusterMember.nowMs()) }
+        if member.isOver { _ = over.forMs(member.map.fingerprint, nowMs: ClusterMember.nowMs()) }
     }
 
     // MARK: The end

@@ -2,6 +2,7 @@ import Aggregation
 import ControlAPI
 import Exchange
 import FoundationEssentials
+import NATSExchange
 import Playback
 import Settings
 import Simulation
@@ -124,8 +125,8 @@ extension ClusterNode {
         do {
             let bus = try await broker()
             // Kept from here on: what is written down is read where it may take its time.
-            let known = try await started(bus)
-            if try await around.store.closedThrough(fleet.stream) != nil, known?.run != start.run {
+            let known = try await startedName(bus)
+            if try await around.store.closedThrough(fleet.stream) != nil, known != start.run {
                 throw ControlError(
                     .conflict, "The history of this member has a run named \(start.run) already.",
                     hint: "Choose another name with --run.")
@@ -165,10 +166,29 @@ extension ClusterNode {
         }
     }
 
+    /// Also of a run that this member cannot play.
+    private func startedName(_ bus: NATSBus) async throws -> String? {
+        do {
+            return try await started(bus)?.run
+        } catch let error as BusError {
+            throw error
+        } catch {
+            return try await onQueue { [settings] in
+                try bus.lastNow(.leases, FleetMap.startSubject(settings.name)).map {
+                    try SharedStart(decoding: $0.bytes).run
+                }
+            }
+        }
+    }
+
     private nonisolated func decode(_ bytes: [UInt8]) throws(StartRefusal) -> StartedRun {
         do {
             let start = try SharedStart(decoding: bytes)
-            let fleet = try knownFleet(of: bytes) ?? SharedFleet(settings, start)
+            guard let fleet = try? knownFleet(of: bytes) ?? SharedFleet(settings, start) else {
+                // Somebody had other limits, or another version; it can be ended and followed yet.
+                return StartedRun(
+                    name: start.run, number: start.number ?? 1, earlier: start.earlier ?? [])
+            }
             return StartedRun(
                 name: start.run, map: fleet.map, endMs: fleet.plan.scenario.endMs,
                 earlier: start.earlier ?? [])
@@ -199,7 +219,7 @@ extension ClusterNode {
         case .isNotPlayed(let run):
             ControlError(
                 .conflict, "The cluster has run \(run), which no worker plays yet.",
-                hint: "Start a worker, or look at `colossusctl cluster status`.")
+                hint: "Start a worker, or end it: colossusctl simulate stop \(run)")
         case .isClosing(let run):
             ControlError(
                 .tryAgain, "Run \(run) is over, and its last windows are not closed yet.",
