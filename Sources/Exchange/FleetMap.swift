@@ -141,6 +141,14 @@ public struct FleetMap: Sendable, Equatable {
         Subject("clsd.v1.\(cluster).lease." + (run > 1 ? "*.r\(run).*" : ">"))
     }
 
+    /// Leases and signs of life of a run that is over: what was asked of it, and agreed upon, stays.
+    static func leaseSubjects(_ cluster: String, ofEnded run: UInt64) -> [Subject] {
+        let prefix = "clsd.v1.\(cluster).lease."
+        guard run == 1 else { return [Subject(prefix + "*.r\(run).*")] }
+        // Those of what is ingested have other words, and stay.
+        return ["slice", "roll", "worker", "rollup"].map { Subject(prefix + "\($0).*") }
+    }
+
     /// What stands in a subject of a lease or of a member of this run: its word and the number or name behind it.
     func leaseWords(_ subject: Subject) -> (word: Substring, name: Substring)? {
         let tokens = subject.tokens

@@ -15,6 +15,7 @@ final class ClusterMember: Sendable {
     struct Parts: Sendable {
         var worker: NodeShell<WorkerMachine>?
         var rollup: NodeShell<RollupMachine>?
+        var former: NodeShell<FormerRunMachine>?
         var simulation: SharedRun?
         var reporter: FleetReporter?
         var control: SharedControl?
@@ -112,6 +113,11 @@ final class ClusterMember: Sendable {
         parts.worker?.tick()
         parts.rollup?.withMachine { $0.hold(mustHold) }
         parts.rollup?.tick()
+        if let former = parts.former, !former.withMachine({ $0.isDone }) {
+            let areAllHere = state.withLock { $0.roster.areAllHere(nowMs: Self.nowMs()) }
+            former.withMachine { $0.follow(areAllHere: areAllHere) }
+            former.tick()
+        }
         parts.reporter?.tick()
         parts.ingest?.shared.tick()
         parts.ingest?.rollup?.tick()
@@ -363,6 +369,7 @@ final class ClusterMember: Sendable {
         parts.worker?.stop()
         parts.rollup?.stop()
         parts.simulation?.stop()
+        parts.former?.stop()
         parts.reporter?.stop()
         parts.control?.stop()
         retire()
