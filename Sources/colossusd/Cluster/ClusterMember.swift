@@ -360,19 +360,19 @@ final class ClusterMember: Sendable {
 
     func end() {
         endRun()
+        retire()
         parts.ingest?.stop()
         bus.close()
     }
 
-    /// What it does for the simulated run is over; what it ingests goes on.
+    /// What it does for the simulated run is over; what it ingests goes on, and so does what it hears of others.
     func endRun() {
         parts.worker?.stop()
         parts.rollup?.stop()
-        parts.simulation?.stop()
         parts.former?.stop()
+        parts.simulation?.stop()
         parts.reporter?.stop()
         parts.control?.stop()
-        retire()
     }
 
     /// Another one goes on with its parts.

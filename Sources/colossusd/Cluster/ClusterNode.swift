@@ -47,6 +47,9 @@ actor ClusterNode {
     private nonisolated let startedFleet = Locked<(said: StoredMessage, fleet: SharedFleet)?>(nil)
     nonisolated let over = OverSince()
     private nonisolated let joined = Locked<ClusterMember?>(nil)
+    /// The one whose run is over, until the next one has its place: what it hears of the others is shown meanwhile.
+    private nonisolated let leaving = Locked<ClusterMember?>(nil)
+    private nonisolated let linkedBus = Locked<NATSBus?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
     private nonisolated let shared = Locked<SharedIngest?>(nil)
@@ -75,6 +78,9 @@ actor ClusterNode {
     nonisolated var member: ClusterMember? { joined.withLock { $0 } }
     /// Why it has not joined; `nil` when it has.
     nonisolated var problem: String? { obstacle.withLock { $0 } }
+    /// Whom to ask about the cluster: also while it goes over from one run to the next.
+    nonisolated var shown: ClusterMember? { member ?? leaving.withLock { $0 } }
+    nonisolated var isConnected: Bool { linkedBus.withLock { $0?.isConnected } ?? false }
     nonisolated var monitoredQueues: [MonitoredQueue] {
         member?.parts.simulation?.monitoredQueues ?? []
     }
@@ -93,8 +99,10 @@ actor ClusterNode {
     nonisolated var ingest: SharedIngest? { shared.withLock { $0 } }
 
     /// The map of what is ingested; the same on all members that have the same windows.
-    private nonisolated var ingestMap: FleetMap? {
-        guard settings.sharesIngest else { return nil }
+    private nonisolated var ingestMap: FleetMap? { settings.sharesIngest ? shareableMap : nil }
+
+    /// As members have it that share what they ingest.
+    nonisolated var shareableMap: FleetMap? {
         let partitions = settings.partitions > 0 ? settings.partitions : Self.ingestPartitions
         return FleetMap(
             cluster: settings.name, stream: StreamID.measured.name, slices: settings.slices,
@@ -257,6 +265,7 @@ actor ClusterNode {
         return (bus, parts)
     }
 
+        linkedBus.withLock { $0 = bus }
     /// Until this member may play the simulated fleet, it shares what it ingests.
     private func shareAlone() async {
         guard member == nil, !isStopping, let link, let parts = link.ingest else { return }
@@ -276,9 +285,17 @@ actor ClusterNode {
         startTicking(member)
     }
 
+        forgetLeaving()
     /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
     private func followed(_ member: ClusterMember) async {
         while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
+    private func forgetLeaving() {
+        leaving.withLock { leaving in
+            defer { leaving = nil }
+            return leaving
+        }?.retire()
+    }
+
         var last = LastWindows()
         while !isStopping {
             let untold = member.untold
@@ -306,6 +323,7 @@ actor ClusterNode {
         joined.withLock { $0 = nil }
         _ = await Self.wait(4_000, queue) { member.endRun() }
         // The store may take its time.
+        leaving.withLock { $0 = member }
         await shareAlone()
         await closeReported(member)
     }
@@ -314,9 +332,11 @@ actor ClusterNode {
         link?.ingest?.stop()
         link?.bus.close()
         link = nil
+        forgetLeaving()
     }
 
     static func words(_ error: any Error) -> String {
+        linkedBus.withLock { $0 = nil }
         switch error {
         case BusError.unavailable: "no broker can be reached, or they have no leader"
         case BusError.ambiguous: "the brokers do not answer in time"

@@ -131,7 +131,7 @@ extension ClusterNode {
                     .conflict, "The history of this member has a run named \(start.run) already.",
                     hint: "Choose another name with --run.")
             }
-            try checkMembers()
+            try await checkMembers(bus)
             let number = try await write(start, bus)
             if number == 1 { try await onQueue { try Self.checkAgreement(fleet, bus) } }
             return (start.run, number)
@@ -197,17 +197,45 @@ extension ClusterNode {
         }
     }
 
-    /// One of an earlier version would stay in the run that is over.
-    private func checkMembers() throws {
-        guard let member, member.fleet != nil else { return }
+    /// One of an earlier version would stay in the run that is over. Also asked of one that takes no part in it.
+    private func checkMembers(_ bus: NATSBus) async throws {
+        guard let member = shown, member.fleet != nil else { return try await checkTold(bus) }
         let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
         for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
         where roster.isLive(name, nowMs: nowMs) && entry.note.run == nil {
-            throw ControlError(
-                .conflict,
-                "Member \(name) has version \(entry.note.version), which knows one run of a cluster only.",
-                hint: "Bring all members to one version first.")
+            throw Self.knowsOneRun(entry.note)
         }
+    }
+
+    /// Members tell of themselves every two seconds: listens to those that might be of an earlier version, if any are known.
+    private func checkTold(_ bus: NATSBus) async throws {
+        let subject = Subject("clsd.v1.\(settings.name).lease.note.*")
+        let ingested = shareableMap.map { String($0.fingerprint, radix: 16) }
+        let told = Locked<[String: (note: ClusterNote, count: Int)]>([:])
+        let cursor = bus.watch(subject) { delivery in
+            guard case .messages(let messages) = delivery else { return }
+            for note in messages.compactMap({ ClusterNote($0.bytes) }) {
+                told.withLock { $0[note.member] = (note, ($0[note.member]?.count ?? 0) + 1) }
+            }
+        }
+        defer { cursor.close() }
+        // The last words of each come at once, and may be old; what comes then is said by somebody who lives.
+        for round in 1...30 {
+            try await Task.sleep(for: .milliseconds(100))
+            let count = told.withLock { $0.count }
+            let doubtful = told.withLock { $0.values.sorted { $0.note.member < $1.note.member } }.filter {
+                $0.note.run == nil && $0.note.fleet != ingested && !$0.note.hasLeft
+            }
+            if let one = doubtful.first(where: { $0.count > 1 }) { throw Self.knowsOneRun(one.note) }
+            if doubtful.isEmpty, count > 0 || round >= 15 { return }
+        }
+    }
+
+    private static func knowsOneRun(_ note: ClusterNote) -> ControlError {
+        ControlError(
+            .conflict,
+            "Member \(note.member) has version \(note.version), which knows one run of a cluster only.",
+            hint: "Bring all members to one version first.")
     }
 
     private static func error(_ refusal: StartRefusal) -> ControlError {
