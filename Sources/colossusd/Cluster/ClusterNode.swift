@@ -66,6 +66,8 @@ actor ClusterNode {
     private var link: Link?
     private var linking: Task<Link, any Error>?
     private var told: ClusterJournal
+    /// What is to be written down of the run is in a file.
+    private var hasKeptEnded = false
 
     init(_ settings: DaemonSettings.Cluster, _ around: Surroundings) {
         self.settings = settings
@@ -76,11 +78,11 @@ actor ClusterNode {
 
     nonisolated var names: RunNames { around.names }
     nonisolated var member: ClusterMember? { joined.withLock { $0 } }
-    /// Why it has not joined; `nil` when it has.
-    nonisolated var problem: String? { obstacle.withLock { $0 } }
     /// Whom to ask about the cluster: also while it goes over from one run to the next.
     nonisolated var shown: ClusterMember? { member ?? leaving.withLock { $0 } }
     nonisolated var isConnected: Bool { linkedBus.withLock { $0?.isConnected } ?? false }
+    /// Why it has not joined; `nil` when it has.
+    nonisolated var problem: String? { obstacle.withLock { $0 } }
     nonisolated var monitoredQueues: [MonitoredQueue] {
         member?.parts.simulation?.monitoredQueues ?? []
     }
@@ -152,6 +154,7 @@ actor ClusterNode {
                     continue
                 }
                 guard around.names.share(run) else { throw Self.playsAlone(run) }
+                await saveEnded(before: run)
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
@@ -262,10 +265,10 @@ actor ClusterNode {
         var parts: ClusterMember.Ingest?
         if let ingest { parts = try await ingested(ingest, bus, incarnation) }
         link = (bus, parts)
+        linkedBus.withLock { $0 = bus }
         return (bus, parts)
     }
 
-        linkedBus.withLock { $0 = bus }
     /// Until this member may play the simulated fleet, it shares what it ingests.
     private func shareAlone() async {
         guard member == nil, !isStopping, let link, let parts = link.ingest else { return }
@@ -282,13 +285,11 @@ actor ClusterNode {
             joined?.retire()
             joined = member
         }
+        forgetLeaving()
+        hasKeptEnded = false
         startTicking(member)
     }
 
-        forgetLeaving()
-    /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
-    private func followed(_ member: ClusterMember) async {
-        while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
     private func forgetLeaving() {
         leaving.withLock { leaving in
             defer { leaving = nil }
@@ -296,6 +297,9 @@ actor ClusterNode {
         }?.retire()
     }
 
+    /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
+    private func followed(_ member: ClusterMember) async {
+        while !isStopping, !member.isFollowed { try? await Task.sleep(for: .milliseconds(200)) }
         var last = LastWindows()
         while !isStopping {
             let untold = member.untold
@@ -320,23 +324,23 @@ actor ClusterNode {
         timer?.cancel()
         timer = nil
         obstacle.withLock { $0 = "it goes over to the run that was started" }
+        leaving.withLock { $0 = member }
         joined.withLock { $0 = nil }
         _ = await Self.wait(4_000, queue) { member.endRun() }
         // The store may take its time.
-        leaving.withLock { $0 = member }
         await shareAlone()
         await closeReported(member)
     }
 
     private func endLink() {
+        forgetLeaving()
         link?.ingest?.stop()
         link?.bus.close()
         link = nil
-        forgetLeaving()
+        linkedBus.withLock { $0 = nil }
     }
 
     static func words(_ error: any Error) -> String {
-        linkedBus.withLock { $0 = nil }
         switch error {
         case BusError.unavailable: "no broker can be reached, or they have no leader"
         case BusError.ambiguous: "the brokers do not answer in time"
@@ -418,6 +422,7 @@ actor ClusterNode {
             return pauses.longestMs
         }
         told.look(at: member, pauseMs: pauseMs)
+        if !hasKeptEnded { hasKeptEnded = keepEnded(member) }
         // Known from here on, if somebody asks for the next run.
         if member.isOver { _ = over.forMs(member.map.fingerprint, nowMs: ClusterMember.nowMs()) }
     }
