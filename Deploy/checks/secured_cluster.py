@@ -7,9 +7,12 @@ know the broker's authority are refused, and say so.
 import contextlib
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import tempfile
+import threading
+import time
 
 from daemon import ROOT, CheckFailed, Daemon, expect, free_port, wait_for
 
@@ -75,6 +78,16 @@ class Broker:
         section = section.replace("KEY", self.keys[key]).replace("SEED", key)
         return Daemon(self.filled(section), name=name)
 
+    def allow(self, name, without=""):
+        """Gives it the accounts of Deploy/nats, or less."""
+        with open(os.path.join(ROOT, "Deploy", "nats", name)) as file:
+            text = file.read()
+        expect(without in text, f"the accounts have {without or 'all that is needed'}")
+        with open(os.path.join(self.folder, name), "w") as file:
+            file.write(text.replace(without, "") if without else text)
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+
     def end(self):
         self.process.kill()
         self.process.wait()
@@ -85,13 +98,13 @@ def status(daemon):
     return daemon.json("cluster", "status")
 
 
-def problem(daemon, *words):
+def problem(daemon, *words, seconds=30):
     """What a member says that it cannot do, once all of the words are in it."""
     def said():
         text = status(daemon).get("problem") or ""
         return text if all(word in text for word in words) else None
 
-    return wait_for(f"a word of {' and '.join(words)}: {status(daemon)}", 30, said, every=0.3)
+    return wait_for(f"a word of {' and '.join(words)}: {status(daemon)}", seconds, said, every=0.3)
 
 
 def play(keep, scenario, nkey):
@@ -126,7 +139,7 @@ def play(keep, scenario, nkey):
 
         before = windows(r1)
         wait_for("windows meanwhile", 30, lambda: windows(r1) >= before + 2, every=0.5)
-        second_run(path, r1, u1)
+        second_run(broker, path, r1, u1)
         seeds = [open(os.path.join(broker.folder, role + ".seed")).read().strip() for role in broker.keys]
         for daemon in started:
             text = open(daemon.log).read()
@@ -148,7 +161,7 @@ def play(keep, scenario, nkey):
         broker.end()
 
 
-def second_run(path, r1, u1):
+def second_run(broker, path, r1, u1):
     """Each run has subjects of its own."""
     def begun():
         try:
@@ -157,12 +170,25 @@ def second_run(path, r1, u1):
             # The last windows of the first one are not closed yet.
             return None
 
+    # The accounts of before several runs.
+    broker.allow("accounts.conf", without='"clsd.v1.prod.lease.agreement.*",')
     r1.ctl("simulate", "stop", "shared")
-    wait_for("a second run", 30, begun, every=0.5)
+    asked = threading.Thread(target=lambda: wait_for("a second run", 90, begun, every=0.5), daemon=True)
+    asked.start()
+    for one in (r1, u1):
+        text = problem(one, "the brokers refuse", "clsd.v1.prod.lease.agreement.r2", seconds=60)
+        expect("no broker can be reached" not in text, f"a member that may not write down what is agreed upon says so: {text}")
+    broker.allow("accounts.conf")
+    asked.join(90)
+    expect(not asked.is_alive(), "once it may, the second run is there")
     wait_for("its windows at the reporter", 40, lambda: windows(r1, "second") >= 3, every=0.5)
     # The worker with a reader's key tells of itself, too.
-    members = {one["name"]: one.get("problem") for one in status(u1)["members"] if one["name"] != "w3"}
-    expect(members == {"r1": None, "u1": None, "w1": None}, f"they suffice for a second run: {members}")
+    def told():
+        return {one["name"]: one.get("problem") for one in status(u1)["members"] if one["name"] != "w3"}
+
+    # What was refused is told for half a minute.
+    wait_for("an end of what was refused", 45, lambda: told() == {"r1": None, "u1": None, "w1": None}, every=0.5)
+    expect(True, f"they suffice for a second run: {told()}")
 
 
 def windows(daemon, run="shared"):

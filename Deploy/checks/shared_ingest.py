@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 
-from daemon import ROOT, Daemon, expect, free_port, wait_for
+from daemon import ROOT, CheckFailed, Daemon, expect, free_port, wait_for
 
 WINDOWS = """
 windows: {finest: 1s, rollups: [5s], lateness: 1s, sender_silent: 20s, max_hold: 1m, revise_within: 2m}
@@ -319,15 +319,57 @@ def steps(exporters, alone, w1, w2):
     before = len(windows(w2, 1_000))
     wait_for("windows after it", 90, lambda: len(windows(w2, 1_000)) >= before + 6 and not lacking(w2))
     expect(True, "windows go on, all covered")
-    ended(exporters, alone, w2, 20)
+    runs(w1, w2)
+    ended(exporters, alone, w2, 20, "sim/second")
 
 
-def ended(exporters, alone, w2, seconds):
+def runs(w1, w2):
+    """Simulated runs are started beside it, one behind the other: what is ingested goes on all the time."""
+    def stored(run):
+        with sqlite3.connect(f"file:{w2.state}/history.sqlite?mode=ro", uri=True, timeout=10) as rows:
+            return rows.execute("SELECT count(*) FROM windows w JOIN streams s ON s.id = w.stream WHERE s.name = ?",
+                                (f"sim/{run}",)).fetchone()[0]
+
+    def begun(run):
+        def asked():
+            try:
+                return w1.json("simulate", "start", os.path.join(ROOT, "Config", "scenarios", "small-512.yaml"),
+                               "--run", run, "--speed", "60", "--shared")
+            except CheckFailed:
+                return None
+
+        wait_for(f"run {run}", 60, asked, every=0.5)
+        wait_for(f"windows of run {run}", 60, lambda: stored(run) >= 3)
+
+    newest, pauses, isOver = [time.monotonic()], [0.0], threading.Event()
+
+    def watch():
+        count = len(windows(w2, 1_000))
+        while not isOver.wait(0.2):
+            now = len(windows(w2, 1_000))
+            pauses.append(time.monotonic() - newest[0])
+            if now > count:
+                count, newest[0] = now, time.monotonic()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    begun("first")
+    w2.ctl("simulate", "stop", "first")
+    begun("second")
+    # What was held up shows by what does not come then.
+    go_on(w2, "windows of what is ingested in the second run", 30)
+    isOver.set()
+    watching.join()
+    expect(max(pauses) < 6 and not lacking(w2),
+           f"while members went over from one simulated run to the next, windows came all the time, {max(pauses):.1f} s apart at most")
+
+
+def ended(exporters, alone, w2, seconds, stream="measured"):
     exporters.isOver = True
     exporters.join(120)
     time.sleep(3)
     compare(alone, w2, seconds)
-    expect(w2.json("cluster", "status")["stream"] == "measured", "the status tells of the shared stream")
+    expect(w2.json("cluster", "status")["stream"] == stream, "the status tells of the shared stream")
 
 
 def go_on(daemon, what, seconds=60):

@@ -128,6 +128,21 @@ public struct ControlLog: Sendable, Equatable {
     }
 
     public var isStopped: Bool { entries.last?.deed == .stop }
+
+    /// The log of a run that is stopped before anybody has begun to play it. Whoever stops it may not know what fleet it has.
+    public static func neverPlayed(
+        stoppedBy member: String, id: UInt64, nowMs: Int64
+    ) throws(ControlRefusal) -> ControlLog {
+        var log = ControlLog(fleet: 0, horizonMs: 0)
+        _ = try log.append(.stop, from: log.behindHorizon(nowMs), by: member, id: id, nowMs: nowMs)
+        return log
+    }
+    public var isNeverPlayed: Bool { fleet == 0 && isStopped }
+
+    /// For whoever stops a run and does not know how it began: a stop counts behind the horizon, whatever was before.
+    func behindHorizon(_ nowMs: Int64) -> ControlCourse.Base {
+        ControlCourse.Base(startMs: horizonMs, endMs: Self.timeMax, startedMs: nowMs, speed: 1)
+    }
     public var isPaused: Bool {
         for entry in entries.reversed() {
             switch entry.deed {
@@ -137,6 +152,12 @@ public struct ControlLog: Sendable, Equatable {
             }
         }
         return false
+    }
+
+    /// Whether the run came to its own end: one that was stopped did not, however many of its windows are closed by then, so
+    /// that all members say the same of it at any time.
+    public func isFinished(_ fleet: FleetMap, closed: Int64, endMs: Int64) -> Bool {
+        !isStopped && closed >= 0 && fleet.windowEndMs(closed) + fleet.windowMs > endMs
     }
 
     /// Never back.

@@ -265,7 +265,9 @@ public struct ControlMachine: NodeMachine {
         } catch {
             return refuse("the control log cannot be read: \(error)")
         }
-        guard log.fleet == fingerprint else { return refuse("the control log is of another fleet") }
+        guard log.fleet == fingerprint || log.isNeverPlayed else {
+            return refuse("the control log is of another fleet")
+        }
         if let known, isAbsent, known.log.follows(log) {
             // That there was none was an old answer, or the brokers have lost some: ours is the later one.
             self.known = (known.log, message.sequence)

@@ -119,12 +119,16 @@ public struct FleetMap: Sendable, Equatable {
         Subject("clsd.v1.\(cluster).lease.note.\(member)")
     }
     /// What the members agreed upon when the first of them came.
-    public var agreementSubject: Subject { ofRun("agreement") }
+    public var agreementSubject: Subject { Self.ofRun("agreement", cluster, run) }
     /// The run that somebody has started for all of them: the newest.
     public static func startSubject(_ cluster: String) -> Subject { Subject("clsd.v1.\(cluster).lease.run") }
     /// What is asked of the run that they play, and how far they may play it.
-    public var controlSubject: Subject { ofRun("control") }
-    private func ofRun(_ word: String) -> Subject {
+    public var controlSubject: Subject { Self.controlSubject(cluster, run: run) }
+    /// The same, where nobody knows what fleet the run has.
+    public static func controlSubject(_ cluster: String, run: UInt64) -> Subject {
+        ofRun("control", cluster, run)
+    }
+    private static func ofRun(_ word: String, _ cluster: String, _ run: UInt64) -> Subject {
         Subject("clsd.v1.\(cluster).lease.\(word)" + (run > 1 ? ".r\(run)" : ""))
     }
     /// Where a worker that ingests gets the number of its epoch.
@@ -135,6 +139,14 @@ public struct FleetMap: Sendable, Equatable {
     public func requestSubject(_ member: String) -> Subject { Subject("clsd.v1.\(cluster).rpc.\(member)") }
     public var leaseSubjects: Subject {
         Subject("clsd.v1.\(cluster).lease." + (run > 1 ? "*.r\(run).*" : ">"))
+    }
+
+    /// Leases and signs of life of a run that is over: what was asked of it, and agreed upon, stays.
+    static func leaseSubjects(_ cluster: String, ofEnded run: UInt64) -> [Subject] {
+        let prefix = "clsd.v1.\(cluster).lease."
+        guard run == 1 else { return [Subject(prefix + "*.r\(run).*")] }
+        // Those of what is ingested have other words, and stay.
+        return ["slice", "roll", "worker", "rollup"].map { Subject(prefix + "\($0).*") }
     }
 
     /// What stands in a subject of a lease or of a member of this run: its word and the number or name behind it.

@@ -148,7 +148,9 @@ struct LeaseKeeper: Sendable {
         if word == role {
             membership.observe(String(name), message.bytes, revision: message.sequence, nowMs: nowMs)
         } else if word == leaseWord, let index = Int(name), leases.indices.contains(index) {
-            leases[index].observe(LeaseValue(message.bytes), revision: message.sequence, nowMs: nowMs)
+            leases[index].observe(
+                LeaseValue(message.bytes), revision: message.sequence, nowMs: nowMs,
+                storedMs: message.timestampMs)
         }
     }
 }

@@ -22,13 +22,15 @@ public struct LeaseStateMachine: Sendable {
     private struct Pending: Sendable {
         var value: LeaseValue
         var beganMs: Int64
+        /// When the broker stored what it takes the place of.
+        var formerMs: Int64?
     }
 
     /// Our incarnation: no two processes ever have the same, nor one process twice.
     public let owner: UInt64
     public let leaseMs: Int64
     private var held: Held?
-    private var seen: (revision: UInt64, value: LeaseValue?, sinceMs: Int64)?
+    private var seen: (revision: UInt64, value: LeaseValue?, sinceMs: Int64, storedMs: Int64?)?
     private var pending: Pending?
     private var isReading = false
     private var mustRead = true
@@ -37,6 +39,8 @@ public struct LeaseStateMachine: Sendable {
     private var uncertain: Pending?
     /// Readings that went backwards: a broker whose copies disagree, or one that answers from an old copy.
     public private(set) var regressions: UInt64 = 0
+    /// When somebody had it last before we took it, by the broker's clock; `nil` where nobody is known to have had it.
+    public private(set) var formerMs: Int64?
     /// Whom the lease was lost to or taken from, how often.
     public private(set) var acquisitions: UInt64 = 0
     public private(set) var losses: UInt64 = 0
@@ -97,7 +101,7 @@ public struct LeaseStateMachine: Sendable {
     }
 
     private mutating func write(_ value: LeaseValue, expecting: UInt64, _ nowMs: Int64) -> Action {
-        pending = Pending(value: value, beganMs: nowMs)
+        pending = Pending(value: value, beganMs: nowMs, formerMs: seen?.storedMs)
         return .write(value, expecting: expecting)
     }
 
@@ -122,11 +126,12 @@ public struct LeaseStateMachine: Sendable {
 
     private mutating func stored(_ write: Pending, _ revision: UInt64, _ nowMs: Int64) {
         uncertain = nil
-        see(write.value, revision, nowMs)
+        see(write.value, revision, nowMs, storedMs: nil)
         if write.value.owner == 0 {
             held = nil
         } else if write.value.epoch == 0 {
             acquisitions += 1
+            formerMs = write.formerMs
             held = Held(
                 epoch: revision, revision: revision, confirmedMs: write.beganMs, renewedMs: write.beganMs)
         } else if held?.epoch == write.value.epoch {
@@ -140,18 +145,24 @@ public struct LeaseStateMachine: Sendable {
         isReading = false
         guard case .success(let message) = result else { return }
         mustRead = false
-        observe(message.flatMap { LeaseValue($0.bytes) }, revision: message?.sequence ?? 0, nowMs: nowMs)
+        observe(
+            message.flatMap { LeaseValue($0.bytes) }, revision: message?.sequence ?? 0, nowMs: nowMs,
+            storedMs: message?.timestampMs)
         // Whatever was open is decided, unless it is stored yet; then its revision will show.
         if pending == nil { uncertain = nil }
     }
 
     /// A value that was read or that a watch told. Older ones than are known change nothing.
-    public mutating func observe(_ value: LeaseValue?, revision: UInt64, nowMs: Int64) {
+    ///
+    /// - Parameter storedMs: when the broker stored it.
+    public mutating func observe(
+        _ value: LeaseValue?, revision: UInt64, nowMs: Int64, storedMs: Int64? = nil
+    ) {
         if let seen, revision < seen.revision {
             regressions += 1
             return
         }
-        see(value, revision, nowMs)
+        see(value, revision, nowMs, storedMs: storedMs)
         guard let value, value.owner == owner else {
             if let held, revision > held.revision { value?.owner == 0 ? self.held = nil : lose() }
             return
@@ -167,8 +178,14 @@ public struct LeaseStateMachine: Sendable {
         }
     }
 
-    private mutating func see(_ value: LeaseValue?, _ revision: UInt64, _ nowMs: Int64) {
-        if let seen, revision <= seen.revision { return }
-        seen = (revision, value, nowMs)
+    private mutating func see(
+        _ value: LeaseValue?, _ revision: UInt64, _ nowMs: Int64, storedMs: Int64?
+    ) {
+        if let seen, revision <= seen.revision {
+            // Our own writes are known before the broker says when that was.
+            if revision == seen.revision, let storedMs { self.seen?.storedMs = storedMs }
+            return
+        }
+        seen = (revision, value, nowMs, storedMs)
     }
 }

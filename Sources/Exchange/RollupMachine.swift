@@ -274,11 +274,12 @@ public struct RollupMachine: NodeMachine {
             // What is simulated is published again by the workers.
             return
         }
-        let awayMs = clock.nowMs() - last.timestampMs
+        // Where nothing was heard nothing was closed, and somebody had it nevertheless.
+        let awayMs = clock.nowMs() - max(last.timestampMs, keeper.leases[partition].formerMs ?? .min)
         guard awayMs > limits.partialsKeepMs else { return }
         counters.lapses += 1
         lapse = (
-            "no roll-up has closed windows of partition \(partition) for \(awayMs / 1_000) s, and the brokers keep partials "
+            "no roll-up has had partition \(partition) for \(awayMs / 1_000) s, and the brokers keep partials "
                 + "for \(limits.partialsKeepMs / 1_000) s (cluster.partials_keep): what was ingested in the first "
                 + "\((awayMs - limits.partialsKeepMs) / 1_000) s of that is lost, if anything was",
             nowMs + Self.lapseToldMs

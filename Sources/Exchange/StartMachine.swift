@@ -3,8 +3,9 @@ import Telemetry
 /// A run that was started for all members, as whoever starts the next one must know it.
 public struct StartedRun: Sendable, Equatable {
     public var name: String
-    /// With the run's number.
-    public var map: FleetMap
+    public var number: UInt64
+    /// With the run's number; `nil` where this member cannot work out what fleet the run has.
+    public var map: FleetMap?
     /// Simulated, Unix milliseconds.
     public var endMs: Int64
     /// Names of the runs before it.
@@ -12,9 +13,18 @@ public struct StartedRun: Sendable, Equatable {
 
     public init(name: String, map: FleetMap, endMs: Int64, earlier: [String] = []) {
         self.name = name
+        number = map.run
         self.map = map
         self.endMs = endMs
         self.earlier = earlier
+    }
+
+    /// One that this member cannot play.
+    public init(name: String, number: UInt64, earlier: [String]) {
+        self.name = name
+        self.number = number
+        self.earlier = earlier
+        endMs = .max
     }
 }
 
@@ -44,9 +54,10 @@ public final class OverSince: Sendable {
     public init() {}
 
     /// Says that it is over, and how long ago that was said first.
-    public func forMs(_ map: FleetMap, nowMs: Int64) -> Int64 {
-        let fleet = map.fingerprint
-        return known.withLock { known in
+    ///
+    /// - Parameter fleet: fingerprint of its map.
+    public func forMs(_ fleet: UInt64, nowMs: Int64) -> Int64 {
+        known.withLock { known in
             if let known, known.fleet == fleet { return nowMs - known.sinceMs }
             known = (fleet, nowMs)
             return 0
@@ -181,10 +192,11 @@ public struct StartMachine: NodeMachine {
             ]
         case .control:
             guard let before else { return [] }
-            return [.read(.leases, before.map.controlSubject, token: token)]
+            let subject = FleetMap.controlSubject(wanted.cluster, run: before.number)
+            return [.read(.leases, subject, token: token)]
         case .final(let partition):
-            guard let before else { return [] }
-            return [.read(.finals, before.map.finalSubject(partition), token: token)]
+            guard let map = before?.map else { return [] }
+            return [.read(.finals, map.finalSubject(partition), token: token)]
         case .write(let number):
             let names = (before?.earlier ?? []) + (before.map { [$0.name] } ?? [])
             let bytes = wanted.encode(number, names.suffix(Self.earlierMax))
@@ -202,7 +214,7 @@ public struct StartMachine: NodeMachine {
             guard let message else { return .agreement }
             before = try wanted.decode(message.bytes)
             // Where the configuration has a run, its members play that one first.
-            if before?.map.run == 1, let configured = wanted.configured { before = configured }
+            if before?.number == 1, let configured = wanted.configured { before = configured }
             return .control
         case .agreement:
             before = wanted.configured
@@ -212,13 +224,15 @@ public struct StartMachine: NodeMachine {
             }
             guard before != nil else { throw .isConfigured }
             return .control
-        case .control: return try lookAtControl(message)
+        case .control: return try lookAtControl(message, nowMs)
         case .final(let partition): return try lookAtFinal(partition, message, nowMs)
         case .write: return nil
         }
     }
 
-    private mutating func lookAtControl(_ message: StoredMessage?) throws(StartRefusal) -> Step? {
+    private mutating func lookAtControl(
+        _ message: StoredMessage?, _ nowMs: Int64
+    ) throws(StartRefusal) -> Step? {
         guard let before else { return nil }
         control = nil
         guard let message else { return try refuseUnlessSame(.isNotPlayed(before.name)) }
@@ -227,39 +241,54 @@ public struct StartMachine: NodeMachine {
         } catch {
             throw .unreadable("the control log of \(before.name): \(error)")
         }
-        guard let log = control?.log, log.fleet == before.map.fingerprint else {
+        guard let log = control?.log else { return nil }
+        guard log.isNeverPlayed || log.fleet == before.map?.fingerprint ?? log.fleet else {
             throw .unreadable("the control log is of another run than \(before.name)")
         }
         guard log.isStopped || log.horizonMs >= before.endMs else {
             return try refuseUnlessSame(.goesOn(before.name))
         }
-        let stop = log.isStopped ? log.entries.last?.atMs : nil
-        lastWindow = before.map.lastWindow(endedMs: min(before.endMs, stop ?? .max))
         guard !before.earlier.contains(wanted.name), before.name != wanted.name else {
             throw .wasThere(wanted.name)
         }
+        if log.isNeverPlayed { return .write(before.number + 1) }
+        guard let map = before.map else {
+            // Which windows it must have is not known here.
+            try waitForClosing(before.name, log.fleet, nowMs)
+            return .write(before.number + 1)
+        }
+        let stop = log.isStopped ? log.entries.last?.atMs : nil
+        lastWindow = map.lastWindow(endedMs: min(before.endMs, stop ?? .max))
         return .final(0)
+    }
+
+    /// Refuses until it has been over for long enough.
+    private func waitForClosing(
+        _ name: String, _ fleet: UInt64, _ atMs: Int64
+    ) throws(StartRefusal) {
+        guard let control else { return }
+        let forMs = min(over.forMs(fleet, nowMs: atMs), nowMs() - control.timestampMs)
+        guard forMs >= Self.closingMs else { throw .isClosing(name) }
     }
 
     /// Who asks for the run that is being played has it.
     private mutating func refuseUnlessSame(_ refusal: StartRefusal) throws(StartRefusal) -> Step? {
         guard let before, let written, wanted.isSame(written) else { throw refusal }
-        answer = .success(before.map.run)
+        answer = .success(before.number)
         return nil
     }
 
     private func lookAtFinal(
         _ partition: Int, _ message: StoredMessage?, _ atMs: Int64
     ) throws(StartRefusal) -> Step? {
-        guard let before, let control else { return nil }
+        guard let before, let map = before.map else { return nil }
         let final = message.flatMap { try? FinalRecord(decoding: $0.bytes) }
-        let closed = final.map { $0.fleet == before.map.fingerprint ? $0.window : -1 } ?? -1
+        let closed = final.map { $0.fleet == map.fingerprint ? $0.window : -1 } ?? -1
         if closed < lastWindow {
             // What is gone, or was never closed, comes no more.
-            let forMs = min(over.forMs(before.map, nowMs: atMs), nowMs() - control.timestampMs)
-            guard forMs >= Self.closingMs else { throw .isClosing(before.name) }
-            return .write(before.map.run + 1)
+            try waitForClosing(before.name, map.fingerprint, atMs)
+            return .write(before.number + 1)
         }
-        return partition + 1 < before.map.partitions ? .final(partition + 1) : .write(before.map.run + 1)
+        return partition + 1 < map.partitions ? .final(partition + 1) : .write(before.number + 1)
     }
 }

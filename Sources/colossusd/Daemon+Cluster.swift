@@ -11,11 +11,11 @@ extension Daemon {
     func cluster() async throws -> ClusterReply {
         let node = try clusterNode()
         var reply = ClusterReply(
-            cluster: node.settings.name, member: node.name, connected: node.member?.bus.isConnected ?? false,
+            cluster: node.settings.name, member: node.name, connected: node.isConnected,
             problem: node.problem)
-        guard let member = node.member else { return reply }
+        guard let member = node.shown else { return reply }
         let (map, roster, nowMs) = (member.map, member.roster, ClusterMember.nowMs())
-        reply.problem = member.note().problem
+        reply.problem = (node.member == nil ? node.problem : nil) ?? member.note().problem
         reply.stream = map.stream
         reply.speed = member.fleet?.pace.description
         reply.started = member.agreement.map { UTCTime(ms: $0.startedMs) }
@@ -40,6 +40,11 @@ extension Daemon {
                 ClusterMemberStatus($0, map, isLive: roster.isLive(name, nowMs: nowMs), nowMs: nowMs)
             }
         }
+        // Who is in another run has nothing to do with the windows and slices of this one.
+        let others = roster.areElsewhere(nowMs: nowMs).map { ClusterMemberStatus(elsewhere: $0, nowMs) }
+        let names = Set(others.map(\.name))
+        reply.members.removeAll { names.contains($0.name) }
+        reply.members = (reply.members + others).sorted { $0.name < $1.name }
         return reply
     }
 
@@ -136,7 +141,7 @@ extension Daemon {
 
     private func clusterMember() throws -> ClusterMember {
         let node = try clusterNode()
-        guard let member = node.member else {
+        guard let member = node.shown else {
             throw ControlError(
                 .tryAgain, "This member has not joined: \(node.problem ?? "it is on its way").",
                 hint: "Look at `colossusctl cluster status`.")
@@ -149,14 +154,14 @@ extension Daemon {
         guard let node = parts?.cluster else { return nil }
         var status = ClusterStatus(
             cluster: node.settings.name, member: node.name, roles: node.settings.roles.map(\.rawValue),
-            connected: node.member?.bus.isConnected ?? false)
+            connected: node.isConnected)
         status.problem = node.problem
-        guard let member = node.member else { return status }
+        guard let member = node.shown else { return status }
         let (roster, nowMs, note) = (member.roster, ClusterMember.nowMs(), member.note())
         status.members = roster.entries.keys.count { roster.isLive($0, nowMs: nowMs) }
         status.slices = note.slices.count
         status.slicesTotal = member.fleet?.map.slices ?? 0
-        status.problem = note.problem
+        status.problem = (node.member == nil ? node.problem : nil) ?? note.problem
         return status
     }
 }
@@ -174,6 +179,15 @@ extension ClusterControl {
 }
 
 extension ClusterMemberStatus {
+    /// One that plays or reports another run.
+    init(elsewhere entry: ClusterRoster.Entry, _ nowMs: Int64) {
+        let note = entry.note
+        self.init(
+            name: note.member, state: note.isDraining ? .draining : .active, roles: note.roles,
+            version: note.version, heardSeconds: Double(nowMs - entry.heardMs) / 1_000)
+        problem = note.problem ?? "it is in run \(note.run ?? 1) of the cluster"
+    }
+
     init(_ entry: ClusterRoster.Entry, _ map: FleetMap, isLive: Bool, nowMs: Int64) {
         let note = entry.note
         let state: State =

@@ -31,6 +31,7 @@ extension Daemon: ControlPlane {
     }
 
     func changeSimulation(run: String, _ action: SimulationAction) async throws -> SimulationStatus {
+        if action == .stop, let stopped = try await stopUnplayed(run) { return stopped }
         if let shared = try sharedRun(run) { return try await changeShared(shared, action) }
         return try await running().runs.change(run: run, action)
     }

@@ -62,11 +62,11 @@ extension Daemon {
         let course = log.map { ControlCourse(control.base, $0) }
         let speed = Pace.times(course?.speed ?? fleet.speed)
         var resolution = fleet.resolution
-        let isOver = (closedMs ?? .min) + fleet.map.windowMs > scenario.endMs
+        let isFinished = log?.isFinished(fleet.map, closed: closed, endMs: scenario.endMs) ?? false
         let state: SimulationStatus.State =
             log == nil
             ? .starting
-            : isOver
+            : isFinished
                 ? .finished : log?.isStopped == true ? .stopped : log?.isPaused == true ? .paused : .running
         let playing = member.parts.simulation?.run.status()
         resolution.tickMs = playing?.resolution.tickMs ?? resolution.tickMs

@@ -218,4 +218,21 @@ struct ControlLogTests {
             }
         }
     }
+
+    @Test(
+        "a run that is stopped at its very end is one that was stopped, also once all its windows are closed")
+    func finished() throws {
+        let fleet = try ControlMachineTests.fleet()
+        let base = ControlCourse.Base(startMs: 0, endMs: 3_600_000, startedMs: 0, speed: 1e9)
+        var log = ControlLog(fleet: fleet.fingerprint, horizonMs: 0)
+        log.extend(to: base.endMs)
+        #expect(!log.isFinished(fleet, closed: -1, endMs: base.endMs))
+        #expect(!log.isFinished(fleet, closed: 58, endMs: base.endMs))
+        #expect(log.isFinished(fleet, closed: 59, endMs: base.endMs))
+        // As fast as it can be, it has its end before anybody can stop it, and windows are on their way.
+        _ = try log.append(.stop, from: base, by: "w", id: 1, nowMs: 1)
+        for closed: Int64 in [-1, 30, 59] {
+            #expect(!log.isFinished(fleet, closed: closed, endMs: base.endMs) && log.isStopped)
+        }
+    }
 }

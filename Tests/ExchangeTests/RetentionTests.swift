@@ -121,4 +121,42 @@ struct RetentionTests {
         #expect((status.problem ?? "").contains("cluster.partials_keep") == isTold)
         #expect(shell.withMachine { $0.status(nowMs: time.nowMs + 3_700_000) }.problem == nil)
     }
+
+    @Test("a night in which nothing was ingested is no lapse where a roll-up had the partition all the time")
+    func idleNight() throws {
+        let fleet = try IngestedFleet()
+        let time = VirtualTime()
+        let clock = WallClock { 1_700_000_000_000 + time.nowMs }
+        let bus = MemoryBus(clock: clock)
+        var record = FinalRecord(
+            fleet: fleet.map.fingerprint, partition: 0, window: 7, writer: 9, resumeSequence: 1,
+            slicesPresent: 1, slicesExpected: 1, late: 0, groups: [])
+        record.ingest = IngestedFinal(
+            closed: 7, revision: 0, coverage: 1, consumed: 0, isExact: false, origins: [])
+        bus.publish(
+            BusMessage(stream: .finals, subject: fleet.map.finalSubject(0), bytes: record.encoded()),
+            expecting: .none
+        ) { _ in }
+        var limits = ExchangeLimits()
+        limits.partialsKeepMs = 60_000
+        /// A roll-up that is there for so long; what it says in the end.
+        func rollup(_ incarnation: UInt64, forMs: Int64) -> RollupStatus {
+            let machine = RollupMachine(
+                name: "u\(incarnation)", incarnation: incarnation, fleet: fleet.map, leaseMs: 3_000,
+                graceMs: 12_000, reviseMs: 10_000, clock: clock, limits: limits)
+            let shell = NodeShell(machine, bus: bus, clock: { time.nowMs })
+            for _ in 0..<forMs / 100 {
+                time.run(untilMs: time.nowMs + 100)
+                shell.tick()
+            }
+            defer { shell.stop() }
+            return shell.withMachine { $0.status(nowMs: time.nowMs) }
+        }
+        #expect(rollup(5, forMs: 300_000).lapses == 0)
+        let second = rollup(6, forMs: 30_000)
+        #expect(second.partitions.count == 1)
+        #expect(second.lapses == 0 && second.problem == nil, "\(second)")
+        time.run(untilMs: time.nowMs + 70_000)
+        #expect(rollup(7, forMs: 30_000).lapses == 1, "then nobody had it")
+    }
 }

@@ -24,6 +24,7 @@ struct ClusterJournal {
         let now = ClusterMember.nowMs()
         let worker = member.parts.worker?.withMachine { $0.status(nowMs: now) }
         let rollup = member.parts.rollup?.withMachine { $0.status(nowMs: now) }
+        let former = member.parts.former?.withMachine { ($0.trimmed, $0.failures) }
         let roster = member.roster
         let live = roster.entries.keys.count { roster.isLive($0, nowMs: now) }
         set("members", "Members of the cluster that tell of themselves.", Double(live))
@@ -59,7 +60,11 @@ struct ClusterJournal {
             set("windows_incomplete", "Of those, with slices missing.", Double(rollup.incomplete))
             set(
                 "partials_trimmed", "Partials taken off the brokers, being in finals.",
-                Double(rollup.trimmed))
+                Double(rollup.trimmed + (former?.0 ?? 0)))
+            set(
+                "former_failures",
+                "Attempts to take something of a run before off the brokers that came to nothing.",
+                Double(former?.1 ?? 0))
             let late = rollup.partitions.reduce(0) { $0 + $1.merged.late }
             set("partials_late", "Partials that came after their window was closed.", Double(late))
         }

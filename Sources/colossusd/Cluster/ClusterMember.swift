@@ -15,6 +15,7 @@ final class ClusterMember: Sendable {
     struct Parts: Sendable {
         var worker: NodeShell<WorkerMachine>?
         var rollup: NodeShell<RollupMachine>?
+        var former: NodeShell<FormerRunMachine>?
         var simulation: SharedRun?
         var reporter: FleetReporter?
         var control: SharedControl?
@@ -112,6 +113,11 @@ final class ClusterMember: Sendable {
         parts.worker?.tick()
         parts.rollup?.withMachine { $0.hold(mustHold) }
         parts.rollup?.tick()
+        if let former = parts.former, !former.withMachine({ $0.isDone }) {
+            let areAllHere = state.withLock { $0.roster.areAllHere(nowMs: Self.nowMs()) }
+            former.withMachine { $0.follow(areAllHere: areAllHere) }
+            former.tick()
+        }
         parts.reporter?.tick()
         parts.ingest?.shared.tick()
         parts.ingest?.rollup?.tick()
@@ -354,18 +360,19 @@ final class ClusterMember: Sendable {
 
     func end() {
         endRun()
+        retire()
         parts.ingest?.stop()
         bus.close()
     }
 
-    /// What it does for the simulated run is over; what it ingests goes on.
+    /// What it does for the simulated run is over; what it ingests goes on, and so does what it hears of others.
     func endRun() {
         parts.worker?.stop()
         parts.rollup?.stop()
+        parts.former?.stop()
         parts.simulation?.stop()
         parts.reporter?.stop()
         parts.control?.stop()
-        retire()
     }
 
     /// Another one goes on with its parts.

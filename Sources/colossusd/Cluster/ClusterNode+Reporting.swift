@@ -102,26 +102,7 @@ extension ClusterNode {
         around.coverage.forget(fleet.stream)
         // Without one nobody knows what was asked of the run, nor whether it is here as far as it went.
         guard let log = control.status.log else { return }
-        let speed = ControlCourse(control.base, log).speed
-        let record = SimulationRun(
-            name: fleet.run, scenario: fleet.text, path: fleet.path, seed: fleet.plan.scenario.seed,
-            speed: Pace.times(speed).description, state: log.isStopped ? "stopped" : "finished",
-            startedMs: control.base.startedMs)
-        do {
-            // What was injected is part of the run.
-            for entry in log.entries {
-                guard case .inject(let kind, let entity, let forMs) = entry.deed,
-                    (try? fleet.plan.injection(kind, at: entity, timeMs: entry.strikesMs, forMs: forMs))
-                        != nil
-                else { continue }
-                let injection = StoredInjection(
-                    timeMs: entry.strikesMs, kind: kind, entity: entity, forMs: forMs)
-                try await around.store.save(injection, run: fleet.run)
-            }
-            try await around.store.save(record, nowMs: around.clock.nowMs())
-        } catch {
-            // A store that fails says so; the run's history stays, and cannot be removed by its name.
-        }
+        await save(EndedRun(control, log))
     }
 
     /// Reports what members ingest, behind what the store has of it; opens `measured` in the core.

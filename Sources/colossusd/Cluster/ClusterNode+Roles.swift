@@ -31,9 +31,7 @@ extension ClusterNode {
         }
         if settings.roles.contains(.rollup) {
             // What nobody needs any more must not take the room of what comes. Who may not, says so for its own partials.
-            if let earlier = fleet.map.earlierPartialSubjects {
-                bus.trim(.partials, earlier, before: 1 << 62) { _ in }
-            }
+            parts.former = NodeShell(FormerRunMachine(fleet.map), bus: bus, clock: ClusterMember.nowMs)
             let machine = RollupMachine(
                 name: name, incarnation: incarnation, fleet: fleet.map, leaseMs: settings.leaseMs,
                 graceMs: settings.graceMs, limits: limits)

@@ -47,6 +47,9 @@ actor ClusterNode {
     private nonisolated let startedFleet = Locked<(said: StoredMessage, fleet: SharedFleet)?>(nil)
     nonisolated let over = OverSince()
     private nonisolated let joined = Locked<ClusterMember?>(nil)
+    /// The one whose run is over, until the next one has its place: what it hears of the others is shown meanwhile.
+    private nonisolated let leaving = Locked<ClusterMember?>(nil)
+    private nonisolated let linkedBus = Locked<NATSBus?>(nil)
     private nonisolated let obstacle = Locked<String?>("it has not reached the brokers yet")
     /// What is ingested on its way to the brokers; `nil` where each member keeps its own.
     private nonisolated let shared = Locked<SharedIngest?>(nil)
@@ -63,6 +66,8 @@ actor ClusterNode {
     private var link: Link?
     private var linking: Task<Link, any Error>?
     private var told: ClusterJournal
+    /// What is to be written down of the run is in a file.
+    private var hasKeptEnded = false
 
     init(_ settings: DaemonSettings.Cluster, _ around: Surroundings) {
         self.settings = settings
@@ -73,6 +78,9 @@ actor ClusterNode {
 
     nonisolated var names: RunNames { around.names }
     nonisolated var member: ClusterMember? { joined.withLock { $0 } }
+    /// Whom to ask about the cluster: also while it goes over from one run to the next.
+    nonisolated var shown: ClusterMember? { member ?? leaving.withLock { $0 } }
+    nonisolated var isConnected: Bool { linkedBus.withLock { $0?.isConnected } ?? false }
     /// Why it has not joined; `nil` when it has.
     nonisolated var problem: String? { obstacle.withLock { $0 } }
     nonisolated var monitoredQueues: [MonitoredQueue] {
@@ -93,8 +101,10 @@ actor ClusterNode {
     nonisolated var ingest: SharedIngest? { shared.withLock { $0 } }
 
     /// The map of what is ingested; the same on all members that have the same windows.
-    private nonisolated var ingestMap: FleetMap? {
-        guard settings.sharesIngest else { return nil }
+    private nonisolated var ingestMap: FleetMap? { settings.sharesIngest ? shareableMap : nil }
+
+    /// As members have it that share what they ingest.
+    nonisolated var shareableMap: FleetMap? {
         let partitions = settings.partitions > 0 ? settings.partitions : Self.ingestPartitions
         return FleetMap(
             cluster: settings.name, stream: StreamID.measured.name, slices: settings.slices,
@@ -144,6 +154,7 @@ actor ClusterNode {
                     continue
                 }
                 guard around.names.share(run) else { throw Self.playsAlone(run) }
+                await saveEnded(before: run)
                 let member = try await connect(fleet, linked.bus, linked.ingest)
                 guard !isStopping else { return member.end() }
                 install(member)
@@ -254,6 +265,7 @@ actor ClusterNode {
         var parts: ClusterMember.Ingest?
         if let ingest { parts = try await ingested(ingest, bus, incarnation) }
         link = (bus, parts)
+        linkedBus.withLock { $0 = bus }
         return (bus, parts)
     }
 
@@ -273,7 +285,16 @@ actor ClusterNode {
             joined?.retire()
             joined = member
         }
+        forgetLeaving()
+        hasKeptEnded = false
         startTicking(member)
+    }
+
+    private func forgetLeaving() {
+        leaving.withLock { leaving in
+            defer { leaving = nil }
+            return leaving
+        }?.retire()
     }
 
     /// Waits until another run was started, and all that is final of this one is stored here, as far as it comes.
@@ -303,6 +324,7 @@ actor ClusterNode {
         timer?.cancel()
         timer = nil
         obstacle.withLock { $0 = "it goes over to the run that was started" }
+        leaving.withLock { $0 = member }
         joined.withLock { $0 = nil }
         _ = await Self.wait(4_000, queue) { member.endRun() }
         // The store may take its time.
@@ -311,9 +333,11 @@ actor ClusterNode {
     }
 
     private func endLink() {
+        forgetLeaving()
         link?.ingest?.stop()
         link?.bus.close()
         link = nil
+        linkedBus.withLock { $0 = nil }
     }
 
     static func words(_ error: any Error) -> String {
@@ -398,8 +422,9 @@ actor ClusterNode {
             return pauses.longestMs
         }
         told.look(at: member, pauseMs: pauseMs)
+        if !hasKeptEnded { hasKeptEnded = keepEnded(member) }
         // Known from here on, if somebody asks for the next run.
-        if member.isOver { _ = over.forMs(member.map, nowMs: ClusterMember.nowMs()) }
+        if member.isOver { _ = over.forMs(member.map.fingerprint, nowMs: ClusterMember.nowMs()) }
     }
 
     // MARK: The end

@@ -14,16 +14,30 @@ struct ClusterRoster: Sendable {
     let fleet: String
     private let silentMs: Int64
     private(set) var entries: [String: Entry] = [:]
+    /// Members that are in another run, before this one or behind it.
+    private(set) var elsewhere: [String: Entry] = [:]
+    private let run: UInt64
+    private var beganMs: Int64?
 
     init(fleet: FleetMap, leaseMs: Int64) {
+        run = fleet.run
         self.fleet = String(fleet.fingerprint, radix: 16)
         silentMs = max(leaseMs, 6_000)
     }
 
     mutating func observe(_ message: StoredMessage, nowMs: Int64) {
-        guard let note = ClusterNote(message.bytes), note.fleet == fleet,
+        beganMs = beganMs ?? nowMs
+        guard let note = ClusterNote(message.bytes),
             message.subject.tokens.last.map(String.init) == note.member
         else { return }
+        guard note.fleet == fleet else {
+            guard note.run != nil, elsewhere[note.member] != nil || elsewhere.count < Self.membersMax else {
+                return
+            }
+            elsewhere[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
+            return
+        }
+        elsewhere[note.member] = nil
         if let known = entries[note.member], known.sequence >= message.sequence { return }
         guard entries[note.member] != nil || entries.count < Self.membersMax else { return }
         entries[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
@@ -31,6 +45,17 @@ struct ClusterRoster: Sendable {
 
     func isLive(_ name: String, nowMs: Int64) -> Bool {
         entries[name].map { nowMs - $0.heardMs < silentMs && !$0.note.hasLeft } ?? false
+    }
+
+    /// Members that were heard in another run of late, and not here since.
+    func areElsewhere(nowMs: Int64) -> [Entry] {
+        elsewhere.values.filter { nowMs - $0.heardMs < silentMs && !$0.note.hasLeft }
+    }
+
+    /// Whether nobody that lives is in a run before this one; not before there was time to hear of them.
+    func areAllHere(nowMs: Int64) -> Bool {
+        guard let beganMs, nowMs - beganMs >= silentMs else { return false }
+        return !areElsewhere(nowMs: nowMs).contains { $0.note.run ?? 1 < run }
     }
 
     /// The last window that is in the finals of all partitions, by what roll-ups have told; `nil` before they have

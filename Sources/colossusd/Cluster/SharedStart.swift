@@ -2,6 +2,7 @@ import Aggregation
 import ControlAPI
 import Exchange
 import FoundationEssentials
+import NATSExchange
 import Playback
 import Settings
 import Simulation
@@ -124,13 +125,13 @@ extension ClusterNode {
         do {
             let bus = try await broker()
             // Kept from here on: what is written down is read where it may take its time.
-            let known = try await started(bus)
-            if try await around.store.closedThrough(fleet.stream) != nil, known?.run != start.run {
+            let known = try await startedName(bus)
+            if try await around.store.closedThrough(fleet.stream) != nil, known != start.run {
                 throw ControlError(
                     .conflict, "The history of this member has a run named \(start.run) already.",
                     hint: "Choose another name with --run.")
             }
-            try checkMembers()
+            try await checkMembers(bus)
             let number = try await write(start, bus)
             if number == 1 { try await onQueue { try Self.checkAgreement(fleet, bus) } }
             return (start.run, number)
@@ -165,10 +166,29 @@ extension ClusterNode {
         }
     }
 
+    /// Also of a run that this member cannot play.
+    private func startedName(_ bus: NATSBus) async throws -> String? {
+        do {
+            return try await started(bus)?.run
+        } catch let error as BusError {
+            throw error
+        } catch {
+            return try await onQueue { [settings] in
+                try bus.lastNow(.leases, FleetMap.startSubject(settings.name)).map {
+                    try SharedStart(decoding: $0.bytes).run
+                }
+            }
+        }
+    }
+
     private nonisolated func decode(_ bytes: [UInt8]) throws(StartRefusal) -> StartedRun {
         do {
             let start = try SharedStart(decoding: bytes)
-            let fleet = try knownFleet(of: bytes) ?? SharedFleet(settings, start)
+            guard let fleet = try? knownFleet(of: bytes) ?? SharedFleet(settings, start) else {
+                // Somebody had other limits, or another version; it can be ended and followed yet.
+                return StartedRun(
+                    name: start.run, number: start.number ?? 1, earlier: start.earlier ?? [])
+            }
             return StartedRun(
                 name: start.run, map: fleet.map, endMs: fleet.plan.scenario.endMs,
                 earlier: start.earlier ?? [])
@@ -177,17 +197,45 @@ extension ClusterNode {
         }
     }
 
-    /// One of an earlier version would stay in the run that is over.
-    private func checkMembers() throws {
-        guard let member, member.fleet != nil else { return }
+    /// One of an earlier version would stay in the run that is over. Also asked of one that takes no part in it.
+    private func checkMembers(_ bus: NATSBus) async throws {
+        guard let member = shown, member.fleet != nil else { return try await checkTold(bus) }
         let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
         for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
         where roster.isLive(name, nowMs: nowMs) && entry.note.run == nil {
-            throw ControlError(
-                .conflict,
-                "Member \(name) has version \(entry.note.version), which knows one run of a cluster only.",
-                hint: "Bring all members to one version first.")
+            throw Self.knowsOneRun(entry.note)
         }
+    }
+
+    /// Members tell of themselves every two seconds: listens to those that might be of an earlier version, if any are known.
+    private func checkTold(_ bus: NATSBus) async throws {
+        let subject = Subject("clsd.v1.\(settings.name).lease.note.*")
+        let ingested = shareableMap.map { String($0.fingerprint, radix: 16) }
+        let told = Locked<[String: (note: ClusterNote, count: Int)]>([:])
+        let cursor = bus.watch(subject) { delivery in
+            guard case .messages(let messages) = delivery else { return }
+            for note in messages.compactMap({ ClusterNote($0.bytes) }) {
+                told.withLock { $0[note.member] = (note, ($0[note.member]?.count ?? 0) + 1) }
+            }
+        }
+        defer { cursor.close() }
+        // The last words of each come at once, and may be old; what comes then is said by somebody who lives.
+        for round in 1...30 {
+            try await Task.sleep(for: .milliseconds(100))
+            let count = told.withLock { $0.count }
+            let doubtful = told.withLock { $0.values.sorted { $0.note.member < $1.note.member } }.filter {
+                $0.note.run == nil && $0.note.fleet != ingested && !$0.note.hasLeft
+            }
+            if let one = doubtful.first(where: { $0.count > 1 }) { throw Self.knowsOneRun(one.note) }
+            if doubtful.isEmpty, count > 0 || round >= 15 { return }
+        }
+    }
+
+    private static func knowsOneRun(_ note: ClusterNote) -> ControlError {
+        ControlError(
+            .conflict,
+            "Member \(note.member) has version \(note.version), which knows one run of a cluster only.",
+            hint: "Bring all members to one version first.")
     }
 
     private static func error(_ refusal: StartRefusal) -> ControlError {
@@ -199,7 +247,7 @@ extension ClusterNode {
         case .isNotPlayed(let run):
             ControlError(
                 .conflict, "The cluster has run \(run), which no worker plays yet.",
-                hint: "Start a worker, or look at `colossusctl cluster status`.")
+                hint: "Start a worker, or end it: colossusctl simulate stop \(run)")
         case .isClosing(let run):
             ControlError(
                 .tryAgain, "Run \(run) is over, and its last windows are not closed yet.",
