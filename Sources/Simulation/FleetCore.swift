@@ -290,6 +290,15 @@ struct FleetCore: Sendable {
         takeBack(until: goalMs, &nobody)
     }
 
+    /// The same for times that follow each other: `reached` is told of each.
+    mutating func advance(through times: [Int64], _ reached: (inout FleetCore, Int) -> Void) {
+        let first = isPlain ? advancePlainly(through: times, reached) : 0
+        for place in first..<times.count {
+            advance(to: times[place])
+            reached(&self, place)
+        }
+    }
+
     @inline(__always)
     mutating func takeBack<Observer: FleetObserver>(
         until timeMs: Int64, _ observer: inout Observer
