@@ -253,6 +253,8 @@ import Testing
                     $0.failures.causes[0].repair?.maxHours = 1e20
                 }
             ),
+            ("phases", { @Sendable in $0.phases = [.century, .century] }),
+            ("plan_until", { @Sendable in $0.planUntilMs = $0.startMs + 36_526 * 86_400_000 }),
         ] as [(String, @Sendable (inout Scenario) -> Void)])
     func problems(_ key: String, _ change: @Sendable (inout Scenario) -> Void) {
         let problem = #expect(throws: ScenarioProblem.self) {
@@ -260,4 +262,9 @@ import Testing
         }
         #expect(problem?.key == key)
     }
+}
+
+extension Scenario.Phase {
+    fileprivate static let century = Scenario.Phase(
+        name: "century", days: 36_500, groups: [.init(model: "H100", gpus: 512)], curve: .immediate)
 }
