@@ -94,7 +94,7 @@ final class FleetLaw: Sendable {
             stallMs: Int64((cause.stallSeconds * 1_000).rounded()),
             rollbackMs: Int64((cause.rollbackSeconds * 1_000).rounded()),
             hiddenMs: cause.hiddenHours * 3_600_000,
-            slowPermille: Int64((cause.slowdown * 1_000).rounded()), xid: UInt8(cause.xid),
+            slowPermille: cause.slowPermille, xid: UInt8(cause.xid),
             repair: repairs.firstIndex(of: repair) ?? 0)
     }
 
