@@ -238,7 +238,12 @@ final class JobTiming: Sendable {
                 power(job, at: timeMs, isSlow: isSlow)
             )
         }
-        let (others, slow) = (sums(false), sums(true))
+        // Most jobs have never had a slow member, and most phases have none.
+        let differs =
+            job.slowPermille > 0
+            || (job.slowLoad, job.slowHeat, job.slowLevel) != (job.load, job.heat, job.level)
+        let others = sums(false)
+        let slow = differs ? sums(true) : others
         (job.load, job.heat, job.level) = others
         (job.slowLoad, job.slowHeat, job.slowLevel) = slow
     }
