@@ -73,9 +73,10 @@ struct PowerTable: Sendable {
             case .draining, .idle: megawatts(0)
             // Generation draws less than training: its GPUs wait for memory.
             case .reinforcement, .inference: megawatts(loads.training.powerPermille * 7 / 10)
-            case .productive, .straggling, .lost: megawatts(loads.training.powerPermille)
+            case .productive, .lost: megawatts(loads.training.powerPermille)
             case .checkpoint: megawatts(loads.checkpointing.powerPermille)
-            case .detection: megawatts(loads.hung.powerPermille)
+            // Members that wait for a slow one do so in the exchange, as those of a job that hangs.
+            case .detection, .straggling: megawatts(loads.hung.powerPermille)
             case .restart, .stall: megawatts(loads.restarting.powerPermille)
             }
         }

@@ -47,7 +47,8 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
         let index = place
         place = index &+ 1
         count &+= 1
-        return items[index]
+        // It is below the number of items, or `refill` has just begun anew.
+        return items.span[unchecked: index]
     }
 
     @inline(never)
@@ -67,14 +68,15 @@ struct DrawAhead<Item: DrawnAhead>: Sendable {
                     words.baseAddress, logs.baseAddress)
             }
         }
-        let (tables, words, logs, capacity) = (tables, words, logs, capacity)
+        let (tables, capacity, allWords, allLogs) = (tables, capacity, words, logs)
+        let (words, logs) = (allWords.span, allLogs.span)
         var items = items.mutableSpan
         for draw in 0..<capacity {
             func word(_ number: Int) -> UInt32 {
-                UInt32(truncatingIfNeeded: words[number &* capacity &+ draw])
+                UInt32(truncatingIfNeeded: words[unchecked: number &* capacity &+ draw])
             }
-            items[draw] = Item(
-                Philox.Words(word(0), word(1), word(2), word(3)), log: logs[draw], tables)
+            items[unchecked: draw] = Item(
+                Philox.Words(word(0), word(1), word(2), word(3)), log: logs[unchecked: draw], tables)
         }
     }
 }
@@ -120,7 +122,7 @@ struct RejectionDraw: DrawnAhead {
 
     @inline(__always)
     init(_ words: Philox.Words, log: Double, _ tables: DrawTables) {
-        passed = tables.passesAny ? Int(min(log / tables.passedLog, 1e9)) : 0
+        passed = tables.passesAny ? Int(cdraws_whole(min(log / tables.passedLog, 1e9))) : 0
         repairMs = tables.repairs[0].milliseconds(words[3])
     }
 }

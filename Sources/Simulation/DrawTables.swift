@@ -1,3 +1,5 @@
+import CDraws
+
 /// What `FleetLaw` says of a failure once it is drawn, for the words of the draw: plain tables, so that the processor waits for
 /// nothing but the one value that it needs.
 struct DrawTables: Sendable {
@@ -35,10 +37,11 @@ struct DrawTables: Sendable {
     /// The cause that the word stands for: `FleetLaw.cause` of its uniform number.
     @inline(__always)
     func cause(_ word: UInt32) -> Int {
-        var index = Int(guide[Int(word >> 22)])
+        let bounds = bounds.span
+        var index = Int(guide.span[unchecked: Int(word >> 22)])
         // Few slices have more than one bound: a sum instead of a branch that nobody could predict.
-        index &+= UInt64(word) >= bounds[index] ? 1 : 0
-        while UInt64(word) >= bounds[index] { index += 1 }
+        index &+= UInt64(word) >= bounds[unchecked: index] ? 1 : 0
+        while UInt64(word) >= bounds[unchecked: index] { index &+= 1 }
         return index
     }
 
@@ -49,8 +52,10 @@ struct DrawTables: Sendable {
         guard (16..<(RepairTable.knots - 16)).contains(knot) else {
             return repairs[repairOf[cause]].milliseconds(word)
         }
-        let place = firstKnot[cause] &+ knot
-        let left = quantiles[place]
-        return Int64(left + (Double(word & 0xf_ffff) + 0.5) * 0x1p-20 * (quantiles[place &+ 1] - left))
+        let quantiles = quantiles.span
+        let place = firstKnot.span[unchecked: cause] &+ knot
+        let left = quantiles[unchecked: place]
+        let share = (Double(word & 0xf_ffff) + 0.5) * 0x1p-20
+        return cdraws_whole(left + share * (quantiles[unchecked: place &+ 1] - left))
     }
 }

@@ -144,6 +144,7 @@ extension FleetCore {
         job.sinceMs = timeMs
         job.nextMs = nextMs
         job.offsetMs = offsetMs
+        if Observer.isLive { job.slowPermille = slowPermille }
         bookedMs = timeMs
         if phase == .running {
             (bookedCheckpoints, bookedSinceLast, bookedTraining) = (0, 0, 0)
@@ -181,7 +182,7 @@ extension FleetCore {
         job.intervalMs = timing.interval(nodes: memberCount, spread: spread)
         rateFLOP()
         enter(.running, timeMs, until: nextResize(after: timeMs), Observer.self)
-        if !hidden.isEmpty { weighSlowness() }
+        if !hidden.isEmpty { weighSlowness(timeMs, Observer.self) }
         while reachedMs.count < thresholds.count, 8 * memberCount >= thresholds[reachedMs.count] {
             reachedMs.append(timeMs)
         }

@@ -318,6 +318,7 @@ extension FleetCore {
     ) {
         let cause = law.causes[index]
         book(timeMs)
+        if Observer.isLive, cause.effect == .slow { observer.slowed(node, true, at: timeMs, job) }
         if Observer.isLive, cause.effect == .slow, cause.xid == 0 {
             observer.heated(node, gpu: ordinal, at: timeMs, job)
         }
@@ -333,7 +334,7 @@ extension FleetCore {
         let delay = injected?.forMs ?? mean
         calendar.add(
             .init(timeMs: timeMs + delay, node: Int32(node), kind: .found, cause: UInt8(index), mark: mark))
-        weighSlowness()
+        weighSlowness(timeMs, Observer.self)
     }
 
     /// Somebody has found the slow or silent node: it is repaired, and what it spoilt is thrown away.
@@ -363,17 +364,21 @@ extension FleetCore {
         _ node: Int, _ timeMs: Int64, _ observer: inout Observer
     ) {
         guard hidden.contains(where: { $0.node == Int32(node) }) else { return }
-        if Observer.isLive { observer.heated(node, gpu: nil, at: timeMs, job) }
+        if Observer.isLive {
+            observer.heated(node, gpu: nil, at: timeMs, job)
+            observer.slowed(node, false, at: timeMs, job)
+        }
         hidden.removeAll { $0.node == Int32(node) }
-        weighSlowness()
+        weighSlowness(timeMs, Observer.self)
     }
 
     /// The slowest member sets the pace of all.
-    mutating func weighSlowness() {
+    mutating func weighSlowness<Observer: FleetObserver>(_ timeMs: Int64, _ observer: Observer.Type) {
         slowPermille = 0
         for fault in hidden where standing[Int(fault.node)] == Standing.member {
             slowPermille = max(slowPermille, law.causes[Int(fault.cause)].slowPermille)
         }
+        if Observer.isLive { timing.hold(&job, slowPermille, at: timeMs) }
     }
 }
 

@@ -66,19 +66,36 @@ extension FleetCore {
     /// The part of `advance` that lies in plain time.
     mutating func advancePlainly(to goalMs: Int64) {
         let goal = min(goalMs, plan.plainUntilMs)
-        if let timeMs = runPlainly(to: goal) {
-            // Too few nodes: the job waits for more, and from here on who comes back matters.
-            leavePlainTime(timeMs)
-            var nobody = NobodyWatching()
-            continueJob(timeMs, &nobody)
+        if let timeMs = withPlainMemory({ core, memory in core.runPlainly(to: goal, memory) }) {
+            leavePlainTime(forWaiting: timeMs)
         } else if goal < goalMs {
             leavePlainTime(goal)
         }
     }
 
-    /// - Returns: when there were too few nodes for the job, if there were.
-    private mutating func runPlainly(to goal: Int64) -> Int64? {
-        withPlainMemory { core, memory in core.runPlainly(to: goal, memory) }
+    /// The same for times that follow each other, as far as they lie in plain time: `reached` is told of each. It may look at all
+    /// but `plain`, which is held until the last one.
+    ///
+    /// - Returns: how many were reached.
+    mutating func advancePlainly(through times: [Int64], _ reached: (inout FleetCore, Int) -> Void) -> Int {
+        var count = 0
+        let waitsFrom = withPlainMemory { core, memory -> Int64? in
+            while count < times.count, times[count] <= core.plan.plainUntilMs {
+                if let timeMs = core.runPlainly(to: times[count], memory) { return timeMs }
+                reached(&core, count)
+                count += 1
+            }
+            return nil
+        }
+        if let waitsFrom { leavePlainTime(forWaiting: waitsFrom) }
+        return count
+    }
+
+    /// Too few nodes: the job waits for more, and from here on who comes back matters.
+    private mutating func leavePlainTime(forWaiting timeMs: Int64) {
+        leavePlainTime(timeMs)
+        var nobody = NobodyWatching()
+        continueJob(timeMs, &nobody)
     }
 
     private mutating func withPlainMemory<Result>(
@@ -112,6 +129,8 @@ extension FleetCore {
         }
     }
 
+    /// - Returns: when there were too few nodes for the job, if there were.
+    @inline(never)
     private mutating func runPlainly(to goal: Int64, _ memory: PlainMemory) -> Int64? {
         while true {
             // At the same time racks come first, then failures, then the workload, and the job comes last.

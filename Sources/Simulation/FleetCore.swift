@@ -11,6 +11,8 @@ protocol FleetObserver {
     mutating func reported(_ node: Int, gpu: Int, xid: UInt8)
     /// A GPU gets too hot under load from now on; with `nil` none does any more.
     mutating func heated(_ node: Int, gpu: Int?, at timeMs: Int64, _ job: JobState)
+    /// A node is slow from now on, or is not any more.
+    mutating func slowed(_ node: Int, _ isSlow: Bool, at timeMs: Int64, _ job: JobState)
     /// What is known to whoever made the fault, and to nobody else.
     mutating func truth(_ fault: TrueFault)
     mutating func record(_ event: ModelEvent)
@@ -23,6 +25,7 @@ struct NobodyWatching: FleetObserver {
     mutating func broke(_ node: Int, culprit: UInt8, drainMs: Int64, at timeMs: Int64) {}
     mutating func reported(_ node: Int, gpu: Int, xid: UInt8) {}
     mutating func heated(_ node: Int, gpu: Int?, at timeMs: Int64, _ job: JobState) {}
+    mutating func slowed(_ node: Int, _ isSlow: Bool, at timeMs: Int64, _ job: JobState) {}
     mutating func truth(_ fault: TrueFault) {}
     mutating func record(_ event: ModelEvent) {}
 }
@@ -288,6 +291,15 @@ struct FleetCore: Sendable {
             }
         }
         takeBack(until: goalMs, &nobody)
+    }
+
+    /// The same for times that follow each other: `reached` is told of each.
+    mutating func advance(through times: [Int64], _ reached: (inout FleetCore, Int) -> Void) {
+        let first = isPlain ? advancePlainly(through: times, reached) : 0
+        for place in first..<times.count {
+            advance(to: times[place])
+            reached(&self, place)
+        }
     }
 
     @inline(__always)

@@ -76,7 +76,7 @@ final class FleetLaw: Sendable {
             Double(failures.collapseReferenceGPUs) / Double(Scenario.Layout.gpusPerNode)
         perJobMs = failures.causes.reduce(0) { $0 + $1.perJobDay } / 86_400_000
         rejectedShare = scenario.bringUp.rejectedShare
-        passedLog = rejectedShare < 1 ? PortableMath.log(1 - rejectedShare) : 0
+        passedLog = Self.passedLog(rejectedShare)
         let job = scenario.job
         mfuByNodes =
             job.mfu.isEmpty ? [] : (0...(scenario.gpuCount / 8)).map { job.mfu(gpus: 8 * $0) }
@@ -94,8 +94,15 @@ final class FleetLaw: Sendable {
             stallMs: Int64((cause.stallSeconds * 1_000).rounded()),
             rollbackMs: Int64((cause.rollbackSeconds * 1_000).rounded()),
             hiddenMs: cause.hiddenHours * 3_600_000,
-            slowPermille: Int64((cause.slowdown * 1_000).rounded()), xid: UInt8(cause.xid),
+            slowPermille: cause.slowPermille, xid: UInt8(cause.xid),
             repair: repairs.firstIndex(of: repair) ?? 0)
+    }
+
+    private static func passedLog(_ rejectedShare: Double) -> Double {
+        guard rejectedShare < 1 else { return 0 }
+        let passed = 1 - rejectedShare
+        // Of a share too small to be taken off 1, the logarithm of the rest is the share.
+        return passed < 1 ? PortableMath.log(passed) : -rejectedShare
     }
 
     private static func shares(_ weights: [Double]) -> [Double] {

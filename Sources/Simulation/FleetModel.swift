@@ -40,7 +40,7 @@ public struct FleetModel: Sendable {
             let planned = view.nextMs
             let next = min(planned, core.nextMs, nextCheckpointMs())
             if next > goal { break }
-            view.usage.settle(at: next, view.statusCounts, core.job.phase)
+            view.usage.settle(at: next, view.statusCounts, core.job)
             // What was planned comes before what happens, and a checkpoint is written before something fails.
             if planned == next {
                 view.step(next, core.job)
@@ -91,7 +91,6 @@ public struct FleetModel: Sendable {
     var nodes: [NodeState] { view.nodes }
     var job: JobState { core.job }
     var timing: JobTiming { core.timing }
-    var slowPermille: Int64 { core.slowPermille }
 
     /// Nodes in a status.
     public func nodeCount(_ status: NodeStatus) -> Int { view.statusCounts[Int(status.rawValue)] }
@@ -141,7 +140,7 @@ public struct FleetModel: Sendable {
         point.powered = poweredGPUs
         point.inTraining = trainingGPUs
         let mean = view.usage.mean(
-            until: nowMs, overMs: windowMs, view.statusCounts, core.job.phase)
+            until: nowMs, overMs: windowMs, view.statusCounts, core.job)
         point.utilization = mean.utilization
         point.megawatts = mean.megawatts
         point.interruptions = core.job.interruptions

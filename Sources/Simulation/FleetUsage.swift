@@ -19,6 +19,8 @@ struct FleetUsage: Sendable {
     private let burnIn: (utilization: Double, watts: Double)
     /// By `JobState.Phase`.
     private let training: [(utilization: Double, watts: Double)]
+    /// What all that waiting for slow members takes off the watts of a job that trains.
+    private let waitingWatts: Double
     private let startMs: Int64
 
     private var sums = Sums()
@@ -48,6 +50,7 @@ struct FleetUsage: Sendable {
         )
         let stopped = uses(loads.restarting)
         training = [uses(loads.idle), running, uses(loads.hung), stopped, stopped]
+        waitingWatts = share * (computing.1 - uses(loads.hung).1)
         startMs = scenario.startMs
         atMs = startMs
         hourly = Array(repeating: Sums(), count: Self.hoursKept)
@@ -55,9 +58,9 @@ struct FleetUsage: Sendable {
     }
 
     /// Adds the time until then, during which nothing changed.
-    mutating func settle(at timeMs: Int64, _ counts: [Int], _ phase: JobState.Phase) {
+    mutating func settle(at timeMs: Int64, _ counts: [Int], _ job: JobState) {
         if timeMs > atMs {
-            sums = sum(until: timeMs, counts, phase)
+            sums = sum(until: timeMs, counts, job)
             atMs = timeMs
         }
         if timeMs == nextHourMs {
@@ -68,12 +71,12 @@ struct FleetUsage: Sendable {
 
     /// Means over the last `windowMs`, to full hours, back to the start at most and a day at most.
     func mean(
-        until nowMs: Int64, overMs windowMs: Int64, _ counts: [Int], _ phase: JobState.Phase
+        until nowMs: Int64, overMs windowMs: Int64, _ counts: [Int], _ job: JobState
     ) -> (utilization: Double, megawatts: Double) {
         let span = min(max(windowMs, Self.hourMs), 24 * Self.hourMs)
         let hour = max(0, nowMs - span - startMs) / Self.hourMs
         let from = hourly[Int(hour) % Self.hoursKept]
-        let until = sum(until: max(nowMs, atMs), counts, phase)
+        let until = sum(until: max(nowMs, atMs), counts, job)
         let length = Double(nowMs - (startMs + hour * Self.hourMs))
         let up = until.up - from.up
         guard length > 0 else { return (0, power.baseMegawatts) }
@@ -84,14 +87,17 @@ struct FleetUsage: Sendable {
     }
 
     func exposedNodeMs(at timeMs: Int64, _ counts: [Int]) -> Double {
-        sum(until: max(timeMs, atMs), counts, .waiting).exposed
+        sum(until: max(timeMs, atMs), counts, nil).exposed
     }
 
-    private func sum(until timeMs: Int64, _ counts: [Int], _ phase: JobState.Phase) -> Sums {
+    private func sum(until timeMs: Int64, _ counts: [Int], _ job: JobState?) -> Sums {
         let elapsed = Double(timeMs - atMs)
         func nodes(_ status: NodeStatus) -> Double { Double(counts[Int(status.rawValue)]) }
         let idle = nodes(.powered) + nodes(.ready) + nodes(.failed)
-        let training = self.training[Int(phase.rawValue)]
+        var training = self.training[Int((job?.phase ?? .waiting).rawValue)]
+        if let job, job.phase == .running {
+            training.watts -= waitingWatts * Double(job.slowPermille) / 1_000
+        }
         var sums = sums
         sums.up += elapsed * (idle + nodes(.burnIn) + nodes(.training))
         sums.used +=

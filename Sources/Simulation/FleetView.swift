@@ -104,23 +104,36 @@ struct FleetView: FleetObserver, Sendable {
 
     /// Changes a node's status and closes the books of the one before.
     mutating func moved(_ node: Int, to status: NodeStatus, at timeMs: Int64, _ job: JobState) {
+        changed(node, to: status, isSlow: nodes[node].isSlow, at: timeMs, job)
+    }
+
+    mutating func slowed(_ node: Int, _ isSlow: Bool, at timeMs: Int64, _ job: JobState) {
+        guard nodes[node].isSlow != isSlow else { return }
+        changed(node, to: nodes[node].status, isSlow: isSlow, at: timeMs, job)
+    }
+
+    private mutating func changed(
+        _ node: Int, to status: NodeStatus, isSlow: Bool, at timeMs: Int64, _ job: JobState
+    ) {
         var state = nodes[node]
         let elapsed = timeMs - state.sinceMs
         if state.status.isUp { state.upMs += elapsed }
-        let warmth = tendency(state.status, timeMs, job) + state.heat * timing.decay(elapsed)
+        let warmth = tendency(state.status, state.isSlow, timeMs, job) + state.heat * timing.decay(elapsed)
         let level =
             state.status.isUp
-            ? power(state.status, timeMs, job) + state.surge * timing.powerDecay(elapsed) : 0
+            ? power(state.status, state.isSlow, timeMs, job) + state.surge * timing.powerDecay(elapsed) : 0
         state.load += timing.lag(state.surge, elapsed)
         if state.status == .burnIn {
             state.load += elapsed * burnInPermille
         }
-        if (state.status == .training) != (status == .training) {
-            let integral = timing.load(job, at: timeMs)
-            state.load += status == .training ? -integral : integral
+        let (was, becomes) = (state.status == .training, status == .training)
+        if was != becomes || isSlow != state.isSlow {
+            if was { state.load += timing.load(job, at: timeMs, isSlow: state.isSlow) }
+            if becomes { state.load -= timing.load(job, at: timeMs, isSlow: isSlow) }
         }
-        state.heat = warmth - tendency(status, timeMs, job)
-        state.surge = status.isUp ? level - power(status, timeMs, job) : 0
+        state.heat = warmth - tendency(status, isSlow, timeMs, job)
+        state.surge = status.isUp ? level - power(status, isSlow, timeMs, job) : 0
+        state.isSlow = isSlow
         statusCounts[Int(state.status.rawValue)] -= 1
         statusCounts[Int(status.rawValue)] += 1
         state.sinceMs = timeMs
@@ -129,18 +142,18 @@ struct FleetView: FleetObserver, Sendable {
     }
 
     /// What the temperature of a node in that status tends to.
-    private func tendency(_ status: NodeStatus, _ timeMs: Int64, _ job: JobState) -> Float {
+    private func tendency(_ status: NodeStatus, _ isSlow: Bool, _ timeMs: Int64, _ job: JobState) -> Float {
         switch status {
-        case .training: timing.heat(job, at: timeMs)
+        case .training: timing.heat(job, at: timeMs, isSlow: isSlow)
         case .burnIn: Float(burnInPermille) / 1_000
         default: 0
         }
     }
 
     /// And its power.
-    private func power(_ status: NodeStatus, _ timeMs: Int64, _ job: JobState) -> Float {
+    private func power(_ status: NodeStatus, _ isSlow: Bool, _ timeMs: Int64, _ job: JobState) -> Float {
         switch status {
-        case .training: timing.power(job, at: timeMs)
+        case .training: timing.power(job, at: timeMs, isSlow: isSlow)
         case .burnIn: Float(burnInPermille) / 1_000
         default: 0
         }
@@ -194,7 +207,7 @@ extension NodeState {
         let elapsed = timeMs - sinceMs
         let own = load + timing.lag(surge, elapsed)
         switch status {
-        case .training: return own + timing.load(job, at: timeMs)
+        case .training: return own + timing.load(job, at: timeMs, isSlow: isSlow)
         case .burnIn: return own + elapsed * burnInPermille
         default: return own
         }

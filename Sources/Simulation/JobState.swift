@@ -26,6 +26,12 @@ struct JobState: Sendable, Equatable {
     var heat: Float = 0
     /// The same of their power above idle.
     var level: Float = 0
+    /// The three of a member that is slow: it is busy while the others wait for it.
+    var slowLoad: Int64 = 0
+    var slowHeat: Float = 0
+    var slowLevel: Float = 0
+    /// What slow members take off the pace of this phase, if it is one of training; followed for telemetry only.
+    var slowPermille: Int64 = 0
     var firstStartMs: Int64?
     /// Training time that checkpoints hold, or that a planned stop has saved, milliseconds.
     var savedMs: Int64 = 0
@@ -50,6 +56,8 @@ final class JobTiming: Sendable {
     /// Time constant of power, milliseconds.
     let powerMs: Double
     let step: TrainingStep
+    /// While a slow member holds the job up, by how much.
+    private let held: [Int64: (waiting: TrainingStep, slow: TrainingStep)]
     private let restart: Int64
     private let restartPerDoubling: Double
     private let restartReferenceNodes: Double
@@ -70,8 +78,13 @@ final class JobTiming: Sendable {
         resize = max(1, ms(job.resizeHours * 3_600))
         thermalMs = scenario.telemetry.thermalSeconds * 1_000
         powerMs = scenario.telemetry.powerSeconds * 1_000
-        step = TrainingStep(seconds: scenario.telemetry.stepSeconds)
+        let step = TrainingStep(seconds: scenario.telemetry.stepSeconds)
+        self.step = step
         let loads = scenario.telemetry
+        let waiting = TrainingStep.Factors(loads.hung, of: loads.training)
+        let causes = scenario.failures.causes + Scenario.Cause.injectable
+        let slow = Set(causes.map(\.slowPermille)).filter { $0 > 0 }
+        held = Dictionary(uniqueKeysWithValues: slow.map { ($0, step.held($0, waiting: waiting)) })
         permille = SIMD8(
             0, Int64(loads.training.powerPermille), Int64(loads.hung.powerPermille),
             Int64(loads.restarting.powerPermille), Int64(loads.restarting.powerPermille), 0, 0, 0)
@@ -132,39 +145,47 @@ final class JobTiming: Sendable {
             && job.elapsed(at: timeMs) % (job.intervalMs + write) >= job.intervalMs
     }
 
+    private func step(_ job: JobState, isSlow: Bool) -> TrainingStep {
+        guard job.slowPermille > 0, let held = held[job.slowPermille] else { return step }
+        return isSlow ? held.slow : held.waiting
+    }
+
     /// The load integral at a time not before `sinceMs`.
-    func load(_ job: JobState, at timeMs: Int64) -> Int64 {
-        let lag = lag(job.level - goal(job, at: job.sinceMs), timeMs - job.sinceMs)
+    func load(_ job: JobState, at timeMs: Int64, isSlow: Bool = false) -> Int64 {
+        let (load, level) = isSlow ? (job.slowLoad, job.slowLevel) : (job.load, job.level)
+        let lag = lag(level - goal(job, at: job.sinceMs, isSlow), timeMs - job.sinceMs)
         guard job.phase == .running else {
-            return job.load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)] + lag
+            return load + (timeMs - job.sinceMs) * permille[Int(job.phase.rawValue)] + lag
         }
+        let step = step(job, isSlow: isSlow)
         let from = self.training(job.offsetMs, job.intervalMs)
         let training = self.training(job.elapsed(at: timeMs), job.intervalMs)
-        return job.load + stepped(training) - stepped(from) + lag
+        return load + stepped(step, training) - stepped(step, from) + lag
             + (timeMs - job.sinceMs - training + from) * writing
     }
 
-    private func stepped(_ training: Int64) -> Int64 {
+    private func stepped(_ step: TrainingStep, _ training: Int64) -> Int64 {
         Int64((step.integral(training) * Double(permille[1])).rounded(.down))
     }
 
     /// What the power of a phase would be if it had no time constant.
-    private func goal(_ job: JobState, at timeMs: Int64) -> Float {
+    private func goal(_ job: JobState, at timeMs: Int64, _ isSlow: Bool) -> Float {
         guard job.phase == .running else { return Float(permille[Int(job.phase.rawValue)]) / 1_000 }
         if isWriting(job, at: timeMs) { return Float(writing) / 1_000 }
-        return Float(permille[1]) / 1_000 * factors(job, at: timeMs).power
+        return Float(permille[1]) / 1_000 * factors(job, at: timeMs, isSlow: isSlow).power
     }
 
     /// The members' power above idle: 1 is the mean of training.
-    func power(_ job: JobState, at timeMs: Int64) -> Float {
-        let elapsed = timeMs - job.sinceMs
-        return goal(job, at: timeMs) + (job.level - goal(job, at: job.sinceMs)) * powerDecay(elapsed)
+    func power(_ job: JobState, at timeMs: Int64, isSlow: Bool = false) -> Float {
+        let level = isSlow ? job.slowLevel : job.level
+        let surplus = level - goal(job, at: job.sinceMs, isSlow)
+        return goal(job, at: timeMs, isSlow) + surplus * powerDecay(timeMs - job.sinceMs)
     }
 
     /// Where in a step the members are; the mean while they do not train.
-    func factors(_ job: JobState, at timeMs: Int64) -> TrainingStep.Factors {
+    func factors(_ job: JobState, at timeMs: Int64, isSlow: Bool = false) -> TrainingStep.Factors {
         guard job.phase == .running, !isWriting(job, at: timeMs) else { return .mean }
-        return step.factors(at: training(job.elapsed(at: timeMs), job.intervalMs))
+        return step(job, isSlow: isSlow).factors(at: training(job.elapsed(at: timeMs), job.intervalMs))
     }
 
     /// exp(-t / tau) of power, and its integral times a surplus, in thousandths times milliseconds.
@@ -176,15 +197,17 @@ final class JobTiming: Sendable {
     }
 
     /// What the members' temperature tends to in this phase; checkpoints are too short to matter.
-    func target(_ job: JobState) -> Float {
+    private func target(_ job: JobState, _ isSlow: Bool) -> Float {
         guard job.phase == .running else { return Float(permille[Int(job.phase.rawValue)]) / 1_000 }
         let share = Float(job.intervalMs) / Float(job.intervalMs + write)
-        return (share * Float(permille[1]) + (1 - share) * Float(writing)) / 1_000
+        var training = Float(permille[1])
+        if job.slowPermille > 0 { training *= step(job, isSlow: isSlow).mean }
+        return (share * training + (1 - share) * Float(writing)) / 1_000
     }
 
-    func heat(_ job: JobState, at timeMs: Int64) -> Float {
-        let goal = target(job)
-        return goal + (job.heat - goal) * decay(timeMs - job.sinceMs)
+    func heat(_ job: JobState, at timeMs: Int64, isSlow: Bool = false) -> Float {
+        let goal = target(job, isSlow)
+        return goal + ((isSlow ? job.slowHeat : job.heat) - goal) * decay(timeMs - job.sinceMs)
     }
 
     /// exp(-t / tau); 0 once nothing of it could be seen.
@@ -209,9 +232,43 @@ final class JobTiming: Sendable {
 
     /// Closes the books of the phase for telemetry; the phase that begins then is entered by `FleetCore`.
     func settle(_ job: inout JobState, at timeMs: Int64) {
-        let (load, heat, level) = (load(job, at: timeMs), heat(job, at: timeMs), power(job, at: timeMs))
-        job.load = load
-        job.heat = heat
-        job.level = level
+        func sums(_ isSlow: Bool) -> (Int64, Float, Float) {
+            (
+                load(job, at: timeMs, isSlow: isSlow), heat(job, at: timeMs, isSlow: isSlow),
+                power(job, at: timeMs, isSlow: isSlow)
+            )
+        }
+        // Most jobs have never had a slow member, and most phases have none.
+        let differs =
+            job.slowPermille > 0
+            || (job.slowLoad, job.slowHeat, job.slowLevel) != (job.load, job.heat, job.level)
+        let others = sums(false)
+        let slow = differs ? sums(true) : others
+        (job.load, job.heat, job.level) = others
+        (job.slowLoad, job.slowHeat, job.slowLevel) = slow
     }
+
+    /// From then on slow members take that off the pace of training: the books are closed and it goes on.
+    func hold(_ job: inout JobState, _ permille: Int64, at timeMs: Int64) {
+        guard job.phase == .running, job.slowPermille != permille else { return }
+        settle(&job, at: timeMs)
+        (job.offsetMs, job.sinceMs, job.slowPermille) = (job.elapsed(at: timeMs), timeMs, permille)
+    }
+}
+
+extension TrainingStep.Factors {
+    /// That load in place of the mean of training.
+    fileprivate init(_ load: Scenario.Load, of training: Scenario.Load) {
+        func share(_ path: KeyPath<Scenario.Load, Float>) -> Float {
+            training[keyPath: path] > 0 ? load[keyPath: path] / training[keyPath: path] : 0
+        }
+        self.init(
+            power: Float(load.powerPermille) / Float(max(1, training.powerPermille)), tensor: share(\.tensor),
+            dram: share(\.dram), nvlink: share(\.nvlinkMBps), pcie: share(\.pcieBps))
+    }
+}
+
+extension Scenario.Cause {
+    /// What a slow node takes off the job's pace, thousandths, and never all of it.
+    var slowPermille: Int64 { min(999, Int64((slowdown * 1_000).rounded())) }
 }

@@ -62,4 +62,6 @@ struct NodeState: Sendable, Equatable {
     var culprit = NodeState.nobody
     /// Ordinal of a GPU that gets too hot under load, or `nobody`.
     var hot = NodeState.nobody
+    /// Members wait for it.
+    var isSlow = false
 }

@@ -1,7 +1,7 @@
 /// How many nodes are in some state, and for how long they have been, all together.
 ///
-/// Arithmetic is unchecked, here and where a trajectory books: 500,000 nodes have fewer than 2^63 node-milliseconds in half a
-/// million years.
+/// Arithmetic is unchecked, here and where a trajectory books: 500,000 nodes have fewer than 2^63 node-milliseconds in 580
+/// years, and a scenario has a century at most.
 ///
 /// Each change is booked with the time from it on. So changes may come in any order, and nothing has to be done in between.
 struct NodeTime: Sendable {

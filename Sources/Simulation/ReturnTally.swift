@@ -25,8 +25,8 @@ struct ReturnTally: Sendable {
     private let startMs: Int64
     private let endMs: Int64
     private let pageCount: Int
-    /// The last one is for what is not wanted.
-    var pages: [Page]
+    /// The last one is for what is not wanted. None before the first use: most fleets never need them.
+    var pages: [Page] = []
     /// What pages had no room for, in any order: milliseconds since the start; and the first of them.
     private var spilt: [Int64] = []
     private var firstSpilt = Int64.max
@@ -39,12 +39,12 @@ struct ReturnTally: Sendable {
         self.startMs = startMs
         self.endMs = endMs
         pageCount = Int((endMs - startMs) >> Self.pageBits) + 1
-        pages = Array(repeating: Self.emptyPage, count: pageCount + 1)
     }
 
-    /// Empties it without giving its memory back.
+    /// Empties it without giving its memory back, which the first time takes it.
     mutating func removeAll() {
         let empty = Self.emptyPage
+        if pages.isEmpty { pages = Array(repeating: empty, count: pageCount + 1) }
         var pages = pages.mutableSpan
         for page in pages.indices { pages[page] = empty }
         spilt.removeAll(keepingCapacity: true)

@@ -9,6 +9,11 @@ public struct ScenarioProblem: Error, Equatable, CustomStringConvertible {
 }
 
 extension Scenario {
+    /// Ten years: that milliseconds of it are a whole number need not be asked each time.
+    static let repairHoursMax = 87_600.0
+    /// A century: what is kept for each hour of it stays small, and sums of time do not overflow.
+    static let daysMax = 36_525
+
     /// Says the first thing that makes the parts of the scenario not fit together; nothing when they do.
     public func check() throws(ScenarioProblem) {
         try expect((1...8).contains(layout.nodesPerRack), "layout.nodes_per_rack", "1 to 8 nodes")
@@ -40,6 +45,10 @@ extension Scenario {
             }
         }
         try expect(gpuCount <= 4_000_000, "phases", "4,000,000 GPUs in all at most")
+        try expect(days <= Self.daysMax, "phases", "\(Self.daysMax) days in all at most")
+        try expect(
+            horizonMs - startMs <= Int64(Self.daysMax) * 86_400_000, "plan_until",
+            "\(Self.daysMax) days after the start at most")
     }
 
     private func check(_ steps: [Step], _ key: String) throws(ScenarioProblem) {
@@ -77,6 +86,10 @@ extension Scenario {
 
     private func check(_ repair: Repair?, _ key: String) throws(ScenarioProblem) {
         guard let repair else { return }
+        let hours = [repair.medianHours, repair.minHours, repair.maxHours]
+        let areHours = hours.allSatisfy { (0...Self.repairHoursMax).contains($0) }
+        try expect(areHours, key, "hours of 0 to \(Int(Self.repairHoursMax))")
+        try expect((0...10).contains(repair.sigma), key, "a sigma of 0 to 10")
         try expect(repair.minHours <= repair.maxHours, key, "min <= max")
     }
 

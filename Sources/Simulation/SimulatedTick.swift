@@ -110,10 +110,8 @@ extension FleetModel {
         }
         let wave = Self.wave(nowMs, numbers)
         return TickContext(
-            timeMs: nowMs, jobLoad: load, jobHeat: timing.heat(job, at: nowMs),
-            jobPower: timing.power(job, at: nowMs), jobIntegral: timing.load(job, at: nowMs),
-            step: timing.factors(job, at: nowMs),
-            pace: job.phase == .running ? 1 - Float(slowPermille) / 1_000 : 1,
+            timeMs: nowMs, jobLoad: load, member: MemberTick(job, timing, at: nowMs, isSlow: false),
+            slow: MemberTick(job, timing, at: nowMs, isSlow: true),
             ambient: numbers.diurnalCelsius * wave, slowing: numbers.diurnalShare * (1 + wave) * 0.5)
     }
 

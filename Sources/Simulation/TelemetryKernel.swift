@@ -4,18 +4,30 @@ import Telemetry
 struct TickContext: Sendable {
     var timeMs: Int64
     var jobLoad: Scenario.Load
-    var jobHeat: Float
-    /// The members' power above idle; 1 is the mean of training.
-    var jobPower: Float
-    var jobIntegral: Int64
-    /// Where in a training step the members are.
-    var step: TrainingStep.Factors
-    /// The job's pace; below 1 while a slow member holds it up.
-    var pace: Float
+    /// Members, and slow ones, for which the others wait.
+    var member: MemberTick
+    var slow: MemberTick
     /// Coolant above its daily mean, °C.
     var ambient: Float
     /// What the warmth of the day takes off the clocks, 0...1.
     var slowing: Float
+}
+
+/// What is the same for all members, or for all slow ones.
+struct MemberTick: Sendable {
+    var heat: Float
+    /// Power above idle; 1 is the mean of training.
+    var power: Float
+    var integral: Int64
+    /// Where in a training step they are.
+    var step: TrainingStep.Factors
+
+    init(_ job: JobState, _ timing: JobTiming, at timeMs: Int64, isSlow: Bool) {
+        heat = timing.heat(job, at: timeMs, isSlow: isSlow)
+        power = timing.power(job, at: timeMs, isSlow: isSlow)
+        integral = timing.load(job, at: timeMs, isSlow: isSlow)
+        step = timing.factors(job, at: timeMs, isSlow: isSlow)
+    }
 }
 
 /// What is left in one node of the state before.
@@ -135,8 +147,9 @@ struct TelemetryKernel: Sendable {
         let model = models[model]
         let load = load(state.status, tick)
         let isMember = state.status == .training
-        let step = isMember ? tick.step : .mean
-        let pace: Float = isMember ? tick.pace * (1 - tick.slowing) : 1 - tick.slowing
+        let member = state.isSlow ? tick.slow : tick.member
+        let step = isMember ? member.step : .mean
+        let pace: Float = 1 - tick.slowing
         let noise = philox.draw8(.tick, first: gpu, counter: tick.timeMs, rounds: 7)
         let n0 = LaneMath.noise(noise.0)
         let n1 = LaneMath.noise(noise.1)
@@ -152,7 +165,7 @@ struct TelemetryKernel: Sendable {
         // Power: what the silicon asks for, held down to where its highest load meets the limit. Noise is even around the
         // mean and ends at the limit, so that energy stays the integral of power.
         let burning: Float = state.status == .burnIn ? Float(numbers.burnIn.powerPermille) * 0.001 : 0
-        let share = (isMember ? tick.jobPower : burning) + state.surge * fading.power
+        let share = (isMember ? member.power : burning) + state.surge * fading.power
         let (idleWatts, asked) = (silicon.idleWatts, silicon.asked)
         let most: Floats = (Floats(repeating: model.tdpWatts - 1) - idleWatts) * (1 / max(peak, 0.001))
         let rise = LaneMath.lower(asked, most)
@@ -162,7 +175,7 @@ struct TelemetryKernel: Sendable {
         store(power, Row.power, column, &raw)
 
         // Temperatures: what the state tends to, and what is left of the state before.
-        let base: Float = isMember ? tick.jobHeat : burning
+        let base: Float = isMember ? member.heat : burning
         let heat = base + state.heat * fading.heat
         var warming: Floats = (silicon.spread + (numbers.trainingCelsius - numbers.idleCelsius)) * heat
         if state.hot < 8 {
@@ -253,7 +266,7 @@ struct TelemetryKernel: Sendable {
         let own = state.load + fading.integral
         let elapsed = tick.timeMs - state.sinceMs
         switch state.status {
-        case .training: return own + tick.jobIntegral
+        case .training: return own + (state.isSlow ? tick.slow.integral : tick.member.integral)
         case .burnIn: return own + elapsed * Int64(numbers.burnIn.powerPermille)
         default: return own
         }

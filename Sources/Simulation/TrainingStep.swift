@@ -27,12 +27,13 @@ struct TrainingStep: Sendable {
     private let factors: [Factors]
     /// Integral of the power factor up to the end of each phase, milliseconds.
     private let sums: [Double]
+    /// Of steps that nobody sees.
+    private let flat: Factors
 
     init(seconds: Double) {
         let length = Int64((seconds * 1_000).rounded())
-        ms = length
         guard length >= 100 else {
-            (ends, factors, sums) = ([], [], [])
+            self.init(lengths: [], factors: [], flat: .mean)
             return
         }
         var share = 0.0
@@ -57,21 +58,69 @@ struct TrainingStep: Sendable {
                 dram: phase.factors.dram / norm.dram, nvlink: phase.factors.nvlink / norm.nvlink,
                 pcie: phase.factors.pcie / norm.pcie)
         }
-        var sum = 0.0
-        sums = zip(exact, bounds.indices).map { factors, index in
-            sum += Double(factors.power) * Double(bounds[index] - (index == 0 ? 0 : bounds[index - 1]))
+        let last = zip(bounds, [0] + bounds).map { $0 - $1 }
+        self.init(lengths: last, factors: exact, flat: .mean)
+    }
+
+    private init(lengths: [Int64], factors: [Factors], flat: Factors) {
+        var (end, sum): (Int64, Double) = (0, 0)
+        ends = lengths.map {
+            end += $0
+            return end
+        }
+        sums = zip(lengths, factors).map {
+            sum += Double($1.power) * Double($0)
             return sum
         }
-        ends = bounds
-        factors = exact
+        ms = end
+        self.factors = factors
+        self.flat = flat
+    }
+
+    /// The step of members that wait for a slow one, and that of the slow one, as long as it takes the job's pace down by so much.
+    ///
+    /// A slow member computes for longer. The others are done as fast as ever and wait for it in the exchange of gradients,
+    /// whatever that is like; then all exchange. So both have the same length, and the slow one never rests.
+    ///
+    /// - Parameter waiting: what waiting is like.
+    func held(_ permille: Int64, waiting: Factors) -> (waiting: TrainingStep, slow: TrainingStep) {
+        let slowness = Float(permille) / 1_000
+        let flat = (
+            Factors.mean.scaled(1 - slowness).adding(waiting.scaled(slowness)),
+            Factors.mean.stretched(1 - slowness)
+        )
+        guard ms >= 100 else {
+            return (
+                TrainingStep(lengths: [], factors: [], flat: flat.0),
+                TrainingStep(lengths: [], factors: [], flat: flat.1)
+            )
+        }
+        let wait = ms * permille / (1_000 - permille)
+        let (forward, computing) = (ends[0], ends[1])
+        let exchange = ms - computing
+        let share = Double(computing) / Double(computing + wait)
+        let slowForward = Int64((Double(forward) / share).rounded())
+        return (
+            TrainingStep(
+                lengths: [forward, computing - forward, wait, exchange],
+                factors: [factors[0], factors[1], waiting, factors[2]], flat: flat.0),
+            TrainingStep(
+                lengths: [slowForward, computing + wait - slowForward, exchange],
+                factors: [
+                    factors[0].stretched(Float(share)), factors[1].stretched(Float(share)), factors[2],
+                ], flat: flat.1)
+        )
     }
 
     /// The highest power factor.
     var peak: Float { factors.map(\.power).max() ?? 1 }
 
+    /// The mean power factor.
+    var mean: Float { ms >= 100 ? Float(sums[sums.count - 1] / Double(ms)) : flat.power }
+
     /// The phase after so much training.
     func factors(at trainedMs: Int64) -> Factors {
-        guard ms >= 100 else { return .mean }
+        guard ms >= 100 else { return flat }
         let place = trainedMs % ms
         let phase = ends.firstIndex { place < $0 } ?? ends.count - 1
         return factors[phase]
@@ -79,12 +128,33 @@ struct TrainingStep: Sendable {
 
     /// Integral of the power factor over the first so many milliseconds of training; never falls.
     func integral(_ trainedMs: Int64) -> Double {
-        guard ms >= 100 else { return Double(trainedMs) }
+        guard ms >= 100 else { return Double(flat.power) * Double(trainedMs) }
         let (count, place) = trainedMs.quotientAndRemainder(dividingBy: ms)
         let phase = ends.firstIndex { place < $0 } ?? ends.count - 1
         let begin = phase == 0 ? 0 : ends[phase - 1]
         let whole = Double(count) * sums[sums.count - 1]
         let before = phase == 0 ? 0 : sums[phase - 1]
         return whole + before + Double(factors[phase].power) * Double(place - begin)
+    }
+}
+
+extension TrainingStep.Factors {
+    fileprivate func scaled(_ factor: Float) -> Self {
+        Self(
+            power: power * factor, tensor: tensor * factor, dram: dram * factor, nvlink: nvlink * factor,
+            pcie: pcie * factor)
+    }
+
+    fileprivate func adding(_ other: Self) -> Self {
+        Self(
+            power: power + other.power, tensor: tensor + other.tensor, dram: dram + other.dram,
+            nvlink: nvlink + other.nvlink, pcie: pcie + other.pcie)
+    }
+
+    /// The same work in a longer time, of which it takes that share at full pace: busy all the while.
+    fileprivate func stretched(_ share: Float) -> Self {
+        var longer = scaled(share)
+        longer.power = power
+        return longer
     }
 }

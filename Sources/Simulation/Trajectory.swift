@@ -87,8 +87,9 @@ public struct TrajectoryRunner: Sendable {
         trajectory.samples.reserveCapacity(sampleMs.count)
         var before = GPUTime()
         var beforeMs = plan.scenario.startMs
-        for (index, timeMs) in sampleMs.enumerated() {
-            core.advance(to: timeMs)
+        let (sampleMs, build, watts) = (sampleMs, build, watts)
+        core.advance(through: sampleMs) { core, index in
+            let timeMs = sampleMs[index]
             let (now, flop) = core.gpuTime(at: timeMs, build[index])
             let megawatts = watts.megawatts(now, before, elapsedMs: timeMs - beforeMs)
             trajectory.energyMWh += megawatts * Double(timeMs - beforeMs) / 3_600_000

@@ -243,6 +243,18 @@ import Testing
             ("power.curve[1].at", { @Sendable in $0.power.curve.append($0.power.curve[0]) }),
             ("failures.causes", { @Sendable in $0.failures.causes = [] }),
             ("layout.nodes_per_rack", { @Sendable in $0.layout.nodesPerRack = 9 }),
+            ("failures.repair", { @Sendable in $0.failures.repair.maxHours = 87_601 }),
+            ("failures.repair", { @Sendable in $0.failures.repair.minHours = -1 }),
+            ("failures.repair", { @Sendable in $0.failures.repair.sigma = .nan }),
+            (
+                "failures.causes[0].repair",
+                { @Sendable in
+                    $0.failures.causes[0].repair = $0.failures.repair
+                    $0.failures.causes[0].repair?.maxHours = 1e20
+                }
+            ),
+            ("phases", { @Sendable in $0.phases = [.century, .century] }),
+            ("plan_until", { @Sendable in $0.planUntilMs = $0.startMs + 36_526 * 86_400_000 }),
         ] as [(String, @Sendable (inout Scenario) -> Void)])
     func problems(_ key: String, _ change: @Sendable (inout Scenario) -> Void) {
         let problem = #expect(throws: ScenarioProblem.self) {
@@ -250,4 +262,9 @@ import Testing
         }
         #expect(problem?.key == key)
     }
+}
+
+extension Scenario.Phase {
+    fileprivate static let century = Scenario.Phase(
+        name: "century", days: 36_500, groups: [.init(model: "H100", gpus: 512)], curve: .immediate)
 }

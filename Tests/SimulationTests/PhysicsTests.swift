@@ -164,7 +164,11 @@ import Testing
         _ kind: String, after ms: Int64, isTraining: Bool = false
     ) throws -> (fields: [Int: Set<UInt16>], silent: Set<Int>, values: [Double]?) {
         let plan = try FleetPlan(
-            PhysicsTests.calm { if !isTraining { $0.job.startMs = $0.endMs } })
+            PhysicsTests.calm {
+                // Where a step stands is no sign of a fault.
+                $0.telemetry.stepSeconds = 0
+                if !isTraining { $0.job.startMs = $0.endMs }
+            })
         var sound = FleetModel(plan: plan)
         var broken = FleetModel(plan: plan)
         try broken.inject(plan.injection(kind, at: "r0002-n4/5", timeMs: at, forMs: 3_600_000))
@@ -225,21 +229,84 @@ import Testing
         }
     }
 
-    @Test("a hot GPU: its temperatures, clock and throttling; the others wait for it, and that is all")
+    @Test("a hot GPU: its temperatures, clock and throttling; the others wait for it, and rest meanwhile")
     func hot() throws {
         let rest = try Self.difference("hot", after: 60_000)
         #expect(rest.fields.isEmpty)
         let found = try Self.difference("hot", after: 120_000, isTraining: true)
-        let waiting: Set<UInt16> = [204, 449, 1_004, 1_005, 1_009, 1_010]
-        for (gpu, fields) in found.fields where gpu != Self.gpu { #expect(fields.isSubset(of: waiting)) }
+        let slower: Set<UInt16> = [204, 449, 1_004, 1_005, 1_009, 1_010]
+        let node = Self.gpu / 8 * 8..<Self.gpu / 8 * 8 + 8
+        // Those that wait draw less, and so are cooler, clock higher and are held back less.
+        let resting = slower.union([100, 140, 150, 155, 156, 240])
+        for (gpu, fields) in found.fields where gpu != Self.gpu {
+            #expect(fields.isSubset(of: node.contains(gpu) ? slower : resting))
+            if !node.contains(gpu) { #expect(fields.isSuperset(of: [155, 156, 1_004])) }
+        }
         #expect(found.fields.count == Ticks.gpus)
         #expect(
-            found.fields[Self.gpu] == waiting.union([100, 112, 140, 150, 241]) && found.silent.isEmpty)
+            found.fields[Self.gpu] == slower.union([100, 112, 140, 150, 241]) && found.silent.isEmpty)
         let values = try #require(found.values)
         #expect(Ticks.value(150, values) > 87 && Ticks.value(100, values) < 1_900)
         #expect(Ticks.value(112, values) == 32)
         // It has been at full load for two minutes.
         #expect(abs(Ticks.value(241, values) / 120e9 - 1) < 0.02)
+    }
+
+    @Test(
+        "who waits for a slow node draws as much less as it waits, and energy is the integral of power throughout",
+        arguments: [0, 5.779])
+    func waiting(stepSeconds: Double) throws {
+        let plan = try FleetPlan(
+            PhysicsTests.calm {
+                $0.telemetry.powerSeconds = 3
+                $0.telemetry.stepSeconds = stepSeconds
+                $0.job.checkpointSeconds = 100_000
+            })
+        let at = Scenario.fixtureStartMs + 700_000
+        var (model, other) = (FleetModel(plan: plan), FleetModel(plan: plan))
+        try model.inject(plan.injection("hot", at: "r0001-n3/5", timeMs: at, forMs: 600_000))
+        let slow = try #require(plan.node(named: "r0001-n3")) * 8
+        let watched = [slow, slow + 5, 3, 100, 411]
+        func look(_ ms: Int64) -> [[Double]] {
+            let tick = model.tick(at: ms)
+            return watched.compactMap { tick.values(ofGPU: $0) }
+        }
+        // From well before to when the node is taken out.
+        let fromMs = at - 60_000
+        let first = look(fromMs)
+        var (before, last) = (first, first)
+        var wattSeconds = [Double](repeating: 0, count: watched.count)
+        for eighth in 1...(8 * 659) as ClosedRange<Int64> {
+            let now = look(fromMs + eighth * 125)
+            #expect(now.count == watched.count)
+            for place in watched.indices {
+                wattSeconds[place] +=
+                    (Ticks.value(155, before[place]) + Ticks.value(155, now[place])) * 0.0625
+                #expect(Ticks.value(156, now[place]) >= Ticks.value(156, before[place]))
+            }
+            (before, last) = (now, now)
+        }
+        for place in watched.indices {
+            let joules = (Ticks.value(156, last[place]) - Ticks.value(156, first[place])) / 1_000
+            #expect(abs(joules / wattSeconds[place] - 1) < 0.002, "\(watched[place])")
+        }
+        // Of ten minutes members wait two, at 300 thousandths of the power of training; the slow one is busy throughout.
+        let (begin, end) = (at + 60_000, at + 560_000)
+        func joules(_ model: inout FleetModel) -> [Double] {
+            let values = [begin, end].map { ms in
+                let tick = model.tick(at: ms)
+                return watched.map { gpu in tick.values(ofGPU: gpu).map { Ticks.value(156, $0) } ?? 0 }
+            }
+            return zip(values[0], values[1]).map { ($1 - $0) / 1_000 }
+        }
+        var again = FleetModel(plan: plan)
+        try again.inject(plan.injection("hot", at: "r0001-n3/5", timeMs: at, forMs: 600_000))
+        let (with, without) = (joules(&again), joules(&other))
+        for place in watched.indices {
+            let idle = 85.0 * 500
+            let share = (with[place] - idle) / (without[place] - idle)
+            #expect(abs(share - (place < 2 ? 1 : 0.86)) < 0.02, "\(watched[place]): \(share)")
+        }
     }
 
     @Test("injected faults are the truth, misses included, and the seed's own failures stay what they were")

@@ -67,6 +67,7 @@ import Testing
         let philox = Philox(seed: seed)
         let (startMs, endMs) = (1_700_000_000_000 as Int64, 1_700_400_000_000 as Int64)
         var tally = ReturnTally(startMs: startMs, endMs: endMs)
+        tally.removeAll()
         for run in 0..<2 as Range<Int64> {
             var pages: [ReturnTally.Page] = []
             swap(&pages, &tally.pages)
@@ -145,6 +146,47 @@ import Testing
     func plainToTheEnd() throws {
         let found = Self.plainTimes(try FleetPlan(Self.plain()))
         #expect(found == [true, true, true])
+    }
+
+    @Test("what is looked at day by day is what each day says alone", arguments: -1..<ends.count)
+    func samples(end: Int) throws {
+        let plan = try FleetPlan(Self.plain(change: end < 0 ? { _ in } : Self.ends[end]))
+        var runner = TrajectoryRunner(plan: plan)
+        let samples = runner.run(seed: 3).samples
+        var core = FleetCore(plan: plan, seed: 3, endMs: plan.scenario.horizonMs)
+        for sample in samples {
+            core.restart(seed: 3)
+            core.advance(to: sample.timeMs)
+            #expect(8 * core.memberCount == sample.inTraining)
+            #expect(core.job.interruptions == sample.interruptions)
+            #expect(core.ettr(at: sample.timeMs) == sample.ettr)
+        }
+        #expect(samples.count == 15 && samples[14].interruptions > samples[9].interruptions)
+    }
+
+    @Test("memory for counting returns is taken when time is plain, and not before")
+    func noMemoryInVain() throws {
+        let (always, never) = (try FleetPlan(Self.plain()), try FleetPlan(TrajectoryTests.rich()))
+        for (plan, isPlain) in [(always, true), (never, false)] {
+            var core = FleetCore(plan: plan, seed: 1, endMs: plan.scenario.endMs)
+            let before = core.plain.returns.pages.count
+            core.restart(seed: 1)
+            let after = core.plain.returns.pages.count
+            #expect(before == 0 && (after > 0) == isPlain)
+        }
+    }
+
+    @Test(
+        "a share of nodes that do not pass burn-in may be as small as it likes",
+        arguments: [1e-15, 1e-16, 1e-17, 1e-300])
+    func rareRejections(share: Double) throws {
+        let law = FleetLaw(Self.plain { $0.bringUp.rejectedShare = share })
+        #expect(abs(law.passedLog / -share - 1) < 0.2)
+        var draws = DrawAhead<RejectionDraw>(law, Philox(seed: 1))
+        #expect(draws.next().passed == 1_000_000_000)
+        var runner = TrajectoryRunner(plan: try FleetPlan(Self.plain { $0.bringUp.rejectedShare = share }))
+        var none = TrajectoryRunner(plan: try FleetPlan(Self.plain { $0.bringUp.rejectedShare = 0 }))
+        #expect(runner.run(seed: 1).gpuTime == none.run(seed: 1).gpuTime)
     }
 
     /// Whether time is plain at the start, just after the job began, and at the end.
