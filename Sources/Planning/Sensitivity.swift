@@ -50,7 +50,10 @@ public struct Sensitivity: Sendable, Codable, Hashable {
     static var levers: [Lever] {
         [
             scaled("failures.per_gpu_day", 1.7) { $0.failures.perGPUDay *= $1 },
-            scaled("failures.repair.median_h", 2) { $0.failures.repair.medianHours *= $1 },
+            // No longer than a scenario may have.
+            scaled("failures.repair.median_h", 2) {
+                $0.failures.repair.medianHours = min(87_600, $0.failures.repair.medianHours * $1)
+            },
             scaled("job.restart_s", 2) { $0.job.restartSeconds *= $1 },
             scaled("job.detection_s", 2) { scenario, factor in
                 scenario.job.detectionSeconds *= factor

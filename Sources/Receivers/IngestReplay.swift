@@ -75,7 +75,8 @@ final class IngestReplay {
             chunk = try path.logging.journal.read(from: position, bytesMax: Self.chunkBytes)
             index = 0
             failures = 0
-            if let last = chunk.records.last { lane.forgetIdle(nowMs: last.head.timeMs) }
+            // As of the first: what the others bring is still to come.
+            if let first = chunk.records.first { lane.forgetIdle(nowMs: first.head.timeMs) }
         } catch {
             chunk = JournalChunk(records: [], next: position)
             failures += 1

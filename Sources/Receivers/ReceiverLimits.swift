@@ -24,7 +24,8 @@ public struct ReceiverLimits: Sendable, Hashable {
     public var seriesPerSender = 5_000_000
     public var seriesInAll = 5_000_000
     /// Spellings of series (and of what is no series of ours) that are remembered, of all lanes together; others are parsed
-    /// again each time. Above three quarters of them, those that were not used for a minute are forgotten.
+    /// again each time. Above three quarters of them, those that were not used for a minute are forgotten; below, where there are
+    /// a quarter more than series, those that were not used for twice as long as series pause (`SeriesPauses`).
     public var identities = 10_000_000
     /// A lane asks the registry again about a series of which it has not heard for so long, in milliseconds.
     public var routeIdleMs: Int64 = 900_000

@@ -34,8 +34,8 @@ struct SampleRouter: ~Copyable {
     private var arrivalMs: Int64 = 0
     private var stamp: UInt16 = 0
     private let stampsMax: UInt16
-    /// The longest after which a series came again lately, in the same steps.
-    private var pause = 0
+    /// After which series came again since the last `tend`, by the same steps.
+    private var pauses = SeriesPauses.Counts(repeating: 0)
     /// Counts requests: rejections that hold for one only carry its number, and the lane's tag.
     private var number: UInt32 = 0
     private let tag: UInt32
@@ -124,8 +124,11 @@ struct SampleRouter: ~Copyable {
 
     private mutating func forget(_ order: Retirement.Order?, lane: Int, nowMs: Int64) -> Bool {
         let now = Route.stamp(nowMs)
-        let idleMax = cache.table.idleMax(noting: pause, stamp: now, atMost: Int(stampsMax))
-        pause = 0
+        let series = context.registry.seriesCount
+        guard
+            let idleMax = cache.table.idleMax(
+                noting: &pauses, stamp: now, series: series, atMost: Int(stampsMax))
+        else { return false }
         return cache.table.tend(
             lane: lane, order, stamp: now, idleMax: idleMax, count: context.limits.sweepEntries)
     }
@@ -201,14 +204,18 @@ struct SampleRouter: ~Copyable {
         _ wantsSightings: Bool
     ) -> Bool {
         let route = known.pointee.route
-        guard !isOutdated(route) else { return false }
         let idle = route.idle(stamp)
-        if idle > 0 {
-            known.pointee.stamp(route, stamp)
-            pause = max(pause, idle)
-        }
+        if idle > 0 { notePause(idle, route) }
+        guard !isOutdated(route) else { return false }
+        if idle > 0 { known.pointee.stamp(route, stamp) }
         add(run, route, samples, wantsSightings)
         return true
+    }
+
+    @inline(never)
+    private mutating func notePause(_ steps: Int, _ route: Route) {
+        guard !route.isUnknown, steps <= Int(stampsMax) else { return }
+        pauses[min(steps, pauses.count - 1)] += 1
     }
 
     /// Whether the registry has to be asked again.

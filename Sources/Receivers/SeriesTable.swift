@@ -104,6 +104,8 @@ final class SeriesTable: Sendable {
         var idlePlace: Int?
         var idleStamp: UInt16 = 0
         var pauses = SeriesPauses()
+        /// A route that was not used for so many steps of `Route.stamp` is worth nothing.
+        var pauseMax = 0
     }
 
     /// How far a retirement order has been worked off.
@@ -187,7 +189,7 @@ final class SeriesTable: Sendable {
 
     private func insert(_ identity: SeriesIdentity, _ route: Route, _ state: inout State) -> UInt32 {
         guard identity != SeriesIdentity(high: 0, low: 0) else { return 0 }
-        state.pauses.came(identity, now: route.stamp)
+        state.pauses.came(identity, now: route.stamp, atMost: state.pauseMax)
         let number: UInt32
         if let free = state.free.popLast() {
             number = free
@@ -225,19 +227,27 @@ final class SeriesTable: Sendable {
 
     // MARK: What is forgotten
 
-    /// The steps after which a route that is not used is dropped: few where there is hardly room for new ones.
+    /// The steps after which a route that is not used is dropped: few where there is hardly room for new ones, or where
+    /// there are far more entries than series. `nil` while the table grows, which takes long.
     ///
     /// - Parameters:
-    ///   - pause: the longest after which the lane saw a series come again since it asked last, in the steps of
-    ///     `Route.stamp`.
+    ///   - pauses: after which the lane saw series come again since it asked last, in the steps of `Route.stamp`; are
+    ///     set to none.
     ///   - stamp: now, in the same steps.
+    ///   - series: how many there are, whatever spellings they have.
     ///   - most: a route that was not used for longer is worth nothing.
-    func idleMax(noting pause: Int, stamp: UInt16, atMost most: Int) -> Int {
+    func idleMax(
+        noting pauses: inout SeriesPauses.Counts, stamp: UInt16, series: Int, atMost most: Int
+    ) -> Int? {
+        guard !isRehashing.load(ordering: .relaxed) else { return nil }
         let idleMax = state.withLock { state in
-            state.pauses.note(pause)
+            state.pauseMax = most
+            state.pauses.note(pauses)
             return state.pauses.idleMax(atMost: most, now: stamp)
         }
-        return count > countMax / 4 * 3 ? min(idleMax, Route.askingSteps) : idleMax
+        pauses = SeriesPauses.Counts(repeating: 0)
+        if count > countMax / 4 * 3 { return min(idleMax, Route.askingSteps) }
+        return count > series + series / 4 ? idleMax : most
     }
 
     /// Forgets what an order asks for and what has not been used for long: some entries at a time. To be called by each

@@ -67,7 +67,8 @@ extension FleetCore {
         case .restarting: time.restart &+= members &* elapsed
         case .stalled: time.stall &+= members &* elapsed
         case .running:
-            let straggling = entry.slowPermille == 0 ? 0 : members * training * entry.slowPermille / 1_000
+            let straggling =
+                entry.slowPermille == 0 ? 0 : Self.permille(entry.slowPermille, of: members * training)
             let productive = members &* training &- straggling
             time.checkpoint &+= members &* (elapsed &- training)
             time.straggling &+= straggling
@@ -106,6 +107,11 @@ extension FleetCore {
         job.phase == .running && bookedMs == timeMs
             ? (bookedCheckpoints, bookedSinceLast)
             : timing.progress(job.elapsed(at: timeMs), job.intervalMs)
+    }
+
+    /// In 128 bits: the product of a large fleet's years does not fit into 64.
+    private static func permille(_ share: Int64, of nodeMs: Int64) -> Int64 {
+        Int64(1_000).dividingFullWidth(nodeMs.multipliedFullWidth(by: share)).quotient
     }
 
     /// Useful FLOP of a member in a millisecond, for the members that the job has now.
@@ -290,7 +296,7 @@ extension FleetCore {
         let back = min(rollbackMs, job.savedMs)
         job.savedMs &-= back
         let trained = Int64(members) &* (sinceLast &+ back)
-        lose(slowPermille == 0 ? trained : trained - trained * slowPermille / 1_000)
+        lose(slowPermille == 0 ? trained : trained - Self.permille(slowPermille, of: trained))
         checkTarget(timeMs)
         job.checkpoints &+= Int(count)
         return sinceLast &+ back

@@ -65,6 +65,8 @@ struct Colossusd: ParsableCommand {
         guard getenv("MALLOC_ARENA_MAX") == nil, getenv("GLIBC_TUNABLES") == nil else { return }
         _ = cmalloc_limit_arenas(CInt(clamping: max(2, sysconf(CInt(_SC_NPROCESSORS_ONLN)))))
         _ = cmalloc_map_from(1 << 20)
+        // What the C library would have done by itself, had it not been told the size.
+        _ = cmalloc_keep_free(4 << 20)
     }
 
     /// Help and the version end with 0, a wrong use with 2 as that of colossusctl does, all else with its own status.

@@ -101,7 +101,7 @@ import WireFormats
             most = max(most, lane.registry.table.count)
         }
         #expect(madeLate == (scrapes - scrapes / 2) * series / 10, "only what is new")
-        #expect(most <= series + series / 10 * max(6, 48 / seconds), "at most \(most) entries")
+        #expect(most <= series * 5 / 4 + series / 10 * 2, "at most \(most) entries")
         #expect(lane.sink.samples.count == series * scrapes)
     }
 

@@ -7,40 +7,55 @@ import WireFormats
 
 @Suite("How long series pause")
 struct SeriesPausesTests {
-    @Test(
-        "an entry is kept for twice the longest pause of the last ten to twenty minutes, and never for too little or too long"
-    )
+    private static func counts(_ steps: [Int: Int]) -> SeriesPauses.Counts {
+        var counts = SeriesPauses.Counts(repeating: 0)
+        for (steps, count) in steps { counts[steps] = count }
+        return counts
+    }
+
+    @Test("an entry is kept for twice what nearly all pauses last, never for too little or too long")
     func limit() {
         var pauses = SeriesPauses()
         #expect(pauses.idleMax(atMost: 54, now: 65_530) == 2)
-        pauses.note(1)
+        pauses.note(Self.counts([1: 1_000]))
         #expect(pauses.idleMax(atMost: 54, now: 65_531) == 2)
-        pauses.note(4)
-        pauses.note(3)
-        #expect(pauses.idleMax(atMost: 54, now: 65_533) == 8)
-        #expect(pauses.idleMax(atMost: 5, now: 65_533) == 5)
+        pauses.note(Self.counts([4: 15]))
+        #expect(pauses.idleMax(atMost: 54, now: 65_533) == 2, "few are learned again")
+        pauses.note(Self.counts([3: 2]))
+        #expect(pauses.idleMax(atMost: 54, now: 65_533) == 6, "17 of 1,017")
+        pauses.note(Self.counts([63: 20]))
+        #expect(pauses.idleMax(atMost: 54, now: 65_533) == 54)
+        pauses.note(Self.counts([5: 900]))
+        #expect(pauses.idleMax(atMost: 9, now: 65_533) == 9)
         // Beyond the end of the clock's numbers.
-        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 38) == 8, "that of the period before")
-        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 75) == 8)
+        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 37) == 10)
+        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 38) == 10, "that of the period before")
+        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 75) == 10)
         #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 76) == 2)
-        pauses.note(30)
-        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 80) == 54)
+        pauses.note(Self.counts([20: 1]))
+        #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 80) == 40)
         #expect(pauses.idleMax(atMost: 54, now: 65_530 &+ 300) == 2, "after a long silence nothing is known")
-        pauses.note(6)
+        pauses.note(Self.counts([6: 1]))
         #expect(pauses.idleMax(atMost: 54, now: 9) == 12, "also when the clock was set back")
     }
 
-    @Test("a series that comes back after it was given up is kept for longer next time")
-    func back() {
+    @Test(
+        "series that come back after they were given up are kept for longer next time",
+        arguments: [50, 20_000])
+    func back(count: Int) {
         var pauses = SeriesPauses()
         var random = SeededRandom(seed: 5)
-        let gone = (0..<20_000).map { _ in SeriesIdentity(high: random.next(), low: random.next()) }
+        let gone = (0..<count).map { _ in SeriesIdentity(high: random.next(), low: random.next()) }
+        pauses.note(Self.counts([1: count]))
         for identity in gone { pauses.gaveUp(identity, lastUsed: 65_534) }
-        for _ in 0..<20_000 {
-            pauses.came(SeriesIdentity(high: random.next(), low: random.next()), now: 3)
+        for _ in 0..<count {
+            pauses.came(SeriesIdentity(high: random.next(), low: random.next()), now: 3, atMost: 54)
         }
         #expect(pauses.idleMax(atMost: 54, now: 3) == 2, "others are no reason")
-        for identity in gone { pauses.came(identity, now: 3) }
+        for identity in gone { pauses.came(identity, now: 3, atMost: 4) }
+        #expect(pauses.idleMax(atMost: 54, now: 3) == 2, "nor is what could not have been kept")
+        for identity in gone { pauses.gaveUp(identity, lastUsed: 65_534) }
+        for identity in gone { pauses.came(identity, now: 3, atMost: 54) }
         #expect(pauses.idleMax(atMost: 54, now: 3) == 10)
     }
 }
