@@ -15,10 +15,10 @@ struct Route: Sendable, Equatable {
     /// Rejections that hold for one request only.
     private static let firstPassing: UInt16 = 0xFF80
     static let shardsMax = Int(firstReason)
-    /// About 16 seconds.
-    private static let stampBits: Int64 = 14
+    /// About 8 seconds.
+    private static let stampBits: Int64 = 13
     /// The steps after which a series that is beyond a limit asks again: about a minute.
-    static let askingSteps = 4
+    static let askingSteps = 8
 
     init() {}
 

@@ -10,7 +10,7 @@ import WireFormats
 /// All times are steps of `Route.stamp`.
 struct SeriesPauses {
     /// How many pauses there were, by their steps; the last counts longer ones, too.
-    typealias Counts = InlineArray<64, Int>
+    typealias Counts = InlineArray<112, Int>
 
     private var counts = Counts(repeating: 0)
     /// Those of the period before.
@@ -20,8 +20,8 @@ struct SeriesPauses {
     private var left: [SeriesIdentity: UInt16] = [:]
 
     /// About ten minutes.
-    private static let period = 38
-    /// Half a minute: however often a series comes, some scrapes may be missed.
+    private static let period = 76
+    /// Twenty seconds: however often a series comes, some scrapes may be missed.
     static let least = 2
     static let share = 64
     /// All are remembered until there are so many, then one in `rarity`, until there are `leftMax`.
