@@ -119,7 +119,11 @@ public struct FleetMap: Sendable, Equatable {
         Subject("clsd.v1.\(cluster).lease.note.\(member)")
     }
     /// What the members agreed upon when the first of them came.
-    public var agreementSubject: Subject { Self.ofRun("agreement", cluster, run) }
+    public var agreementSubject: Subject { Self.agreementSubject(cluster, run: run) }
+    /// The same, where nobody knows what fleet the run has.
+    public static func agreementSubject(_ cluster: String, run: UInt64) -> Subject {
+        ofRun("agreement", cluster, run)
+    }
     /// The run that somebody has started for all of them: the newest.
     public static func startSubject(_ cluster: String) -> Subject { Subject("clsd.v1.\(cluster).lease.run") }
     /// What is asked of the run that they play, and how far they may play it.

@@ -34,6 +34,8 @@ public struct LeaseStateMachine: Sendable {
     private var pending: Pending?
     private var isReading = false
     private var mustRead = true
+    /// What we wrote last was refused: the value is not the one that we know.
+    private var isRefused = false
     private var lastReadMs: Int64?
     /// The earliest write whose fate is open.
     private var uncertain: Pending?
@@ -118,6 +120,7 @@ public struct LeaseStateMachine: Sendable {
         switch result {
         case .success(let revision): stored(write, revision, nowMs)
         case .failure(let error):
+            isRefused = error == .conflict
             // A conflict may be with an earlier write of ours: only reading tells.
             if error == .ambiguous || error == .conflict { mustRead = true }
             if error == .ambiguous, uncertain == nil { uncertain = write }
@@ -125,7 +128,7 @@ public struct LeaseStateMachine: Sendable {
     }
 
     private mutating func stored(_ write: Pending, _ revision: UInt64, _ nowMs: Int64) {
-        uncertain = nil
+        (uncertain, isRefused) = (nil, false)
         see(write.value, revision, nowMs, storedMs: nil)
         if write.value.owner == 0 {
             held = nil
@@ -144,7 +147,12 @@ public struct LeaseStateMachine: Sendable {
     public mutating func wasRead(_ result: Result<StoredMessage?, BusError>, nowMs: Int64) {
         isReading = false
         guard case .success(let message) = result else { return }
-        mustRead = false
+        if message == nil, isRefused {
+            // It was taken away: what was known of it is no more. If that is an old copy's word, the next write is refused.
+            lose()
+            seen = (0, nil, nowMs, nil)
+        }
+        (mustRead, isRefused) = (false, false)
         observe(
             message.flatMap { LeaseValue($0.bytes) }, revision: message?.sequence ?? 0, nowMs: nowMs,
             storedMs: message?.timestampMs)

@@ -187,9 +187,7 @@ public struct StartMachine: NodeMachine {
         switch step {
         case .start: return [.read(.leases, startSubject, token: token)]
         case .agreement:
-            return [
-                .read(.leases, Subject("clsd.v1.\(wanted.cluster).lease.agreement"), token: token)
-            ]
+            return [.read(.leases, FleetMap.agreementSubject(wanted.cluster, run: 1), token: token)]
         case .control:
             guard let before else { return [] }
             let subject = FleetMap.controlSubject(wanted.cluster, run: before.number)

@@ -18,7 +18,7 @@ public final class NATSBus: Bus {
     private let timer: Locked<(any DispatchSourceTimer)?>
     private let readers = Locked<[Int: WeakReader]>([:])
     private let readerCount = Locked(0)
-    private let refusals = Locked<(count: UInt64, last: String?, untilMs: Int64)>((0, nil, 0))
+    private let refusals = Locked(NATSRefusals())
     private let made = Locked<[BusStream: JetStream.Created.Configuration]>([:])
 
     private struct WeakReader { weak var reader: NATSReader? }
@@ -45,6 +45,7 @@ public final class NATSBus: Bus {
         }
         answers.withLock { $0 = subscription }
         connection.onRefusal { [weak self] text in self?.wasRefused(text) }
+        connection.onLoss { [weak self] in self?.refusals.withLock { $0.connectionLost() } }
         startTimer()
         try checkVersion()
         try makeStreams()
@@ -64,13 +65,11 @@ public final class NATSBus: Bus {
 
     public var isConnected: Bool { connection.isConnected }
 
-    /// What the broker refused, how often, and the last in its words: what is asked for again and again is refused as often,
-    /// so that a word of a while ago is over. Whoever may not listen is told once.
+    /// What the broker refused, how often, and in its words.
     public var refused: (count: UInt64, last: String?) {
         let now = Self.nowMs()
-        return refusals.withLock { ($0.count, now < $0.untilMs ? $0.last : nil) }
+        return refusals.withLock { ($0.count, $0.words(nowMs: now)) }
     }
-    private static let refusalMs: Int64 = 30_000
 
     private static let purge = "$JS.API.STREAM.PURGE."
 
@@ -103,15 +102,8 @@ public final class NATSBus: Bus {
         // Whoever asks for that says so; all else goes on without it.
         let isOptional = subject.hasPrefix(Self.purge)
         if !isOptional {
-            let isOnce = parts.first?.contains("Subscription") == true
-            let untilMs = isOnce ? Int64.max : Self.nowMs() + Self.refusalMs
-            refusals.withLock { refusals in
-                // What is not told again is not hidden by what is.
-                let isHidden = refusals.untilMs == .max && !isOnce
-                refusals = (
-                    refusals.count + 1, isHidden ? refusals.last : text, isHidden ? .max : untilMs
-                )
-            }
+            let isListening = parts.first?.contains("Subscription") == true
+            refusals.withLock { $0.add(text, isListening: isListening, nowMs: Self.nowMs()) }
         }
         guard !subject.isEmpty else { return }
         if subject.hasPrefix(inbox) {

@@ -20,11 +20,16 @@ struct NATSMessage: Sendable {
 // `@unchecked`: the pointer is set once, before anybody else sees the object, and libnats locks inside.
 final class NATSConnection: @unchecked Sendable {
     private var connection: OpaquePointer?
-    private typealias Refusals = Locked<(@Sendable (String) -> Void)?>
-    private let refused = Refusals(nil)
+    private struct Listeners {
+        var refusal: (@Sendable (String) -> Void)?
+        var loss: (@Sendable () -> Void)?
+    }
+    private let listeners = Locked(Listeners())
 
     /// Called for each "Permissions Violation …", with its text.
-    func onRefusal(_ body: @escaping @Sendable (String) -> Void) { refused.withLock { $0 = body } }
+    func onRefusal(_ body: @escaping @Sendable (String) -> Void) { listeners.withLock { $0.refusal = body } }
+    /// Called when the connection is lost, before any refusal of the next one.
+    func onLoss(_ body: @escaping @Sendable () -> Void) { listeners.withLock { $0.loss = body } }
 
     init(_ options: NATSOptions) throws(BusError) {
         var made: OpaquePointer?
@@ -32,8 +37,9 @@ final class NATSConnection: @unchecked Sendable {
         defer { natsOptions_Destroy(made) }
         try Self.apply(options, to: made)
         // Retained for ever, a few bytes a connection: libnats may call it from a thread of its own while it closes.
-        let context = Unmanaged.passRetained(refused).toOpaque()
+        let context = Unmanaged.passRetained(listeners).toOpaque()
         natsOptions_SetErrorHandler(made, Self.errorHandler, context)
+        natsOptions_SetDisconnectedCB(made, Self.lossHandler, context)
         let status = natsConnection_Connect(&connection, made)
         guard status == NATS_OK else {
             let text = String(cString: natsStatus_GetText(status))
@@ -58,7 +64,12 @@ final class NATSConnection: @unchecked Sendable {
         var text: UnsafePointer<CChar>?
         natsConnection_GetLastError(connection, &text)
         let told = text.map { String(cString: $0) } ?? "not permitted"
-        Unmanaged<Refusals>.fromOpaque(context).takeUnretainedValue().withLock { $0 }?(told)
+        Unmanaged<Locked<Listeners>>.fromOpaque(context).takeUnretainedValue().withLock { $0.refusal }?(told)
+    }
+
+    private static let lossHandler: natsConnectionHandler = { _, context in
+        guard let context else { return }
+        Unmanaged<Locked<Listeners>>.fromOpaque(context).takeUnretainedValue().withLock { $0.loss }?()
     }
 
     private static func apply(_ options: NATSOptions, to made: OpaquePointer?) throws(BusError) {
@@ -173,7 +184,7 @@ final class NATSConnection: @unchecked Sendable {
     }
 
     deinit {
-        refused.withLock { $0 = nil }
+        listeners.withLock { $0 = Listeners() }
         guard let connection else { return }
         natsConnection_Close(connection)
         natsConnection_Destroy(connection)

@@ -7,8 +7,8 @@ import Testing
 /// What is left at the brokers of runs that are over.
 @Suite("What is left of former runs", .computing)
 struct FormerRunTests {
-    static func publish(_ bus: any Bus, _ stream: BusStream, _ subject: Subject) {
-        bus.publish(BusMessage(stream: stream, subject: subject, bytes: [1]), expecting: .none) { _ in }
+    static func publish(_ bus: any Bus, _ stream: BusStream, _ subject: Subject, _ bytes: [UInt8] = [1]) {
+        bus.publish(BusMessage(stream: stream, subject: subject, bytes: bytes), expecting: .none) { _ in }
     }
 
     /// What three runs and what is ingested leave behind.

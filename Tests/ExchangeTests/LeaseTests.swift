@@ -97,6 +97,36 @@ struct LeaseTests {
         #expect(second.epoch == cell.revision)
     }
 
+    @Test("one that was taken away is taken anew, by whoever had it and by whoever knew of it")
+    func purged() {
+        var cell = Cell()
+        var lease = LeaseStateMachine(owner: 1, leaseMs: Self.leaseMs)
+        Self.settle(&lease, &cell, 0)
+        // A subject without a value expects 0; the stream's sequence goes on.
+        var empty = Cell()
+        for now in stride(from: Int64(1_000), through: 20_000, by: 100) {
+            while let action = lease.next(nowMs: now, wanted: true) {
+                switch action {
+                case .read: lease.wasRead(.success(empty.message), nowMs: now)
+                case .write(let value, let expected):
+                    if empty.value == nil {
+                        guard expected == 0 else {
+                            lease.wrote(.failure(.conflict), nowMs: now)
+                            continue
+                        }
+                        (empty.value, empty.revision) = (value, 100)
+                        lease.wrote(.success(100), nowMs: now)
+                    } else {
+                        lease.wrote(empty.write(value, expected), nowMs: now)
+                    }
+                }
+            }
+            #expect(lease.mayAct(nowMs: now))
+        }
+        #expect(lease.epoch == 100 && lease.losses == 1 && lease.acquisitions == 2)
+        #expect(lease.regressions == 0, "no copies disagree")
+    }
+
     @Test("a taking whose answer is lost is found by reading", arguments: [true, false])
     func ambiguousTaking(watchTellsFirst: Bool) {
         var cell = Cell()

@@ -17,7 +17,13 @@ struct StopMachineTests {
                 cluster: "c", name: name, member: "m", id: id,
                 decode: {
                     let start = Start(decoding: $0)
-                    return (start.name, start.number)
+                    let isKnown = !start.name.hasPrefix("later")
+                    let fleet = isKnown ? try? StartMachineTests.fleet(start.name, start.number) : nil
+                    return (start.name, start.number, fleet?.fingerprint)
+                },
+                decodeAgreed: { bytes in
+                    let words = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+                    return words.first.map { (String($0), words.count > 1 ? UInt64(words[1]) : nil) }
                 }, nowMs: { time.nowMs }), bus: bus, clock: { time.nowMs })
     }
 
@@ -68,6 +74,55 @@ struct StopMachineTests {
         #expect(brokers.ask("b") == .failure(.isClosing("later")))
         brokers.time.run(untilMs: StartMachine.closingMs)
         #expect(brokers.ask("b") == .success(2))
+    }
+
+    @Test(
+        "a run that the members play under the same number, by their configuration, goes on",
+        arguments: [true, false])
+    func another(isPlayed: Bool) throws {
+        let brokers = Brokers()
+        _ = brokers.ask("a")
+        let configured = try StartMachineTests.fleet("y", 1)
+        FormerRunTests.publish(brokers.memory, .leases, configured.agreementSubject, Array("y".utf8))
+        if isPlayed { try brokers.play(configured, throughMs: 600_000, stops: false) }
+        let before = brokers.memory.messages(.leases)
+        #expect(stop("a", brokers) == .isNotThere)
+        #expect(brokers.memory.messages(.leases) == before, "nothing was written")
+        // Whatever was agreed upon: its name, and the fleet that is played.
+        FormerRunTests.publish(brokers.memory, .leases, configured.agreementSubject, Array("a 1".utf8))
+        #expect(stop("a", brokers) == (isPlayed ? .isNotThere : nil))
+    }
+
+    @Test("without an agreement, what is played is another run where its fleet is")
+    func fleet() throws {
+        let brokers = Brokers()
+        _ = brokers.ask("a")
+        try brokers.play(try StartMachineTests.fleet("y", 1), throughMs: 600_000, stops: false)
+        #expect(stop("a", brokers) == .isNotThere)
+        try brokers.play(try StartMachineTests.fleet("a", 1), throughMs: 600_000, stops: false)
+        #expect(stop("a", brokers) == nil)
+    }
+
+    @Test("members with other limits have another fleet in the same run, which is ended")
+    func limits() throws {
+        let brokers = Brokers()
+        _ = brokers.ask("a")
+        let other = try #require(
+            FleetMap(
+                cluster: "c", stream: "sim/a", slices: 8, partitions: 2, windowMs: 60_000, startMs: 0, run: 1)
+        )
+        FormerRunTests.publish(
+            brokers.memory, .leases, other.agreementSubject, Array("a \(other.fingerprint)".utf8))
+        try brokers.play(other, throughMs: 600_000, stops: false)
+        #expect(stop("a", brokers) == nil)
+    }
+
+    @Test("an agreement that nobody can read ends nothing")
+    func unreadable() throws {
+        let brokers = Brokers()
+        _ = brokers.ask("a")
+        FormerRunTests.publish(brokers.memory, .leases, FleetMap.agreementSubject("c", run: 1), [])
+        #expect(stop("a", brokers) == .unreadable("what the cluster has agreed upon cannot be read"))
     }
 
     @Test("a worker that would begin to play it meanwhile stands still", arguments: 1...40)

@@ -10,6 +10,20 @@ struct JetStreamTests {
         try JetStream.decode(JetStream.Acknowledgement.self, Array(json.utf8)).get()
     }
 
+    @Test("one refusal does not hide another, and each is over in its time")
+    func refusals() {
+        var refusals = NATSRefusals()
+        #expect(refusals.words(nowMs: 0) == nil)
+        refusals.add("no listening", isListening: true, nowMs: 0)
+        refusals.add("no publishing", isListening: false, nowMs: 1_000_000)
+        #expect(refusals.words(nowMs: 1_000_000) == "no listening; no publishing")
+        refusals.add("listening again", isListening: true, nowMs: 1_000_001)
+        #expect(refusals.words(nowMs: 1_000_000 + NATSRefusals.lastsMs) == "listening again")
+        refusals.connectionLost()
+        #expect(refusals.words(nowMs: 1_000_000 + NATSRefusals.lastsMs) == nil)
+        #expect(refusals.words(nowMs: 1_000_000) == "no publishing" && refusals.count == 3)
+    }
+
     @Test("a stored message has its sequence")
     func stored() throws {
         #expect(try acknowledgement(#"{"stream":"S","seq":42,"domain":"d"}"#).seq == 42)

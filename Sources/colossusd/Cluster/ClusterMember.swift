@@ -68,7 +68,8 @@ final class ClusterMember: Sendable {
     private let drained: Locked<Bool>
 
     init(
-        _ map: FleetMap, _ fleet: SharedFleet?, name: String, roles: [String], incarnation: UInt64,
+        _ map: FleetMap, _ fleet: SharedFleet?, ingested: FleetMap?, name: String, roles: [String],
+        incarnation: UInt64,
         leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, drained: Locked<Bool>,
         logger: Logger
     ) {
@@ -83,7 +84,7 @@ final class ClusterMember: Sendable {
         self.parts = parts
         self.drained = drained
         self.logger = logger
-        state = Locked(State(roster: ClusterRoster(fleet: map, leaseMs: leaseMs)))
+        state = Locked(State(roster: ClusterRoster(fleet: map, ingested: ingested, leaseMs: leaseMs)))
         parts.worker?.withMachine { $0.drain() }
     }
 

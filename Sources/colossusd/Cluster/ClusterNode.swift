@@ -36,7 +36,7 @@ actor ClusterNode {
     nonisolated let settings: DaemonSettings.Cluster
     nonisolated let name: String
     nonisolated let around: Surroundings
-    private nonisolated let logger = Logger(label: "cluster")
+    nonisolated let logger = Logger(label: "cluster")
     /// May wait for brokers; no target, so that it holds up nobody.
     private nonisolated let queue = DispatchQueue(label: "colossus.cluster")
     /// What waits for an answer of the brokers, or computes for long: the ticks of leases and of the run go on meanwhile.
@@ -371,7 +371,8 @@ actor ClusterNode {
         }
         parts.simulation?.start()
         return ClusterMember(
-            map, fleet, name: name, roles: settings.roles.map(\.rawValue), incarnation: incarnation,
+            map, fleet, ingested: shareableMap, name: name, roles: settings.roles.map(\.rawValue),
+            incarnation: incarnation,
             leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts,
             drained: drained, logger: logger)
     }

@@ -86,6 +86,7 @@ struct ClusterAgreement: Codable, Sendable, Equatable {
     /// 1: members may join that know nothing of the control log; those refuse any other.
     var v = Self.controlled
     static let controlled = 2
+    private static let bytesMax = 4_096
     var fleet: String
     var run: String
     /// SHA-256 of the scenario and the seed.
@@ -104,11 +105,23 @@ struct ClusterAgreement: Codable, Sendable, Equatable {
     }
 
     init?(_ bytes: [UInt8]) {
-        guard bytes.count <= 4_096,
+        guard bytes.count <= Self.bytesMax,
             let known = try? JSONDecoder().decode(ClusterAgreement.self, from: Data(bytes)),
             (1...Self.controlled).contains(known.v), (0...ControlLog.timeMax).contains(known.startedMs)
         else { return nil }
         self = known
+    }
+
+    /// The run that it is about, and its fleet, whatever else is said of it.
+    static func subject(of bytes: [UInt8]) -> (name: String, fleet: UInt64?)? {
+        struct Head: Codable {
+            var run: String
+            var fleet: String?
+        }
+        guard bytes.count <= bytesMax else { return nil }
+        return (try? JSONDecoder().decode(Head.self, from: Data(bytes))).map {
+            ($0.run, $0.fleet.flatMap { UInt64($0, radix: 16) })
+        }
     }
 
     /// What another member has otherwise, in words; `nil` when all is the same.

@@ -17,23 +17,30 @@ struct ClusterRoster: Sendable {
     /// Members that are in another run, before this one or behind it.
     private(set) var elsewhere: [String: Entry] = [:]
     private let run: UInt64
+    /// Of what is ingested: who shares that alone is in no run.
+    private let ingested: String?
     private var beganMs: Int64?
+    private var lastHeardMs: Int64?
 
-    init(fleet: FleetMap, leaseMs: Int64) {
+    init(fleet: FleetMap, ingested: FleetMap?, leaseMs: Int64) {
         run = fleet.run
+        self.ingested = ingested.map { String($0.fingerprint, radix: 16) }
         self.fleet = String(fleet.fingerprint, radix: 16)
         silentMs = max(leaseMs, 6_000)
     }
 
     mutating func observe(_ message: StoredMessage, nowMs: Int64) {
-        beganMs = beganMs ?? nowMs
+        // After a while in which nobody could be heard, nothing is known of those who are not heard yet.
+        if !hasHeard(nowMs: nowMs) { beganMs = nowMs }
+        lastHeardMs = nowMs
         guard let note = ClusterNote(message.bytes),
             message.subject.tokens.last.map(String.init) == note.member
         else { return }
         guard note.fleet == fleet else {
-            guard note.run != nil, elsewhere[note.member] != nil || elsewhere.count < Self.membersMax else {
-                return
-            }
+            // An earlier version tells no number: it is in the first run.
+            guard note.run != nil || (run > 1 && note.fleet != ingested),
+                elsewhere[note.member] != nil || elsewhere.count < Self.membersMax
+            else { return }
             elsewhere[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
             return
         }
@@ -54,8 +61,13 @@ struct ClusterRoster: Sendable {
 
     /// Whether nobody that lives is in a run before this one; not before there was time to hear of them.
     func areAllHere(nowMs: Int64) -> Bool {
-        guard let beganMs, nowMs - beganMs >= silentMs else { return false }
+        guard let beganMs, nowMs - beganMs >= silentMs, hasHeard(nowMs: nowMs) else { return false }
         return !areElsewhere(nowMs: nowMs).contains { $0.note.run ?? 1 < run }
+    }
+
+    /// Members tell of themselves every two seconds, we too: longer silence is ours, or the brokers'.
+    private func hasHeard(nowMs: Int64) -> Bool {
+        lastHeardMs.map { nowMs - $0 < silentMs / 2 } ?? false
     }
 
     /// The last window that is in the finals of all partitions, by what roll-ups have told; `nil` before they have

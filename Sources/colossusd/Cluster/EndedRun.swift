@@ -1,6 +1,8 @@
 import ControlAPI
 import Exchange
 import Foundation
+import Glibc
+import Logging
 import Playback
 import Settings
 import Simulation
@@ -17,7 +19,17 @@ struct EndedRun: Codable {
         var forMs: Int64?
     }
 
-    private static let bytesMax = 2 * SharedStart.bytesMax
+    /// A scenario of 1 MiB, of which JSON may make six, and all that can be asked of a run.
+    private static let bytesMax = 8 << 20
+
+    enum Kept {
+        case nothing
+        case run(EndedRun)
+        /// Nobody will ever read that.
+        case useless(String)
+        /// It could not be read just now.
+        case unknown(String)
+    }
 
     let name: String
     private var scenario: String
@@ -47,26 +59,56 @@ struct EndedRun: Codable {
         }
     }
 
-    /// `nil` where there is none.
-    init?(at file: String) {
-        guard let data = FileManager.default.contents(atPath: file), data.count <= Self.bytesMax,
-            let kept = try? JSONDecoder().decode(EndedRun.self, from: data)
-        else { return nil }
-        self = kept
+    static func read(_ file: String) -> Kept {
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(filePath: file))
+        } catch let error as CocoaError
+            where error.code == .fileReadNoSuchFile || error.code == .fileNoSuchFile
+        {
+            return .nothing
+        } catch {
+            return .unknown("\(error)")
+        }
+        guard data.count <= bytesMax else { return .useless("it has \(data.count) bytes") }
+        do {
+            return .run(try JSONDecoder().decode(EndedRun.self, from: data))
+        } catch {
+            return .useless("\(error)")
+        }
     }
 
-    /// Whether it is there now.
+    /// Whether it is there now, also after a power failure.
     func write(to file: String) -> Bool {
-        guard let data = try? JSONEncoder().encode(self) else { return false }
-        return (try? data.write(to: URL(filePath: file), options: .atomic)) != nil
+        guard let data = try? JSONEncoder().encode(self), data.count <= Self.bytesMax else { return false }
+        let partial = file + ".partial"
+        let descriptor = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { return false }
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        guard (try? handle.write(contentsOf: data)) != nil, fsync(descriptor) == 0, rename(partial, file) == 0
+        else {
+            unlink(partial)
+            return false
+        }
+        let folder = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { return false }
+        defer { close(directory) }
+        return fsync(directory) == 0
     }
 
     static func remove(_ file: String) { try? FileManager.default.removeItem(atPath: file) }
 
     func save(in store: HistoryStore, nowMs: Int64) async throws {
+        // It may have been tried before, and have come to a part of them.
+        var known = try await store.injections(run: name)
         for fault in faults {
             let injection = StoredInjection(
                 timeMs: fault.timeMs, kind: fault.kind, entity: fault.entity, forMs: fault.forMs)
+            if let place = known.firstIndex(of: injection) {
+                known.remove(at: place)
+                continue
+            }
             try await store.save(injection, run: name)
         }
         let record = SimulationRun(
@@ -93,7 +135,15 @@ extension ClusterNode {
     ///
     /// - Parameter run: the one that is played now; its own end is to come.
     func saveEnded(before run: String) async {
-        guard let ended = EndedRun(at: endedFile) else { return EndedRun.remove(endedFile) }
+        let ended: EndedRun
+        switch EndedRun.read(endedFile) {
+        case .nothing: return
+        case .run(let kept): ended = kept
+        case .unknown(let reason): return tellKept("cannot be read; it is tried again", reason)
+        case .useless(let reason):
+            tellKept("is of no use and removed", reason)
+            return EndedRun.remove(endedFile)
+        }
         guard ended.name != run else { return }
         do {
             // Somebody may have removed the history.
@@ -106,6 +156,12 @@ extension ClusterNode {
         } catch {
             // A store that fails says so; the next time.
         }
+    }
+
+    private nonisolated func tellKept(_ what: String, _ reason: String) {
+        logger.warning(
+            "what was kept of a run that is over \(what)",
+            metadata: ["file": "\(endedFile)", "reason": "\(reason)"])
     }
 
     /// The same of one that this member has reported up to now.

@@ -181,7 +181,7 @@ extension ClusterNode {
         }
     }
 
-    private nonisolated func decode(_ bytes: [UInt8]) throws(StartRefusal) -> StartedRun {
+    nonisolated func decode(_ bytes: [UInt8]) throws(StartRefusal) -> StartedRun {
         do {
             let start = try SharedStart(decoding: bytes)
             guard let fleet = try? knownFleet(of: bytes) ?? SharedFleet(settings, start) else {
@@ -199,12 +199,15 @@ extension ClusterNode {
 
     /// One of an earlier version would stay in the run that is over. Also asked of one that takes no part in it.
     private func checkMembers(_ bus: NATSBus) async throws {
-        guard let member = shown, member.fleet != nil else { return try await checkTold(bus) }
-        let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
-        for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
-        where roster.isLive(name, nowMs: nowMs) && entry.note.run == nil {
-            throw Self.knowsOneRun(entry.note)
+        if let member = shown, member.fleet != nil {
+            let (roster, nowMs) = (member.roster, ClusterMember.nowMs())
+            for (name, entry) in roster.entries.sorted(by: { $0.key < $1.key })
+            where roster.isLive(name, nowMs: nowMs) && entry.note.run == nil {
+                throw Self.knowsOneRun(entry.note)
+            }
         }
+        // From the second run on those that stayed in the first one are in no roster.
+        try await checkTold(bus)
     }
 
     /// Members tell of themselves every two seconds: listens to those that might be of an earlier version, if any are known.

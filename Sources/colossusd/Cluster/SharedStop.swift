@@ -13,9 +13,10 @@ extension ClusterNode {
         let (bus, clock) = (try await broker(), around.clock)
         let machine = StopMachine(
             cluster: settings.name, name: run, member: name,
-            decode: { bytes in
-                (try? SharedStart(decoding: bytes)).map { ($0.run, $0.number ?? 1) }
-            }, nowMs: { clock.nowMs() })
+            decode: { [self] bytes in
+                (try? decode(bytes)).map { ($0.name, $0.number, $0.map?.fingerprint) }
+            },
+            decodeAgreed: { ClusterAgreement.subject(of: $0) }, nowMs: { clock.nowMs() })
         let shell = NodeShell(machine, bus: bus, clock: ClusterMember.nowMs)
         defer { shell.stop() }
         while true {
