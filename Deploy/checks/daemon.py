@@ -25,13 +25,20 @@ def expect(condition, text):
         raise CheckFailed(text)
 
 
+PORTS_GIVEN = set()
+
+
 def free_port():
-    """A port below the range that the kernel gives to outgoing connections, so that it is still free after a restart."""
+    """A port below the range that the kernel gives to outgoing connections, so that it is still free after a restart. None
+    is given twice: whoever asks for several listens on them later."""
     for _ in range(1000):
         port = random.randrange(20_000, 30_000)
+        if port in PORTS_GIVEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
+                PORTS_GIVEN.add(port)
                 return port
             except OSError:
                 continue
