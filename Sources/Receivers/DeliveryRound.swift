@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Telemetry
 
@@ -11,6 +12,8 @@ final class DeliveryRound {
     private var entries: [Entry] = []
     private var connections: [IngestConnection] = []
     private var samples = 0
+    private var gathering = Gathering()
+    private var isEndPlanned = false
 
     /// A request that is decoded.
     struct Entry {
@@ -21,7 +24,7 @@ final class DeliveryRound {
     }
 
     /// Enough that the wakes are few for each; beyond, the shards would only wait.
-    private static let samplesMax = 4_096
+    private static let samplesMax = 16_384
 
     init(core: IngestCore, loop: any EventLoop) {
         self.core = core
@@ -33,14 +36,38 @@ final class DeliveryRound {
         entries.append(entry)
         connections.append(connection)
         samples += entry.delivery.sampleCount
-        if samples >= Self.samplesMax {
-            handOn()
-        } else if entries.count == 1 {
+        if !isEndPlanned {
+            isEndPlanned = true
+            gathering.begin(nowNs: Self.nowNs)
             // The loop runs it when it has been through all sockets that had something.
             let own = NIOLoopBound(self, eventLoop: loop)
-            loop.execute { own.value.handOn() }
+            loop.execute { own.value.end() }
         }
+        if let round = connection.answeredRound { gathering.came(answered: round) }
+        if samples >= Self.samplesMax { handOn() }
     }
+
+    /// Rounds of this loop that have begun.
+    var number: UInt64 { gathering.rounds }
+
+    private func end() {
+        // With its answer a connection's next request may come in at once: that is another round.
+        isEndPlanned = false
+        handOn()
+        let own = NIOLoopBound(self, eventLoop: loop)
+        // Behind the answers of those whose records the log has written already.
+        loop.execute { own.value.rest() }
+    }
+
+    /// What comes meanwhile waits in the sockets. No timer can do that: the loop would go on through its sockets.
+    private func rest() {
+        guard entries.isEmpty else { return }
+        let restNs = gathering.end()
+        if restNs > 0 { usleep(UInt32(restNs / 1_000)) }
+        gathering.rested(nowNs: Self.nowNs)
+    }
+
+    private static var nowNs: Int64 { Int64(clamping: NIODeadline.now().uptimeNanoseconds) }
 
     private func handOn() {
         guard !entries.isEmpty else { return }

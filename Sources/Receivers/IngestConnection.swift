@@ -49,6 +49,8 @@ final class IngestConnection: ChannelInboundHandler {
     private var sender: KnownSender?
     private var context: ChannelHandlerContext?
     private var deadline: Scheduled<Void>?
+    /// The loop's round in which the last request was answered.
+    private(set) var answeredRound: UInt64?
     /// Heads that have come.
     private(set) var requests = 0
     var isBetweenRequests: Bool { if case .idle = state { true } else { false } }
@@ -276,6 +278,7 @@ final class IngestConnection: ChannelInboundHandler {
         state = .idle
         // With the answer the next request may come in, which says what it wants.
         let isLast = !keepsAlive
+        answeredRound = round.number
         respond(answer, context)
         if isLast { close(context) }
     }

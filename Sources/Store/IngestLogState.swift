@@ -58,6 +58,8 @@ struct IngestLogState {
     /// Writing fails at the moment.
     var isFailing = false
     var isWriterAwake = false
+    /// Segments are being removed, which takes the writer's time.
+    var removals = 0
     /// Everything before is in the files.
     private(set) var writtenEnd: Int64
     private var hasOpenSegment = false
@@ -65,6 +67,7 @@ struct IngestLogState {
     private var retiredAt: Int64?
     private(set) var isGone = false
     private var buffers: [[UInt8]] = []
+    private static let bufferKeptMax = 8 << 20
     let limits: IngestLogLimits
 
     /// - Parameter end: where new records go: behind everything that was ever written.
@@ -110,6 +113,13 @@ struct IngestLogState {
         return true
     }
 
+    /// Lets the writer sleep if nothing waits.
+    mutating func letsWriterSleep() -> Bool {
+        guard parts.isEmpty, callbacks.isEmpty else { return false }
+        isWriterAwake = false
+        return true
+    }
+
     private func mayRoll(_ count: Int64) -> Bool {
         let segment = max(limits.segmentBytes, count + Int64(IngestLogCodec.segmentHeadBytes))
         return spare != .missing && bytes + segment <= limits.bytesMax
@@ -139,12 +149,13 @@ struct IngestLogState {
         return callbacks
     }
 
-    mutating func wrote(through position: Int64, giveBack buffer: consuming [UInt8]?) {
-        writtenEnd = max(writtenEnd, position)
-        if var buffer, buffers.count < 2 {
-            buffer.removeAll(keepingCapacity: true)
-            buffers.append(buffer)
-        }
+    /// A part is in its file. Its buffer is used again: it must be nobody else's, or it would be copied for that.
+    mutating func wrote(_ part: inout Part) {
+        writtenEnd = max(writtenEnd, part.segment + part.offset + Int64(part.bytes.count))
+        guard buffers.count < 2, part.bytes.capacity <= Self.bufferKeptMax else { return }
+        part.bytes.removeAll(keepingCapacity: true)
+        buffers.append([])
+        swap(&buffers[buffers.count - 1], &part.bytes)
     }
 
     /// What is kept only to learn from again takes three quarters of the log at most, and nothing of one that goes away.
@@ -192,6 +203,9 @@ struct IngestLogState {
         let isFull = segments.last.map { ($0.end - $0.start) * 2 > limits.segmentBytes } ?? true
         return isFull && bytes + limits.segmentBytes > limits.bytesMax
     }
+
+    /// What waits goes into a file that is open, and the writer has nothing to do that may take longer.
+    var isQuickToWrite: Bool { removals == 0 && !wantsSpare && !parts.contains(where: \.isNew) }
 
     /// The segment that is written is more than half full, or there is none.
     var wantsSpare: Bool {

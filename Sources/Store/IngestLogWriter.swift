@@ -14,7 +14,7 @@ actor IngestLogWriter {
 
     private nonisolated let state: Locked<IngestLogState>
     private let folder: IngestLogFolder
-    private let durability: IngestDurability
+    private nonisolated let durability: IngestDurability
     private let limits: IngestLogLimits
     private let files: IngestLogFiles
     private nonisolated let metrics: IngestLogMetrics
@@ -72,6 +72,12 @@ actor IngestLogWriter {
     /// Something waits.
     nonisolated func wake() { later { $0.work() } }
 
+    /// The same, in the caller's thread: the kernel only has to take the bytes. What others append meanwhile he leaves to the queue.
+    nonisolated func writeNow() {
+        guard durability == .process else { return wake() }
+        executor.queue.sync { self.assumeIsolated { $0.workOnce() } }
+    }
+
     nonisolated func noteRefusal() {
         metrics.refused.add()
         later { $0.checkObstacle() }
@@ -79,6 +85,7 @@ actor IngestLogWriter {
 
     /// - Parameter isLast: nothing will be written any more.
     nonisolated func remove(_ segments: [Int64], isLast: Bool = false) {
+        state.withLock { $0.removals += 1 }
         later { writer in
             for start in segments where unlink(writer.folder.file(start)) != 0 && errno != ENOENT {
                 writer.metrics.failures.add()
@@ -87,6 +94,7 @@ actor IngestLogWriter {
             if writer.file >= 0, segments.contains(writer.fileStart) { writer.isFileRemoved = true }
             if isLast { writer.closeFiles() }
             writer.checkObstacle()
+            writer.state.withLock { $0.removals -= 1 }
         }
     }
 
@@ -114,20 +122,34 @@ actor IngestLogWriter {
 
     /// Writes until nothing waits.
     private func work() {
-        guard !isClosed, left.isEmpty else { return }
-        while true {
-            let waiting = state.withLock { state in
-                let waiting = state.takeWaiting()
-                if waiting.parts.isEmpty, waiting.callbacks.isEmpty { state.isWriterAwake = false }
-                return waiting
-            }
-            // Callbacks alone: what they wait for was written with others.
-            guard !waiting.parts.isEmpty || !waiting.callbacks.isEmpty else { return }
-            left = waiting.parts
-            callbacks = waiting.callbacks
-            guard writeLeft() else { return }
-            if state.withLock({ $0.wantsSpare }) { makeSpare() }
+        while writeWaiting() { makeSpareInTime() }
+    }
+
+    /// Writes what waits, and not what comes meanwhile.
+    private func workOnce() {
+        guard writeWaiting(), state.withLock({ $0.wantsSpare || !$0.letsWriterSleep() }) else { return }
+        later { writer in
+            writer.makeSpareInTime()
+            writer.work()
         }
+    }
+
+    /// - Returns: whether something waited, and is written; if not, the writer sleeps.
+    private func writeWaiting() -> Bool {
+        guard !isClosed, left.isEmpty else { return false }
+        let waiting = state.withLock { state in
+            _ = state.letsWriterSleep()
+            return state.takeWaiting()
+        }
+        // Callbacks alone: what they wait for was written with others.
+        guard !waiting.parts.isEmpty || !waiting.callbacks.isEmpty else { return false }
+        left = waiting.parts
+        callbacks = waiting.callbacks
+        return writeLeft()
+    }
+
+    private func makeSpareInTime() {
+        if state.withLock({ $0.wantsSpare }) { makeSpare() }
     }
 
     /// - Returns: whether everything is written and told.
@@ -140,9 +162,8 @@ actor IngestLogWriter {
                 failed(failure)
                 return false
             }
-            let done = left.removeFirst()
-            let end = done.segment + done.offset + Int64(done.bytes.count)
-            state.withLock { $0.wrote(through: end, giveBack: done.bytes) }
+            var done = left.removeFirst()
+            state.withLock { $0.wrote(&done) }
             metrics.writes.add()
         }
         if durability == .disk, isUnsynced {

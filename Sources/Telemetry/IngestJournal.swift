@@ -99,7 +99,7 @@ public protocol ClosingJournal: Sendable {
     func release(_ mark: LogMark)
 }
 
-/// The log of what was received. Callers never wait.
+/// The log of what was received. Callers never wait for a disk, unless the kernel has no memory left for what is written.
 public protocol IngestJournal: ClosingJournal {
     /// What `append` wants to know of a record: it reads all of it, and so it is asked for before anything is locked.
     func check(_ head: JournalHead, body: RawSpan) -> JournalCheck
@@ -113,7 +113,7 @@ public protocol IngestJournal: ClosingJournal {
 
     /// Has all that was appended before written.
     ///
-    /// - Parameter tell: called once, on some queue, when all of it is as safe as the log makes it (true), or when that
+    /// - Parameter tell: called once, on some queue or at once, when all of it is as safe as the log makes it (true), or when that
     ///   cannot be said for now (false): it then stays in memory and is written as soon as that is possible.
     func whenSafe(_ tell: @escaping @Sendable (_ isSafe: Bool) -> Void)
 

@@ -72,8 +72,10 @@ extension Daemon {
         let points = try await store.timeline(
             stream, fromMs: request.from?.ms ?? .min, toMs: request.to?.ms ?? .max, stepMs: step,
             limit: request.limit + 1)
+        let length = TimelineReply.resolutionMs(
+            points.map(\.timeMs), stepMs: step, windowMs: resolutions.first)
         return TimelineReply(
-            stream: stream.name, resolution: DurationText.text(ms: step ?? resolutions.first ?? 0),
+            stream: stream.name, resolution: DurationText.text(ms: length),
             points: points.suffix(request.limit).map { TimelineRow($0) },
             truncated: points.count > request.limit)
     }

@@ -220,26 +220,69 @@ import Testing
         await log.close()
     }
 
-    @Test(
-        "many records share a write, and are called safe in their order",
-        arguments: [IngestDurability.process, .disk])
-    func groupCommit(durability: IngestDurability) async throws {
+    @Test("many records share a write, and are called safe in their order", .timeLimit(.minutes(1)))
+    func groupCommit() async throws {
         let folder = try Folder()
-        let log = try folder.log(durability) { $0.segmentBytes = 1 << 20 }
+        let log = try folder.log(.disk) { $0.segmentBytes = 1 << 20 }
         let order = Locked<[Int]>([])
         await withCheckedContinuation { continuation in
             for number in 0..<500 {
-                _ = log.append(JournalHead(timeMs: 0), body: [UInt8(number & 255)].span.bytes) { _ in
-                    let isLast = order.withLock { order in
-                        order.append(number)
-                        return order.count == 500
-                    }
-                    if isLast { continuation.resume() }
-                }
+                Self.append(log, number, order) { $0 == 500 ? continuation.resume() : () }
             }
         }
         #expect(order.withLock { $0 } == Array(0..<500))
         #expect(folder.metric("colossus_ingest_log_writes_total") < 500)
+        await log.close()
+    }
+
+    /// - Parameter tell: how many are safe by then.
+    static func append(
+        _ log: IngestLog, _ number: Int, _ order: Locked<[Int]>,
+        tell: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        let body = [UInt8(number & 255)]
+        _ = log.append(JournalHead(timeMs: 0), body: body.span.bytes) { _ in
+            tell(
+                order.withLock { order in
+                    order.append(number)
+                    return order.count
+                })
+        }
+    }
+
+    @Test("whoever asks first writes, and those who come meanwhile do not wait", .timeLimit(.minutes(1)))
+    func firstWrites() async throws {
+        let holds = Flag()
+        let isWriting = DispatchSemaphore(value: 0)
+        let goOn = DispatchSemaphore(value: 0)
+        let folder = try Folder()
+        var files = IngestLogFiles.system
+        files.write = { file, bytes, offset in
+            if holds.value {
+                isWriting.signal()
+                goOn.wait()
+            }
+            return IngestLogFiles.system.write(file, bytes, offset)
+        }
+        let log = try folder.log(files: files) { $0.segmentBytes = 1 << 20 }
+        #expect(await Self.append(log, [0]) == true)
+        let order = Locked<[Int]>([])
+        Self.append(log, 1, order)
+        #expect(order.withLock { $0 } == [1])
+        holds.set(true)
+        DispatchQueue.global().async { @Sendable in Self.append(log, 2, order) }
+        isWriting.wait()
+        let before = folder.metric("colossus_ingest_log_writes_total")
+        await withCheckedContinuation { continuation in
+            for number in 3..<400 {
+                Self.append(log, number, order) { $0 == 399 ? continuation.resume() : () }
+            }
+            #expect(order.withLock { $0 } == [1])
+            holds.set(false)
+            goOn.signal()
+        }
+        #expect(order.withLock { $0 } == Array(1..<400))
+        #expect(folder.metric("colossus_ingest_log_writes_total") == before + 2)
         await log.close()
     }
 
@@ -284,13 +327,14 @@ import Testing
         #expect(await Self.append(log, [1]) == true)
         fails.set(true)
         let answers = Locked<[Bool]>([])
-        func ask(_ body: [UInt8]) {
+        @Sendable func ask(_ body: [UInt8]) {
             #expect(
                 log.append(JournalHead(timeMs: 0), body: body.span.bytes) { isSafe in
                     answers.withLock { $0.append(isSafe) }
                 } != nil)
         }
-        ask([2])
+        // In a thread of its own, for whoever asks first writes.
+        DispatchQueue.global().async { @Sendable in ask([2]) }
         isWriting.wait()
         // Comes while the writer is at the one before.
         ask([3])
