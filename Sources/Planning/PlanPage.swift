@@ -14,14 +14,15 @@ public struct PlanPage {
             + "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
             + "<title>\(Markup.escaped(title))</title><style>\(Self.style)</style></head><body><main>"
             + ([heading(title)] + charts + tables).joined(separator: "\n")
-            + "<footer>Bands are 5%, 50% and 95% of the runs. Announced, installed, powered and in training are four different"
-            + " counts. Made by colossusctl plan.</footer></main></body></html>\n"
+            + "<footer>Bands are 5%, 50% and 95% of the runs. A date without a time is the end of that UTC day."
+            + " Announced, installed, powered and in training are four different counts."
+            + " Made by colossusctl plan.</footer></main></body></html>\n"
     }
 
     private func heading(_ title: String) -> String {
         var text =
             "<h1>\(Markup.escaped(title))</h1><p>\(PlanReport.grouped(plan.gpus)) GPUs, \(plan.start.prefix(10)) to "
-            + "\(plan.end.prefix(10)), \(PlanReport.grouped(plan.runs)) runs.</p>"
+            + "\(PlanReport.moment(plan.end)), \(PlanReport.grouped(plan.runs)) runs.</p>"
         if !plan.changes.isEmpty {
             text += "<p>Changed: \(Markup.escaped(plan.changes.joined(separator: ", ")))</p>"
         }
@@ -32,7 +33,19 @@ public struct PlanPage {
             "<div><b>\(Chart.number(Self.rounded(quantity.band.median))) \(quantity.unit)</b>\(Markup.escaped(quantity.name))"
                 + "<small>\(Chart.number(Self.rounded(quantity.band.low))) to \(Chart.number(Self.rounded(quantity.band.high)))</small></div>"
         }
-        return text + "<div class=\"tiles\">\(boxes.joined())</div>"
+        return text + "<div class=\"tiles\">\(target)\(boxes.joined())</div>"
+    }
+
+    /// When the target is reached.
+    private var target: String {
+        guard let date = plan.target else { return "" }
+        var range = "in \(Self.percent(date.share)) of the runs"
+        if let low = date.low, let high = date.high {
+            range = PlanReport.instant(low) + " to " + PlanReport.instant(high) + ", " + range
+        }
+        let median = date.median.map { PlanReport.instant($0) } ?? "not reached"
+        return "<div><b>\(median)</b>"
+            + "\(Markup.escaped(date.what))<small>\(range)</small></div>"
     }
 
     private static func rounded(_ value: Double) -> Double {
@@ -44,7 +57,7 @@ public struct PlanPage {
     private var charts: [String] {
         let points = plan.curve
         let times = points.indices.map { Int64($0) }
-        func label(_ index: Int64) -> String { String(points[Int(index)].at.prefix(10)) }
+        func label(_ index: Int64) -> String { PlanReport.moment(points[Int(index)].at) }
         func band(_ name: String, _ color: String, _ value: (PlanReport.Point) -> Band) -> Chart.Line {
             let bands = points.map(value)
             return Chart.Line(
@@ -65,7 +78,7 @@ public struct PlanPage {
         if let other, other.curve.count == points.count {
             gpus.append(
                 Chart.Line(
-                    name: "in training, \(other.scenario)", color: "#cc79a7",
+                    name: "in training, compared: \(plan.names(beside: other).other)", color: "#cc79a7",
                     values: other.curve.map(\.inTraining.median), isDashed: true))
         }
         var charts = [
@@ -102,28 +115,34 @@ public struct PlanPage {
                 + Markup.table(
                     ["Reached", "In", "5%", "50%", "95%"],
                     plan.dates.map { date in
-                        [date.what, "\((date.share * 1_000).rounded() / 10)%"]
-                            + [date.low, date.median, date.high].map {
-                                $0.map { String($0.prefix(10)) } ?? "-"
-                            }
+                        [date.what, Self.percent(date.share)]
+                            + [date.low, date.median, date.high].map { Self.instant($0) }
                     }),
         ]
+        if let text = plan.mfuText { tables.append("<p>\(Markup.escaped(text))</p>") }
         if !plan.claims.isEmpty {
             tables.append(
                 "<h2>What was said</h2>"
                     + Markup.table(
-                        ["At", "What", "Count", "Claimed", "Modelled 5%", "50%", "95%", "Source"],
-                        plan.claims.map { claim in
-                            [
-                                String(claim.at.prefix(10)), claim.what, claim.count,
+                        ["At", "What", "Count", "Claimed", "Modelled 5%", "50%", "95%", "Note", "Source"],
+                        plan.claims.map { claim -> [String] in
+                            let modelled = claim.modelled.map { texts($0) } ?? ["-", "-", "-"]
+                            let said = [
+                                PlanReport.moment(claim.at), claim.what, claim.count,
                                 PlanReport.grouped(claim.claimed),
-                            ] + texts(claim.modelled) + [claim.source]
+                            ]
+                            return said + modelled + [claim.note ?? "", claim.source]
                         }))
         }
+        tables.append(plan.notes.map { "<p>Note: \(Markup.escaped($0)).</p>" }.joined())
         tables += [causes, gpuTime, sensitivity]
         if let other { tables.append(comparison(other)) }
         return tables
     }
+
+    private static func instant(_ text: String?) -> String { text.map { PlanReport.instant($0) } ?? "-" }
+
+    private static func percent(_ share: Double) -> String { "\((share * 1_000).rounded() / 10)%" }
 
     private var causes: String {
         "<h2>Interruptions by cause</h2>"
@@ -166,17 +185,30 @@ public struct PlanPage {
     }
 
     private func comparison(_ other: PlanReport) -> String {
-        "<h2>Compared with \(Markup.escaped(other.scenario))</h2>"
-            + Markup.table(
-                ["Median of", "Unit", plan.scenario, other.scenario],
-                plan.quantities.compactMap { quantity in
-                    other.quantities.first { $0.name == quantity.name }.map { same in
-                        [
-                            quantity.name, quantity.unit, Chart.number(Self.rounded(quantity.band.median)),
-                            Chart.number(Self.rounded(same.band.median)),
-                        ]
-                    }
-                })
+        func texts(_ band: Band) -> [String] {
+            [band.low, band.median, band.high].map { Chart.number(Self.rounded($0)) }
+        }
+        let names = plan.names(beside: other)
+        let bands = ["5%", "50%", "95%"]
+        func head(_ share: [String]) -> [String] {
+            [names.plan, names.other].flatMap { name in (share + bands).map { "\(name) \($0)" } }
+        }
+        let numbers = plan.quantities.compactMap { quantity in
+            other.quantities.first { $0.name == quantity.name }.map { same -> [String] in
+                [quantity.name, quantity.unit] + texts(quantity.band) + texts(same.band)
+            }
+        }
+        let dates = plan.dateDifferences(other).map { difference -> [String] in
+            let (date, same) = (difference.plan, difference.other)
+            func cells(_ date: PlanReport.Date) -> [String] {
+                [Self.percent(date.share)] + [date.low, date.median, date.high].map { Self.instant($0) }
+            }
+            let days = difference.days.map { "\(($0 * 10).rounded() / 10)" } ?? "-"
+            return [difference.what] + cells(date) + cells(same) + [days]
+        }
+        return "<h2>\(Markup.escaped(names.plan)) compared with \(Markup.escaped(names.other))</h2>"
+            + Markup.table(["Quantity", "Unit"] + head([]), numbers)
+            + (dates.isEmpty ? "" : Markup.table(["Reached"] + head(["in"]) + ["Days later"], dates))
     }
 
     private static let style = """

@@ -25,8 +25,25 @@ public struct PlanReport: Sendable, Codable, Hashable {
         public var what: String
         public var count: String
         public var claimed: Int
-        public var modelled: Band
+        /// Absent where the model has none: `note` says why.
+        public var modelled: Band?
+        /// What must be known to compare the two.
+        public var note: String?
         public var source: String
+    }
+
+    /// Model FLOP utilisation of a job of that size: what the scenario says, the same in all runs.
+    public struct Utilisation: Sendable, Codable, Hashable {
+        public var gpus: Int
+        public var mfu: Double
+    }
+
+    /// What the nodes that are ready are for from then on; shares, 0...1.
+    public struct Workload: Sendable, Codable, Hashable {
+        public var at: String
+        public var training: Double
+        public var reinforcement: Double
+        public var inference: Double
     }
 
     public struct Cause: Sendable, Codable, Hashable {
@@ -58,6 +75,10 @@ public struct PlanReport: Sendable, Codable, Hashable {
     public var end: String
     public var gpus: Int
     public var targetFLOP: Double?
+    public var mfu: [Utilisation]
+    public var workload: [Workload]
+    /// What must be known to read the numbers, in words.
+    public var notes: [String]
     public var quantities: [Quantity]
     public var dates: [Date]
     public var claims: [Claim]
@@ -80,6 +101,13 @@ public struct PlanReport: Sendable, Codable, Hashable {
         end = UTC.timestamp(scenario.horizonMs)
         gpus = scenario.gpuCount
         targetFLOP = scenario.job.targetFLOP > 0 ? scenario.job.targetFLOP : nil
+        mfu = Self.utilisations(scenario)
+        workload = scenario.job.workload.map { entry in
+            Workload(
+                at: UTC.timestamp(entry.timeMs), training: entry.training, reinforcement: entry.reinforcement,
+                inference: entry.inference)
+        }
+        notes = Self.notes(scenario)
         quantities = Self.quantities(ensemble)
         dates = Self.dates(ensemble)
         causes = Self.causes(ensemble)
@@ -178,24 +206,132 @@ public struct PlanReport: Sendable, Codable, Hashable {
 
     private static func claims(_ scenario: Scenario, _ sampleMs: [Int64], _ points: [Point]) -> [Claim] {
         scenario.milestones.compactMap { milestone in
-            guard let claim = milestone.claim,
-                let index = sampleMs.lastIndex(where: { $0 <= milestone.timeMs + 43_200_000 })
-            else { return nil }
-            let point = points[index]
-            func fixed(_ count: Int) -> Band {
-                Band(low: Double(count), median: Double(count), high: Double(count))
+            guard let claim = milestone.claim else { return nil }
+            let index = sampleMs.lastIndex { $0 <= milestone.timeMs + 43_200_000 }
+            func band() -> Band? {
+                guard let index, milestone.timeMs <= scenario.horizonMs else { return nil }
+                return modelled(claim.count, points[index])
             }
-            let modelled =
-                switch claim.count {
-                case .announced, .installed: fixed(point.installed)
+            func modelled(_ count: Scenario.Milestone.Count, _ point: Point) -> Band? {
+                switch count {
+                case .announced: nil
+                case .installed: fixed(point.installed)
                 case .powered: fixed(point.powered)
                 case .inTraining: point.inTraining
                 }
+            }
+            func fixed(_ count: Int) -> Band {
+                Band(low: Double(count), median: Double(count), high: Double(count))
+            }
             return Claim(
                 at: UTC.timestamp(milestone.timeMs), what: milestone.text, count: claim.count.rawValue,
-                claimed: claim.gpus, modelled: modelled, source: milestone.source)
+                claimed: claim.gpus, modelled: band(),
+                note: note(scenario, milestone, claim.count, isSampled: index != nil),
+                source: milestone.source)
         }
     }
+
+    private static func note(
+        _ scenario: Scenario, _ milestone: Scenario.Milestone, _ count: Scenario.Milestone.Count,
+        isSampled: Bool
+    ) -> String? {
+        if milestone.timeMs > scenario.horizonMs { return "after the plan's end" }
+        if count == .announced { return "not modelled" }
+        if !isSampled { return "before the first day's end" }
+        guard count == .inTraining,
+            let then = scenario.job.workload.last(where: { $0.timeMs <= milestone.timeMs })
+        else { return nil }
+        var besides: [String] = []
+        if then.reinforcement > 0 {
+            besides.append("\(percent(then.reinforcement)) of the nodes in reinforcement learning")
+        }
+        if then.inference > 0 { besides.append("\(percent(then.inference)) in inference") }
+        return besides.isEmpty ? nil : "besides, " + besides.joined(separator: " and ")
+    }
+
+    /// What must be known to read what a scenario comes to.
+    static func notes(_ scenario: Scenario) -> [String] {
+        var notes: [String] = []
+        if let until = scenario.planUntilMs, until < scenario.endMs {
+            notes.append(
+                "plan_until (\(moment(until))) is before the end of the last phase: plans end with that phase, "
+                    + moment(scenario.endMs))
+        }
+        if scenario.job.startMs >= scenario.horizonMs {
+            notes.append(
+                "the job never starts: job.start (\(moment(scenario.job.startMs))) is not before the plan's end, "
+                    + moment(scenario.horizonMs))
+        }
+        var isAllTraining = true
+        let workload = scenario.job.workload
+        // What is over before the plan begins says nothing about it.
+        let first = workload.lastIndex { $0.timeMs <= scenario.startMs } ?? 0
+        for entry in workload.dropFirst(first) where entry.timeMs < scenario.horizonMs {
+            // That everything trains need only be said where it did not before.
+            let wasAllTraining = isAllTraining
+            isAllTraining = entry.training >= 1
+            if wasAllTraining, isAllTraining { continue }
+            notes.append(
+                "from \(instant(max(entry.timeMs, scenario.startMs))): of the nodes that are ready "
+                    + "\(percent(entry.training)) train, "
+                    + "\(percent(entry.reinforcement)) do reinforcement learning, "
+                    + "\(percent(entry.inference)) inference\(rest(entry)); "
+                    + "in training counts only those that train")
+        }
+        return notes
+    }
+
+    private static func rest(_ entry: Scenario.Workload) -> String {
+        entry.training + entry.reinforcement + entry.inference < 1 - 1e-9 ? ", the rest idle" : ""
+    }
+
+    private static func percent(_ share: Double) -> String {
+        ScenarioSummary.short((share * 1_000).rounded() / 10) + "%"
+    }
+
+    /// At the sizes that the fleet has at the end of each phase, as far as the job goes.
+    static func utilisations(_ scenario: Scenario) -> [Utilisation] {
+        guard !scenario.job.mfu.isEmpty else { return [] }
+        var sizes: Set<Int> = []
+        var endMs = scenario.startMs
+        for (position, phase) in scenario.phases.enumerated() {
+            endMs += Int64(phase.days) * UTC.dayMs
+            // What has been taken away by then trains no more.
+            let gpus = scenario.phases[...position].filter { ($0.retireMs ?? .max) > endMs }
+                .reduce(0) { $0 + $1.gpuCount }
+            if gpus > 0 { sizes.insert(min(gpus, scenario.job.maximumGPUs)) }
+        }
+        return sizes.sorted().map { Utilisation(gpus: $0, mfu: scenario.job.mfu(gpus: $0)) }
+    }
+
+    /// What a scenario says, and samples of each day, for people, in UTC: `2024-09-02` for the end of that day, as scenarios
+    /// have it, else `2024-09-02 14:30`.
+    public static func moment(_ ms: Int64) -> String {
+        if ms % UTC.dayMs == 0 { return UTC.date(ms - 1) }
+        return instant(ms)
+    }
+
+    /// What the model computes, and beginnings, for people, in UTC: `2024-09-02 14:30`. Midnight is the day's beginning.
+    public static func instant(_ ms: Int64) -> String {
+        let text = UTC.timestamp(ms)
+        return "\(text.prefix(10)) \(text.dropFirst(11).prefix(5))"
+    }
+
+    /// The same of a time as it stands in a report.
+    public static func moment(_ text: String) -> String { UTC.parse(text).map { moment($0) } ?? text }
+
+    /// The same of a time as it stands in a report.
+    public static func instant(_ text: String) -> String { UTC.parse(text).map { instant($0) } ?? text }
+
+    /// MFU in words; `nil` when the scenario has none.
+    public var mfuText: String? {
+        guard !mfu.isEmpty else { return nil }
+        let sizes = mfu.map { "\(ScenarioSummary.short($0.mfu)) on \(Self.grouped($0.gpus)) GPUs" }
+        return "MFU, as the scenario says: " + sizes.joined(separator: ", ")
+    }
+
+    /// When the target is reached; `nil` without a target.
+    public var target: Date? { targetFLOP == nil ? nil : dates.last }
 
     static func grouped(_ number: Int) -> String {
         var digits = String(number)

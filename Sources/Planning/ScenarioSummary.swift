@@ -19,7 +19,7 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
         add("seed", String(scenario.seed))
         add(
             "days",
-            "\(UTC.date(scenario.startMs)) + \(scenario.days) d; plans go on to \(UTC.date(scenario.horizonMs))"
+            "\(UTC.date(scenario.startMs)) + \(scenario.days) d; plans go on to \(PlanReport.moment(scenario.horizonMs))"
         )
         let kinds = scenario.gpuModels.compactMap { model -> String? in
             let count = scenario.phases.flatMap(\.groups).filter { $0.model == model.key }
@@ -31,7 +31,11 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
         addBuild(scenario)
         addFailures(scenario)
         addJob(scenario)
+        for note in PlanReport.notes(scenario) { add("note", note) }
     }
+
+    /// More than any site has.
+    private static let noLimitMegawatts = 10_000.0
 
     private mutating func add(_ name: String, _ value: String) { rows.append(Row(name: name, value: value)) }
 
@@ -42,9 +46,13 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
         let highest = scenario.power.curve.map(\.megawatts).max() ?? 0
         let needed =
             Double(scenario.gpuCount) * scenario.power.kilowattsPerGPU / 1_000 + scenario.power.baseMegawatts
+        // Where power was no limit, or where none is known, scenarios have one that nothing reaches.
+        let unreached = max(10 * needed, Self.noLimitMegawatts)
+        let isNoLimit = scenario.power.curve.allSatisfy { $0.megawatts >= unreached }
         add(
             "site power",
-            "\(Self.short(highest)) MW at most; \(Self.short(needed)) MW are needed for all GPUs")
+            (isNoLimit ? "no limit" : "\(Self.short(highest)) MW at most")
+                + "; \(Self.short(needed)) MW are needed for all GPUs")
     }
 
     private mutating func addFailures(_ scenario: Scenario) {
@@ -81,9 +89,13 @@ public struct ScenarioSummary: Sendable, Codable, Hashable {
 
     private mutating func addJob(_ scenario: Scenario) {
         let job = scenario.job
-        add("job", "\(job.name) from \(UTC.timestamp(job.startMs))")
+        add("job", "\(job.name) from \(PlanReport.instant(job.startMs))")
         if job.targetFLOP > 0 { add("target", "\(job.targetFLOP) FLOP") }
         for point in job.mfu { add("MFU on \(PlanReport.grouped(point.gpus)) GPUs", Self.short(point.mfu)) }
+        for size in PlanReport.utilisations(scenario)
+        where !job.mfu.contains(where: { $0.gpus == size.gpus }) {
+            add("MFU on \(PlanReport.grouped(size.gpus)) GPUs, from these", Self.short(size.mfu))
+        }
     }
 
     /// Four figures.

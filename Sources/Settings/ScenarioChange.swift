@@ -2,7 +2,7 @@ public import Simulation
 import Yams
 
 /// One `key=value` that takes the place of what a scenario file says, for example `failures.per_gpu_day=1e-3`,
-/// `phases.0.days=100` or `gpu_models.H100.tdp_w=350`: entries of lists go by position, from 0, or by their `name` or `key`.
+/// `phases.0.days=100` or `gpu_models.H100.tdp_w=690`: entries of lists go by position, from 0, or by their `name` or `key`.
 public struct ScenarioChange: Sendable, Hashable {
     public var path: [String]
     /// YAML: a number, a text, or `{…}` and `[…]`.

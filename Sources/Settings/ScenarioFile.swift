@@ -82,7 +82,8 @@ enum ScenarioFile {
         return Scenario.GPUModel(
             key: m.required("key", .text(max: 32), placeholder: ""),
             name: m.required("name", .text(max: 64), placeholder: ""),
-            tdpWatts: m.required("tdp_w", .float(in: 1...10_000), placeholder: 1),
+            // The most: what is wrong here is no reason to find fault with what GPUs draw.
+            tdpWatts: m.required("tdp_w", .float(in: 1...10_000), placeholder: 10_000),
             memoryMiB: m.required("memory_mib", memory.float, placeholder: 1),
             reservedMiB: m.optional("reserved_mib", memory.float, default: 0),
             idleClockMHz: m.required("idle_clock_mhz", clock.float, placeholder: 15),

@@ -13,8 +13,9 @@ enum ScenarioTelemetryFile {
         m.section("loads") { loads = Loads($0, or: loads) }
         if !m.keys.contains("loads") { m.fail("loads", "`loads` is missing", expected: "a mapping of loads") }
         return Scenario.GPUTelemetry(
-            idleWatts: m.required("idle_w", watts, placeholder: 0),
-            trainingWatts: m.required("training_w", watts, placeholder: 0),
+            // No number is more than this: what is wrong with one of them is no reason to find fault with the other.
+            idleWatts: m.required("idle_w", watts, placeholder: .nan),
+            trainingWatts: m.required("training_w", watts, placeholder: .nan),
             idleSpreadWatts: m.optional("idle_spread_w", spread, default: 0),
             idleCelsius: m.required("idle_c", celsius, placeholder: 0),
             trainingCelsius: m.required("training_c", celsius, placeholder: 0),

@@ -25,7 +25,7 @@ extension Scenario {
         try expect(failures.perGPUDay >= 0, "failures.per_gpu_day", "0 or more")
         try checkFailures()
         try checkJob()
-        try expect(telemetry.trainingWatts >= telemetry.idleWatts, "telemetry.training_w", "idle_w or more")
+        try checkWatts()
         try expect(telemetry.thermalSeconds > 0, "telemetry.thermal_s", "more than 0 seconds")
     }
 
@@ -46,6 +46,7 @@ extension Scenario {
         }
         try expect(gpuCount <= 4_000_000, "phases", "4,000,000 GPUs in all at most")
         try expect(days <= Self.daysMax, "phases", "\(Self.daysMax) days in all at most")
+        try expect((planUntilMs ?? .max) > startMs, "plan_until", "a time after the start")
         try expect(
             horizonMs - startMs <= Int64(Self.daysMax) * 86_400_000, "plan_until",
             "\(Self.daysMax) days after the start at most")
@@ -116,6 +117,28 @@ extension Scenario {
             try expect(
                 position == 0 || job.workload[position - 1].timeMs < entry.timeMs,
                 "job.workload[\(position)].at", "a time after the entry before")
+        }
+    }
+
+    /// A GPU that asks for a little more than it may draw is held back, but not one that asks for more at rest, or all of them.
+    private func checkWatts() throws(ScenarioProblem) {
+        func text(_ watts: Float) -> String {
+            watts == watts.rounded() ? "\(Int(watts)) W" : "\(watts) W"
+        }
+        let (idle, training) = (telemetry.idleWatts, telemetry.trainingWatts)
+        let installed = phases.flatMap(\.groups).map(\.model)
+        for model in gpuModels where installed.contains(model.key) {
+            for (key, watts) in [("telemetry.idle_w", idle), ("telemetry.training_w", training)]
+            where watts > model.tdpWatts {
+                throw ScenarioProblem(
+                    key: key, found: "is \(text(watts)), more than \(model.key) may draw",
+                    expected: "\(text(model.tdpWatts)) at most, the tdp_w of \(model.key)")
+            }
+        }
+        if idle > training {
+            throw ScenarioProblem(
+                key: "telemetry.idle_w", found: "is \(text(idle)), more than in training",
+                expected: "\(text(training)) at most, the training_w")
         }
     }
 

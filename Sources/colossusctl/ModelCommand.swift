@@ -12,8 +12,9 @@ struct ModelCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Simulates the clusters of published tables and compares.",
             discussion: """
-                A calibration shows that the model computes what it was told; a prediction is a number that it was not told. Ends with \
-                1 when a check fails.
+                A calibration shows that the model computes what it was told; a prediction is a number that it was not told. What \
+                runs are reference clusters with published rates and simplified operation (no bring-up, and repair at once unless a \
+                check is about it), not the files in Config/scenarios. Ends with 1 when a check fails.
 
                 Examples:
                   colossusctl model validate
@@ -59,7 +60,13 @@ extension ValidationReport: Presented {
                 .text("reason", "Why", shrinks: true),
             ],
             rows: leftOut.map { [.text($0.table), .text($0.check), .text($0.reason)] })
-        return [.table(records), .blank, .table(reasons), .blank, .line(summary)]
+        let blocks: [Block] = [.table(records), .blank, .table(reasons), .blank]
+        let scope =
+            "\(tablesChecked) of \(tables.count) published tables have checks; the others are left out, for the reasons above"
+        let origin =
+            "simulated are reference clusters with published rates and simplified operation (no bring-up, and "
+            + "repair at once unless a check is about it), not the files in Config/scenarios"
+        return blocks + [scope, origin, summary].map { Block.line($0) }
     }
 
     public var records: Table {

@@ -10,8 +10,8 @@ struct PlanCommand: ParsableCommand {
         commandName: "plan",
         abstract: "Runs a scenario thousands of times and says what to expect; needs no running daemon.",
         discussion: """
-            Bands are 5%, 50% and 95% of the runs. The same scenario, first seed and number of runs give the same answer on \
-            every machine.
+            Bands are 5%, 50% and 95% of the runs. A date without a time is the end of that UTC day. The same \
+            scenario, first seed and number of runs give the same answer on every machine.
 
             Examples:
               colossusctl plan Config/scenarios/colossus.yaml
@@ -39,8 +39,8 @@ struct PlanCommand: ParsableCommand {
         completion: .file(extensions: ["yaml"]))
     var compare: String?
 
-    @Option(help: "What --output csv prints: the curve by day, or one of the tables.")
-    var table = PlanTable.curve
+    @Option(help: "What --output csv prints: the curve by day (default), or one of the tables.")
+    var table: PlanTable?
 
     @Flag(inversion: .prefixedNo, help: "Find out which parameter moves the answer most.")
     var sensitivity = true
@@ -48,6 +48,12 @@ struct PlanCommand: ParsableCommand {
     func validate() throws {
         guard (1...1_000_000).contains(runs) else {
             throw ValidationError("--runs: expected 1 to 1,000,000")
+        }
+        guard table != .comparison || compare != nil else {
+            throw ValidationError("--table comparison needs --compare")
+        }
+        guard table == nil || global.choice == .csv else {
+            throw ValidationError("--table is for --output csv, which prints one table")
         }
     }
 
@@ -60,7 +66,8 @@ struct PlanCommand: ParsableCommand {
         case .table:
             Output.write(try report.output(.table, width: Terminal.width))
             if let other {
-                Output.write(try PlanComparison(report, other).output(.table, width: Terminal.width))
+                let pair = PlanPair(plan: report, other: other)
+                Output.write([""] + (try pair.output(.table, width: Terminal.width)))
             }
         case .json, .jsonl:
             if let other {
@@ -69,13 +76,11 @@ struct PlanCommand: ParsableCommand {
                 Output.write(try report.output(global.output))
             }
         case .csv:
-            if table == .comparison, other == nil {
-                throw ValidationError("--table comparison needs --compare")
+            if table == .comparison, let other {
+                Output.write(PlanComparison(report, other).records.csv)
+            } else {
+                Output.write(report.records(table ?? .curve).csv)
             }
-            Output.write(
-                other.map { PlanComparison(report, $0).records.csv }.flatMap {
-                    table == .comparison ? $0 : nil
-                } ?? report.records(table).csv)
         }
     }
 

@@ -7,12 +7,18 @@ extension PlanReport: Presented {
     public var blocks: [Block] {
         var blocks: [Block] = [
             .line(
-                "\(scenario): \(Number.grouped(gpus)) GPUs, \(start) to \(end), \(Number.grouped(runs)) runs")
+                "\(scenario): \(Number.grouped(gpus)) GPUs, \(start.prefix(10)) to \(Self.moment(end)), "
+                    + "\(Number.grouped(runs)) runs")
         ]
         if !changes.isEmpty { blocks.append(.line("changed: " + changes.joined(separator: ", "))) }
         blocks += [.blank, .table(quantityTable)]
-        if !dates.isEmpty { blocks += [.blank, .table(dateTable)] }
-        if !claims.isEmpty { blocks += [.blank, .table(claimTable)] }
+        if !dates.isEmpty { blocks += [.blank, .table(dateTable(Self.instant))] }
+        if let mfuText { blocks += [.blank, .line(mfuText)] }
+        if !claims.isEmpty { blocks += [.blank, .table(claimTable(Self.moment))] }
+        if !notes.isEmpty {
+            blocks.append(.blank)
+            blocks += notes.map { Block.line("note: " + $0) }
+        }
         if !causes.isEmpty { blocks += [.blank, .table(causeTable)] }
         blocks += [.blank, .table(timeTable)]
         if !sensitivity.isEmpty {
@@ -30,13 +36,13 @@ extension PlanReport: Presented {
         return blocks
     }
 
-    /// One of the tables.
+    /// One of the tables, for programs: times stay what they are.
     func records(_ table: PlanTable) -> Table {
         switch table {
         case .curve, .comparison: records
         case .quantities: quantityTable
-        case .dates: dateTable
-        case .claims: claimTable
+        case .dates: dateTable { $0 }
+        case .claims: claimTable { $0 }
         case .causes: causeTable
         case .gpuTime: timeTable
         case .sensitivity: sensitivityTable
@@ -91,7 +97,7 @@ extension PlanReport: Presented {
         return Number.fixed(mantissa, 2) + "e\(exponent)"
     }
 
-    private var dateTable: Table {
+    private func dateTable(_ time: (String) -> String) -> Table {
         Table(
             [
                 .text("what", "Reached", shrinks: true), .number("share", "In"), .text("p05", "5%"),
@@ -99,26 +105,28 @@ extension PlanReport: Presented {
             ],
             rows: dates.map { date in
                 [.text(date.what), .text(Number.percent(date.share))]
-                    + [date.low, date.median, date.high].map { .text($0.map { String($0.prefix(16)) } ?? "") }
+                    + [date.low, date.median, date.high].map { .text($0.map(time) ?? "") }
             })
     }
 
-    private var claimTable: Table {
+    private func claimTable(_ time: (String) -> String) -> Table {
         Table(
             [
                 .text("at", "At"), .text("what", "What was said", shrinks: true),
-                .text("count", "Count", rank: 1), .number("claimed", "Claimed"),
-                .number("p05", "Modelled 5%", rank: 2), .number("p50", "50%"),
-                .number("p95", "95%", rank: 2),
+                .text("count", "Count", rank: 2), .number("claimed", "Claimed"),
+                .number("p05", "Modelled 5%", rank: 3), .number("p50", "Modelled 50%"),
+                .number("p95", "Modelled 95%", rank: 3), .text("note", "Note", rank: 1, shrinks: true),
             ],
-            rows: claims.map { claim in
-                [
-                    .text(String(claim.at.prefix(16))), .text(claim.what), .text(claim.count),
+            rows: claims.map { claim -> [Cell] in
+                let band = claim.modelled
+                let modelled = [band?.low, band?.median, band?.high].map { value -> Cell in
+                    value.map { .real($0, decimals: 0) } ?? .missing
+                }
+                let said: [Cell] = [
+                    .text(time(claim.at)), .text(claim.what), .text(claim.count),
                     .integer(claim.claimed),
                 ]
-                    + [claim.modelled.low, claim.modelled.median, claim.modelled.high].map {
-                        .real($0, decimals: 0)
-                    }
+                return said + modelled + [.text(claim.note ?? "")]
             })
     }
 
@@ -197,40 +205,106 @@ struct PlanPair: Presented {
         self.other = other
     }
 
-    var blocks: [Block] { [.table(records)] }
+    var blocks: [Block] { PlanComparison(plan, other).blocks }
     var records: Table { PlanComparison(plan, other).records }
 }
 
-/// `--compare`, for people.
+/// `--compare`: numbers, and dates with the share of the runs that has them.
 struct PlanComparison {
     let plan: PlanReport
     let other: PlanReport
+    private let names: (plan: String, other: String)
 
     init(_ plan: PlanReport, _ other: PlanReport) {
         self.plan = plan
         self.other = other
+        names = plan.names(beside: other)
     }
 
-    func output(_ format: OutputFormat, width: Int?) throws -> [String] {
-        ["", "compared with \(other.scenario):"] + records.lines(width: width)
-    }
-
-    var records: Table {
-        let rows = plan.quantities.compactMap { quantity -> [Cell]? in
-            guard let same = other.quantities.first(where: { $0.name == quantity.name }) else { return nil }
-            func cell(_ value: Double) -> Cell {
-                value >= 1e15 ? .text(PlanReport.scientific(value)) : .statistic(value)
-            }
-            let ratio = same.band.median != 0 ? quantity.band.median / same.band.median : nil
-            return [
-                .text(quantity.name), .text(quantity.unit), cell(quantity.band.median),
-                cell(same.band.median), .statistic(ratio),
-            ]
+    var blocks: [Block] {
+        var blocks: [Block] = [
+            .line("\(names.plan) compared with \(names.other):"),
+            .table(
+                Table(
+                    numberHead + [.number("ratio", "Ratio")],
+                    rows: numbers.map { $0.name + $0.values + [$0.ratio] })),
+        ]
+        let rows = dates(PlanReport.instant).map { row in
+            [row.name[0], row.shares[0]] + row.values[..<3] + [row.shares[1]] + row.values[3...]
+                + [Self.cell(row.days) { ($0 * 10).rounded() / 10 }]
         }
+        if !rows.isEmpty { blocks += [.blank, .table(Table(dateHead, rows: rows))] }
+        return blocks
+    }
+
+    /// For programs: one table, in which times stay what they are.
+    var records: Table {
+        let rows = numbers + dates { $0 }
         return Table(
-            [
-                .text("name", "Median of"), .text("unit", "Unit"), .number("plan", plan.scenario),
-                .number("other", other.scenario), .number("ratio", "Ratio"),
-            ], rows: rows)
+            numberHead + [
+                .number("ratio", "Ratio"), .number("days", "Days later"),
+                .number("plan_share", "\(names.plan) in"), .number("other_share", "\(names.other) in"),
+            ],
+            rows: rows.map { $0.name + $0.values + [$0.ratio, Self.cell($0.days) { $0 }] + $0.shares })
+    }
+
+    private var numberHead: [Table.Column] {
+        [
+            .text("name", "What", shrinks: true), .text("unit", "Unit", rank: 1),
+            .number("plan_p05", names.plan + " 5%", rank: 2), .number("plan", names.plan + " 50%"),
+            .number("plan_p95", names.plan + " 95%", rank: 2),
+            .number("other_p05", names.other + " 5%", rank: 3), .number("other", names.other + " 50%"),
+            .number("other_p95", names.other + " 95%", rank: 3),
+        ]
+    }
+
+    private var dateHead: [Table.Column] {
+        [
+            .text("name", "Reached", shrinks: true), .number("plan_share", "In"),
+            .text("plan_p05", names.plan + " 5%", rank: 1), .text("plan", names.plan + " 50%"),
+            .text("plan_p95", names.plan + " 95%", rank: 1), .number("other_share", "In"),
+            .text("other_p05", names.other + " 5%", rank: 2), .text("other", names.other + " 50%"),
+            .text("other_p95", names.other + " 95%", rank: 2), .number("days", "Days later"),
+        ]
+    }
+
+    private struct Row {
+        /// What it is, and its unit.
+        var name: [Cell]
+        /// 5, 50 and 95% of the plan, and of the other one.
+        var values: [Cell]
+        var ratio = Cell.missing
+        var days: Double?
+        var shares: [Cell] = [.missing, .missing]
+    }
+
+    private static func cell(_ days: Double?, _ rounded: (Double) -> Double) -> Cell {
+        days.map { .real(rounded($0), decimals: 1) } ?? .missing
+    }
+
+    private var numbers: [Row] {
+        func cell(_ value: Double) -> Cell {
+            value >= 1e15 ? .text(PlanReport.scientific(value)) : .statistic(value)
+        }
+        func cells(_ band: Band) -> [Cell] { [cell(band.low), cell(band.median), cell(band.high)] }
+        return plan.quantities.compactMap { quantity in
+            guard let same = other.quantities.first(where: { $0.name == quantity.name }) else { return nil }
+            let ratio = same.band.median != 0 ? quantity.band.median / same.band.median : nil
+            return Row(
+                name: [.text(quantity.name), .text(quantity.unit)],
+                values: cells(quantity.band) + cells(same.band), ratio: .statistic(ratio))
+        }
+    }
+
+    private func dates(_ time: (String) -> String) -> [Row] {
+        plan.dateDifferences(other).map { difference in
+            let (date, same) = (difference.plan, difference.other)
+            let times = [date.low, date.median, date.high, same.low, same.median, same.high]
+            return Row(
+                name: [.text(difference.what), .text("date")],
+                values: times.map { .text($0.map(time) ?? "") },
+                days: difference.days,
+                shares: [date.share, same.share].map { .text(Number.percent($0)) })
+        }
     }
 }

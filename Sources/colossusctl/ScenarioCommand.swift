@@ -29,7 +29,7 @@ struct ScenarioCommand: ParsableCommand {
 
         func run() throws {
             var problems: [SettingsError] = []
-            var missing: ControlError?
+            var missing: [(file: String, error: ControlError)] = []
             var reply = ScenarioCheckReply()
             for file in files {
                 var found: [String] = []
@@ -40,14 +40,23 @@ struct ScenarioCommand: ParsableCommand {
                     found = failure.errors.map(\.description)
                 } catch let error as ControlError {
                     found = [error.message]
-                    missing = missing ?? error
+                    missing.append((file, error))
                 }
                 reply.files.append(ScenarioCheckReply.File(path: file, ok: found.isEmpty, problems: found))
             }
             // People read the places on stderr; programs get the same as data.
             try global.show(reply)
-            if !problems.isEmpty { throw SettingsFailure(problems) }
-            if let missing { throw missing }
+            if !problems.isEmpty {
+                throw SettingsFailure(
+                    problems
+                        + missing.map { file, error in
+                            SettingsError(file: file, line: 0, column: 0, problem: error.message)
+                        })
+            }
+            if let first = missing.first {
+                let text = missing.map { $0.error.message }.joined(separator: " ")
+                throw ControlError(first.error.code, text, hint: first.error.hint)
+            }
         }
     }
 
@@ -80,22 +89,21 @@ struct ScenarioCommand: ParsableCommand {
                 Examples:
                   colossusctl scenario explain job.checkpoint_policy
                   colossusctl scenario explain failures
+                  colossusctl scenario explain failures.repair.median_h
                 """)
 
         @OptionGroup var global: GlobalOptions
 
-        @Argument(help: "A key, or a section. Default: all keys.")
+        @Argument(help: "A key, as --set takes it, or a section. Default: all keys.")
         var key = ""
 
         func run() throws {
-            let found = ScenarioKey.all.filter {
-                key.isEmpty || $0.path == key || $0.path.hasPrefix(key + ".") || $0.path.hasSuffix("." + key)
-            }
+            let found = ScenarioKey.find(key)
             guard !found.isEmpty else {
-                let near = Suggestion.nearest(to: key, in: ScenarioKey.all.map(\.path))
                 throw ControlError(
                     .notFound, "Scenario files have no key \(key).",
-                    hint: near.map { "Did you mean \($0)?" } ?? "Without a key, all of them are listed.")
+                    hint: ScenarioKey.nearest(to: key).map { "Did you mean \($0)?" }
+                        ?? "Without a key, all of them are listed.")
             }
             try global.show(ScenarioKeysReply(keys: found))
         }

@@ -63,7 +63,9 @@ struct SimulateTruth: ParsableCommand {
         abstract: "What really failed in a run, beside what the core saw of it, and when.",
         discussion: """
             A fault counts as detected at the end of the first stored window that shows it: an XID, GPUs that fell silent, a \
-            temperature beyond the limit. Silent corruption and stalls leave no sign.
+            temperature beyond the limit. Silent corruption and stalls leave no sign: hidden. \
+            Undetected: a sign was looked for, and there was none. Unknown: the windows after the fault are not closed yet, or not \
+            kept any more. With --limit, the counts are of the faults that are shown.
 
             Examples:
               colossusctl simulate truth --injected --run colossus

@@ -17,7 +17,7 @@ struct TimelineCommand: ParsableCommand {
     @Option(help: "measured, or sim/RUN. Default: measured if it has windows, else the simulated one.")
     var stream: String?
 
-    @Option(help: "One point each: 1m, 10m, 1h, 1d. Default: what fits the limit.")
+    @Option(help: "One point each: 1m, 10m, 1h, 1d; not more than are kept. Default: all that are kept.")
     var resolution: DurationArgument?
 
     @Option(help: "From this moment: a time, a date (its end), or --from=-1h for an hour ago.")

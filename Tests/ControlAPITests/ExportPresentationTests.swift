@@ -16,8 +16,15 @@ import Testing
         let reply = TruthReply(
             run: "a", until: UTCTime(ms: 20_000), total: 9, faults: [seen, hidden, missed])
         let text = try reply.output(.table).joined(separator: "\n")
-        #expect(text.contains("9 faults, the newest 3 of them; 1 detected, 2 leave no sign"))
+        #expect(text.contains("9 faults; of the newest 3: 1 detected, 2 leave no sign"))
+        #expect(!text.contains("unknown: "))
         #expect(text.contains("missed") && text.contains("xid") && text.contains("10s"))
+        var open = seen
+        (open.detection, open.detected, open.sign, open.delaySeconds) = (.unknown, nil, nil, nil)
+        let all = TruthReply(run: "a", until: UTCTime(ms: 20_000), total: 2, faults: [seen, open])
+        let lines = try all.output(.table)
+        #expect(lines[0].hasSuffix(": 2 faults; 1 detected, 0 leave no sign"))
+        #expect(lines.last?.hasPrefix("unknown: the windows after it are not closed yet") == true)
         let csv = try reply.output(.csv)
         #expect(
             csv[1]

@@ -31,6 +31,33 @@ import Testing
         #expect(lines[0].hasPrefix("NAME") && lines[0].contains("GPUS"))
     }
 
+    @Test("columns of one rank go together, however little room is missing")
+    func together() {
+        let pair = Table(
+            [
+                .text("a", "AAAA"), .number("b", "BBBB", rank: 1), .text("c", "CCCC"),
+                .number("d", "DDDD", rank: 1),
+            ],
+            rows: [])
+        #expect(pair.lines(width: 22) == ["AAAA  BBBB  CCCC  DDDD"])
+        #expect(pair.lines(width: 21) == ["AAAA  CCCC"])
+    }
+
+    @Test("a timeline says how far its points lie apart, or how far they would")
+    func resolution() {
+        let (minute, hour): (Int64, Int64) = (60_000, 3_600_000)
+        func text(_ times: [Int64], _ step: Int64?) -> Int64 {
+            TimelineReply.resolutionMs(times, stepMs: step, windowMs: minute)
+        }
+        // Thinned out; windows that are longer than the step; a step that gathers; a last group that is not full.
+        #expect(
+            text([hour, 2 * hour, 3 * hour], nil) == hour && text([hour, 2 * hour], 10 * minute) == hour)
+        #expect(text([minute, 2 * minute], 1_000) == minute && text([hour, 2 * hour], hour) == hour)
+        #expect(text([hour, hour + minute], hour) == hour)
+        // Fewer than two.
+        #expect(text([], nil) == minute && text([hour], 1_000) == minute && text([hour], hour) == hour)
+    }
+
     @Test("CSV has keys, whole numbers, and quotes where they are needed")
     func csv() {
         #expect(
@@ -172,6 +199,17 @@ import Testing
         #expect(try reply.output(.table).last?.hasSuffix(" -") == true)
         #expect(try reply.output(.csv).last?.hasSuffix(",37,") == true)
         #expect(try !reply.output(.json).joined().contains("ettr"))
+    }
+
+    @Test("the power of a small fleet is in kilowatts for people, and in megawatts for programs")
+    func smallPower() throws {
+        var row = Samples.timelineRow
+        row.megawatts = 0.0523
+        let reply = TimelineReply(stream: "sim/a", resolution: "1h", points: [row])
+        let text = try reply.output(.table).joined(separator: "\n")
+        #expect(text.contains("kW") && text.contains("52.3") && !text.contains("MW"))
+        #expect(try reply.output(.csv).joined().contains("0.0523"))
+        #expect(Number.power(megawatts: 0.0523) == "52.3 kW" && Number.power(megawatts: 43.06) == "43.1 MW")
     }
 
     @Test("what can be done about dropped samples stands below them")

@@ -113,6 +113,22 @@ import Testing
         #expect(Self.failure(text).hasPrefix(expected), "\(Self.failure(text))")
     }
 
+    @Test(
+        "a power that is missing or no number is one error, and no reason to find fault with the other",
+        arguments: ["idle_w", "training_w"], ["", "lots"])
+    func oneError(_ key: String, _ value: String) throws {
+        let path = ScenarioColossusTests.folder + "small-64.yaml"
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        let changed = lines.compactMap { line in
+            line.contains("  \(key): ") ? (value.isEmpty ? nil : "  \(key): \(value)") : String(line)
+        }
+        #expect(lines.filter { $0.contains("  \(key): ") }.count == 1)
+        let failure = #expect(throws: SettingsFailure.self) {
+            try parseScenario(changed.joined(separator: "\n"), file: "a.yaml")
+        }
+        #expect(failure?.errors.count == 1, "\(failure?.description ?? "")")
+    }
+
     @Test("a claim needs both its count and its GPUs")
     func claims() {
         let text = Self.least + "\nmilestones:\n  - {at: 2024-05-04, what: something, gpus: 8}\n"
@@ -132,6 +148,9 @@ import Testing
             ("minimum_gpus: 32", "minimum_gpus: 72", "job.minimum_gpus"),
             ("{model: H100, gpus: 64}", "{model: H100, gpus: 60}", "phases[0].groups[0].gpus"),
             ("{model: H100, gpus: 64}", "{model: H900, gpus: 64}", "phases[0].groups[0].model"),
+            ("training_w: 650", "training_w: 701", "telemetry.training_w"),
+            ("idle_w: 85", "idle_w: 701", "telemetry.idle_w"),
+            ("idle_w: 85", "idle_w: 660", "telemetry.idle_w"),
         ])
     func places(old: String, new: String, key: String) throws {
         let path = ScenarioColossusTests.folder + "small-64.yaml"

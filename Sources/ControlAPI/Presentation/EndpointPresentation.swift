@@ -2,14 +2,14 @@ extension EndpointStatus {
     static func table(_ endpoints: [EndpointStatus]) -> Table {
         Table(
             [
-                .text("name", "ENDPOINT"), .text("kind", "KIND", rank: 2), .text("state", "STATE"),
-                .number("pending", "PENDING"), .number("pending_bytes", "~BYTES", rank: 3),
+                .text("name", "ENDPOINT"), .text("kind", "KIND", rank: 3), .text("state", "STATE"),
+                .number("pending", "PENDING"), .number("pending_bytes", "~BYTES", rank: 6),
                 .number("delivered", "DELIVERED"),
                 .number("dead", "DEAD", rank: 1), .text("oldest", "BEHIND", rank: 2),
-                .text("live", "LIVE", rank: 3),
-                .text("last_delivered", "LAST DELIVERED (UTC)", rank: 3),
-                .text("target", "TARGET", rank: 4, shrinks: true),
-                .text("last_error", "LAST ERROR", rank: 5, shrinks: true),
+                .text("live", "LIVE", rank: 5),
+                .text("last_delivered", "LAST DELIVERED (UTC)", rank: 4),
+                .text("target", "TARGET", rank: 7, shrinks: true),
+                .text("last_error", "LAST ERROR", rank: 8, shrinks: true),
             ],
             rows: endpoints.map {
                 [

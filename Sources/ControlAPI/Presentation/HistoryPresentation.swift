@@ -119,28 +119,33 @@ extension SummaryRow {
 extension TimelineReply: Presented {
     public var blocks: [Block] {
         var blocks: [Block] = [.line("\(stream)  one point every \(resolution)"), .blank]
-        blocks.append(points.isEmpty ? .line("nothing in this range") : .table(records))
+        // A fleet that never draws a megawatt.
+        let isSmall = points.allSatisfy { $0.megawatts < 1 }
+        let shown = table(power: isSmall ? "kW" : "MW", per: isSmall ? 1_000 : 1)
+        blocks.append(points.isEmpty ? .line("nothing in this range") : .table(shown))
         if truncated { blocks.append(.line("there is more: raise --limit, or shorten the range")) }
         return blocks
     }
 
-    public var records: Table {
+    public var records: Table { table(power: "MW", per: 1) }
+
+    private func table(power unit: String, per megawatt: Double) -> Table {
         Table(
             [
                 .text("time", "TIME (UTC)"), .number("day", "DAY"),
-                .text("phase", "PHASE", rank: 3, shrinks: true),
-                .number("phase_day", "PHASE DAY", rank: 5), .number("phase_days", "OF", rank: 5),
-                .number("announced", "ANNOUNCED", rank: 2), .number("installed", "INSTALLED"),
+                .text("phase", "PHASE", rank: 4, shrinks: true),
+                .number("phase_day", "PHASE DAY", rank: 6), .number("phase_days", "OF", rank: 6),
+                .number("announced", "ANNOUNCED", rank: 3), .number("installed", "INSTALLED"),
                 .number("powered", "POWERED"), .number("in_training", "IN TRAINING"),
-                .number("utilization", "UTILIZATION", rank: 1), .number("megawatts", "MW"),
-                .number("interruptions", "INTERRUPTIONS", rank: 4), .number("ettr", "ETTR", rank: 1),
+                .number("utilization", "UTILIZATION", rank: 2), .number("megawatts", unit),
+                .number("interruptions", "INTERRUPTIONS", rank: 5), .number("ettr", "ETTR", rank: 1),
             ],
             rows: points.map {
                 [
                     .time($0.time), .integer($0.day), .text($0.phase), .integer($0.phaseDay),
                     .integer($0.phaseDays), .integer($0.announced), .integer($0.installed),
                     .integer($0.powered), .integer($0.inTraining), .real($0.utilization, decimals: 3),
-                    .real($0.megawatts, decimals: 1), .integer($0.interruptions),
+                    .real($0.megawatts * megawatt, decimals: 1), .integer($0.interruptions),
                     $0.ettr.map { .real($0, decimals: 3) } ?? .missing,
                 ]
             })

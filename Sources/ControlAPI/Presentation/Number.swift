@@ -65,6 +65,11 @@ public enum Number {
         return fixed(value, 1) + " TB"
     }
 
+    /// Power: `43.1 MW`, and `52.3 kW` below one of them.
+    public static func power(megawatts: Double) -> String {
+        abs(megawatts) < 1 ? fixed(megawatts * 1_000, 1) + " kW" : fixed(megawatts, 1) + " MW"
+    }
+
     /// 0.912 as `91.2%`.
     public static func percent(_ share: Double) -> String { fixed(share * 100, 1) + "%" }
 }

@@ -13,7 +13,8 @@ extension SimulationStatus {
                     .text(run.run), .text(run.state.rawValue), .text(run.speed), .time(run.now.time),
                     .integer(run.now.day), .integer(run.days), .text(Number.percent(run.progress)),
                     .integer(run.now.installed), .integer(run.now.powered), .integer(run.now.inTraining),
-                    .real(run.now.megawatts, decimals: 1), .text(DurationText.rough(seconds: run.lagSeconds)),
+                    .real(run.now.megawatts, decimals: run.now.megawatts < 1 ? 3 : 1),
+                    .text(DurationText.rough(seconds: run.lagSeconds)),
                 ]
             })
     }
@@ -84,7 +85,7 @@ extension SimulationReply: Presented {
                     + "  in training \(Number.grouped(run.now.inTraining))"),
             .line(
                 "utilization \(Number.percent(run.now.utilization))  power "
-                    + "\(Number.fixed(run.now.megawatts, 1)) MW  interruptions "
+                    + "\(Number.power(megawatts: run.now.megawatts))  interruptions "
                     + "\(Number.grouped(run.now.interruptions))  ETTR \(run.now.ettrText)"),
         ]
         if let message = run.message { blocks.append(.line(message)) }

@@ -68,7 +68,7 @@ public struct Table: Sendable, Hashable {
         /// For people, with the unit.
         public var title: String
         public var alignsRight: Bool
-        /// What goes when the terminal is too narrow: highest first, 0 never.
+        /// What goes when the terminal is too narrow: highest first, those of one rank together, 0 never.
         public var rank: Int
         /// May be cut with an ellipsis.
         public var shrinks: Bool
@@ -130,12 +130,12 @@ public struct Table: Sendable, Hashable {
         }
         if let width {
             while total(narrowest) > width,
-                let least = shown.indices.filter({ shown[$0].rank > 0 }).max(by: {
-                    shown[$0].rank < shown[$1].rank
-                })
+                let least = shown.map(\.rank).max(), least > 0
             {
-                shown.remove(at: least)
-                for row in texts.indices { texts[row].remove(at: least) }
+                for index in shown.indices.reversed() where shown[index].rank == least {
+                    shown.remove(at: index)
+                    for row in texts.indices { texts[row].remove(at: index) }
+                }
             }
         }
         var widths = shown.indices.map(natural)

@@ -3,11 +3,11 @@ extension TruthReply: Presented {
         let found = faults.filter { $0.detection == .detected }.count
         let hidden = faults.filter { $0.detection == .hidden }.count
         let line =
-            "sim/\(run) until \(until.text) UTC: \(Number.grouped(Int64(total))) faults"
-            + (total > faults.count ? ", the newest \(faults.count) of them" : "")
-            + "; \(found) detected, \(hidden) leave no sign"
+            "sim/\(run) until \(until.text) UTC: \(Number.grouped(Int64(total))) faults; "
+            + (total > faults.count ? "of the newest \(Number.grouped(faults.count)): " : "")
+            + "\(found) detected, \(hidden) leave no sign"
         guard !faults.isEmpty else { return [.line(line)] }
-        return [
+        var blocks: [Block] = [
             .line(line),
             .table(
                 Table(
@@ -27,6 +27,10 @@ extension TruthReply: Presented {
                         ]
                     })),
         ]
+        if faults.contains(where: { !$0.missed && $0.detection == .unknown }) {
+            blocks.append(.line("unknown: the windows after it are not closed yet, or not kept any more"))
+        }
+        return blocks
     }
 
     public var records: Table {

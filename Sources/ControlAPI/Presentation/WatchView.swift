@@ -30,7 +30,7 @@ public struct WatchView: Sendable {
         lines += [
             "",
             [
-                "power \(strong(Number.fixed(now.megawatts, 1) + " MW"))",
+                "power \(strong(Number.power(megawatts: now.megawatts)))",
                 "interruptions \(strong(Number.grouped(now.interruptions)))",
                 "ETTR \(strong(now.ettrText))",
             ].joined(separator: "   "),
@@ -130,7 +130,7 @@ public struct WatchLog: Sendable {
             now.time.endingDate, day, "announced \(Number.grouped(now.announced))",
             "installed \(Number.grouped(now.installed))", "powered \(Number.grouped(now.powered))",
             "in training \(Number.grouped(now.inTraining))", "utilization \(Number.percent(now.utilization))",
-            "\(Number.fixed(now.megawatts, 1)) MW", "interruptions \(Number.grouped(now.interruptions))",
+            Number.power(megawatts: now.megawatts), "interruptions \(Number.grouped(now.interruptions))",
             "ETTR \(now.ettrText)",
         ].joined(separator: "  ")
     }

@@ -4,7 +4,7 @@ public struct TimelineReply: Reply, Hashable {
 
     public var schema: String = Self.schemaName
     public var stream: String
-    /// Length of the windows whose ends these are, as text.
+    /// How far points lie apart where they are closest, as text: see `resolutionMs`.
     public var resolution: String
     /// Oldest first.
     public var points: [TimelineRow]
@@ -16,6 +16,13 @@ public struct TimelineReply: Reply, Hashable {
         self.resolution = resolution
         self.points = points
         self.truncated = truncated
+    }
+
+    /// There is a point for each window that ended at most, and fewer where old ones were thinned out, so the points
+    /// themselves say how far they lie apart; fewer than two are as far apart as was asked for, or as windows are long.
+    public static func resolutionMs(_ timesMs: [Int64], stepMs: Int64?, windowMs: Int64?) -> Int64 {
+        let closest = zip(timesMs, timesMs.dropFirst()).map { $1 - $0 }.min()
+        return max(stepMs ?? 0, closest ?? windowMs ?? 0)
     }
 }
 

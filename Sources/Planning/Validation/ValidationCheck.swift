@@ -89,6 +89,9 @@ public struct ValidationReport: Sendable, Codable, Hashable {
 
     public var failures: [ValidationCheck] { checks.filter { !$0.passes } }
 
+    /// Tables that at least one check is about.
+    public var tablesChecked: Int { Set(checks.map(\.table)).count }
+
     /// - Parameters:
     ///   - runs: of the ensembles that decide about tails; others are smaller.
     ///   - only: names of `groupNames`; all when `nil`.
