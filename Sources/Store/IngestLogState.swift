@@ -186,6 +186,9 @@ struct IngestLogState {
         return gone
     }
 
+    /// Whether the segment that begins there is still wanted.
+    func holds(_ start: Int64) -> Bool { segments.contains { $0.start == start } }
+
     mutating func retire() { retiredAt = retiredAt ?? end }
 
     /// The segment that holds a position, or the next one after it.

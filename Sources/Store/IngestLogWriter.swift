@@ -227,6 +227,11 @@ actor IngestLogWriter {
         fileStart = start
         spare = -1
         isFolderChanged = true
+        // It may have been let go of before it had a file: nobody comes to remove that again.
+        if !state.withLock({ $0.holds(start) }) {
+            unlink(folder.file(start))
+            isFileRemoved = true
+        }
         return 0
     }
 

@@ -174,6 +174,23 @@ import Testing
         await log.close()
     }
 
+    @Test("a segment that is let go of before it is written leaves no file")
+    func letGoEarly() async throws {
+        let folder = try Folder()
+        let log = try folder.log()
+        let body = [UInt8](repeating: 1, count: 3_000)
+        let head = JournalHead(timeMs: 0)
+        for _ in 0..<3 {
+            let check = log.check(head, body: body.span.bytes)
+            #expect(log.append(head, body: body.span.bytes, check: check) != nil)
+        }
+        log.release(LogMark(cut: log.end, keepFrom: log.end))
+        #expect(await Self.whenSafe(log))
+        #expect(try Self.readAll(log).count == 1)
+        await log.close()
+        #expect(try folder.files.count == 1)
+    }
+
     @Test("a full disk refuses before anything is taken, and recovers by itself")
     func diskFull() async throws {
         let full = Flag()
