@@ -70,8 +70,8 @@ final class ClusterMember: Sendable {
     init(
         _ map: FleetMap, _ fleet: SharedFleet?, ingested: FleetMap?, name: String, roles: [String],
         incarnation: UInt64,
-        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts, drained: Locked<Bool>,
-        logger: Logger
+        leaseMs: Int64, agreement: ClusterAgreement?, bus: NATSBus, parts: Parts,
+        former: ClusterRoster?, drained: Locked<Bool>, logger: Logger
     ) {
         self.map = map
         self.fleet = fleet
@@ -84,7 +84,8 @@ final class ClusterMember: Sendable {
         self.parts = parts
         self.drained = drained
         self.logger = logger
-        state = Locked(State(roster: ClusterRoster(fleet: map, ingested: ingested, leaseMs: leaseMs)))
+        state = Locked(
+            State(roster: ClusterRoster(fleet: map, ingested: ingested, leaseMs: leaseMs, former: former)))
         parts.worker?.withMachine { $0.drain() }
     }
 

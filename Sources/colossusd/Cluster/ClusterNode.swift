@@ -374,7 +374,7 @@ actor ClusterNode {
             map, fleet, ingested: shareableMap, name: name, roles: settings.roles.map(\.rawValue),
             incarnation: incarnation,
             leaseMs: settings.leaseMs, agreement: agreement, bus: bus, parts: parts,
-            drained: drained, logger: logger)
+            former: shown?.roster, drained: drained, logger: logger)
     }
 
     func onQueue<Value: Sendable>(

@@ -22,11 +22,15 @@ struct ClusterRoster: Sendable {
     private var beganMs: Int64?
     private var lastHeardMs: Int64?
 
-    init(fleet: FleetMap, ingested: FleetMap?, leaseMs: Int64) {
+    /// - Parameter former: what this process has heard in the run before, so that it knows the others from the start.
+    init(fleet: FleetMap, ingested: FleetMap?, leaseMs: Int64, former: ClusterRoster? = nil) {
         run = fleet.run
         self.ingested = ingested.map { String($0.fingerprint, radix: 16) }
         self.fleet = String(fleet.fingerprint, radix: 16)
         silentMs = max(leaseMs, 6_000)
+        guard let former else { return }
+        for entry in former.entries.values { place(entry) }
+        for entry in former.elsewhere.values { place(entry) }
     }
 
     mutating func observe(_ message: StoredMessage, nowMs: Int64) {
@@ -36,18 +40,23 @@ struct ClusterRoster: Sendable {
         guard let note = ClusterNote(message.bytes),
             message.subject.tokens.last.map(String.init) == note.member
         else { return }
+        place(Entry(note: note, sequence: message.sequence, heardMs: nowMs))
+    }
+
+    private mutating func place(_ entry: Entry) {
+        let note = entry.note
         guard note.fleet == fleet else {
             // An earlier version tells no number: it is in the first run.
             guard note.run != nil || (run > 1 && note.fleet != ingested),
                 elsewhere[note.member] != nil || elsewhere.count < Self.membersMax
             else { return }
-            elsewhere[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
+            elsewhere[note.member] = entry
             return
         }
         elsewhere[note.member] = nil
-        if let known = entries[note.member], known.sequence >= message.sequence { return }
+        if let known = entries[note.member], known.sequence >= entry.sequence { return }
         guard entries[note.member] != nil || entries.count < Self.membersMax else { return }
-        entries[note.member] = Entry(note: note, sequence: message.sequence, heardMs: nowMs)
+        entries[note.member] = entry
     }
 
     func isLive(_ name: String, nowMs: Int64) -> Bool {
