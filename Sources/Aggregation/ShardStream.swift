@@ -317,7 +317,8 @@ struct ShardStream: ~Copyable {
         if tick.topology.version != 0 {
             let count = Int32(shardCount)
             let mine = Int32(shard)
-            directory.read(tick.topology) { $0 % count == mine }
+            let racks = shared.spec.racks
+            directory.read(tick.topology) { $0 % count == mine && racks?($0) ?? true }
         }
         let context = TickContext(
             timeMs: tick.tick.timeMs, columns: tick.tick.fields.map { column($0) },

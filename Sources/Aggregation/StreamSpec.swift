@@ -89,6 +89,8 @@ public struct StreamSpec: Sendable {
     public var tellsOrdinals = false
     /// Its windows are put together elsewhere and closed by `AggregationCore.close`: no clock and no sender drives them.
     public var isReported = false
+    /// Racks of a fleet whose ticks are worked out; `nil`: all of them.
+    public var racks: (@Sendable (Int32) -> Bool)?
     /// Where the stream stands at a window's end; without it, the point is worked out from the summary.
     public var timeline: (@Sendable (StreamID, Int64) -> TimelinePoint?)?
 

@@ -1,15 +1,18 @@
 /// Where a worker's partials come from.
 public protocol PartialSource: Sendable {
-    /// The last window that is over, by its number; nothing later is asked for.
-    func lastReadyWindow() -> Int64
+    /// The last window of a slice that is over, by its number; nothing later is asked for.
+    func lastReadyWindow(slice: Int) -> Int64
     /// The first window that there still is something of; those before are closed, and are not asked for either.
     func firstKeptWindow() -> Int64
     /// A slice's share of a window. The same each time it is asked.
     func groups(slice: Int, window: Int64) -> [PartialGroup]
+    /// From now on these slices are asked for, and no others.
+    func hold(_ slices: Set<Int>)
 }
 
 extension PartialSource {
     public func firstKeptWindow() -> Int64 { 0 }
+    public func hold(_ slices: Set<Int>) {}
 }
 
 /// What a worker tells of itself.
@@ -70,6 +73,8 @@ public struct WorkerMachine: NodeMachine {
     private var keeper: LeaseKeeper
     private var tokens = TokenSource()
     private var work: [Int: SliceWork] = [:]
+    /// Slices that the source was told of.
+    private var held: Set<Int> = []
     private var inFlight: [UInt64: Chunk] = [:]
     private var reading: [UInt64: Int] = [:]
     private var counters = WorkerStatus()
@@ -137,6 +142,10 @@ public struct WorkerMachine: NodeMachine {
         for slice in keeper.leases.indices where work[slice] == nil {
             if let epoch = keeper.leases[slice].epoch { work[slice] = SliceWork(epoch: epoch) }
         }
+        let slices = Set(work.keys)
+        guard slices != held else { return }
+        held = slices
+        source.hold(slices)
     }
 
     private mutating func proceed(_ slice: Int, _ nowMs: Int64, isTick: Bool) -> [NodeAction] {
@@ -150,11 +159,11 @@ public struct WorkerMachine: NodeMachine {
             let subject = fleet.finalSubject(fleet.partition(of: slice))
             return [.read(.finals, subject, token: token)]
         }
-        let ready = source.lastReadyWindow()
+        let ready = source.lastReadyWindow(slice: slice)
         let kept = source.firstKeptWindow()
         next = max(next, kept)
         if isTick { forget(before: kept, &mine) }
-        let isOld = isTick && hasOld(mine, nowMs)
+        let isOld = isTick && hasOld(mine, through: ready, nowMs)
         guard next <= ready || !mine.retry.isEmpty || isOld else { return [] }
         guard keeper.leases[slice].mayAct(nowMs: nowMs) else {
             if isTick { counters.fenced += 1 }
@@ -172,7 +181,7 @@ public struct WorkerMachine: NodeMachine {
             counters.retried += UInt64(mine.retry.count)
             mine.retry = []
         }
-        if isOld { actions += repeatOldest(slice, nowMs, &mine) }
+        if isOld { actions += repeatOldest(slice, through: ready, nowMs, &mine) }
         while next <= ready, mine.windows.count < limits.windowsInFlightMax,
             inFlight.count < limits.inFlightMax
         {
@@ -185,16 +194,22 @@ public struct WorkerMachine: NodeMachine {
         return actions
     }
 
-    private func hasOld(_ mine: SliceWork, _ nowMs: Int64) -> Bool {
-        guard limits.partialsKeepMs > 0, let oldest = mine.storedMs.values.min() else { return false }
-        return nowMs - oldest >= limits.partialsKeepMs / 2
+    private func hasOld(_ mine: SliceWork, through ready: Int64, _ nowMs: Int64) -> Bool {
+        guard limits.partialsKeepMs > 0, let oldest = Self.oldest(mine, through: ready) else { return false }
+        return nowMs - oldest.value >= limits.partialsKeepMs / 2
+    }
+
+    /// The source may be working a window out once more.
+    private static func oldest(_ mine: SliceWork, through ready: Int64) -> (key: Int64, value: Int64)? {
+        mine.storedMs.filter { $0.key <= ready }.min { ($0.value, $0.key) < ($1.value, $1.key) }
     }
 
     /// Nobody closes windows; the brokers must have them all the same when somebody does. A window on a tick.
-    private mutating func repeatOldest(_ slice: Int, _ nowMs: Int64, _ mine: inout SliceWork) -> [NodeAction]
-    {
+    private mutating func repeatOldest(
+        _ slice: Int, through ready: Int64, _ nowMs: Int64, _ mine: inout SliceWork
+    ) -> [NodeAction] {
         guard mine.windows.count < limits.windowsInFlightMax, inFlight.count < limits.inFlightMax,
-            let window = mine.storedMs.min(by: { ($0.value, $0.key) < ($1.value, $1.key) })?.key
+            let window = Self.oldest(mine, through: ready)?.key
         else { return [] }
         mine.storedMs[window] = nil
         counters.repeated += 1

@@ -32,6 +32,14 @@ public struct SimulatedTick: FleetTick {
         return result
     }
 
+    public func reporting(rack: Int) -> UInt64 {
+        var result: UInt64 = 0
+        for (position, node) in plan.nodes(ofRack: rack).enumerated() {
+            result |= UInt64(Self.reporting(nodes[node])) << UInt64(8 * position)
+        }
+        return result
+    }
+
     @inline(__always)
     private func fill(_ node: Int, _ state: NodeState, column: Int, _ raw: inout MutableRawSpan) {
         let silicon =

@@ -156,6 +156,16 @@ public protocol FleetTick: Sendable {
     ///
     /// - Parameter values: at least `fields.count * 64` elements.
     func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick
+    /// `reporting` of `fill`, where nobody wants the values.
+    func reporting(rack: Int) -> UInt64
+}
+
+extension FleetTick {
+    public func reporting(rack: Int) -> UInt64 {
+        var values = Array(repeating: 0.0, count: fields.count * 64)
+        var span = values.mutableSpan
+        return fill(rack: rack, into: &span).reporting
+    }
 }
 
 /// Where simulated fleets go.

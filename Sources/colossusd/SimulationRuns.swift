@@ -223,7 +223,7 @@ actor SimulationRuns {
         // The model tells of its faults itself.
         spec.tellsDetected = false
         spec.tickMs = resolution.tickMs
-        spec.sketchEvery = Self.sketchEvery(run)
+        spec.sketchEvery = Self.sketchEvery(run.resolution, run.status().pace, gpuCount: run.plan.gpuCount)
         spec.closedThroughMs = closedThrough
         let ladder = [resolution.finestWindowMs] + resolution.rollupsMs
         spec.openRollups = try await store.openRollups(stream, ladder: ladder)
@@ -242,13 +242,12 @@ actor SimulationRuns {
 
     /// Sketches cost more than the telemetry itself: where a window holds many ticks of a large fleet at a fast pace,
     /// every eighth tick feeds them. Count, sum, minimum and maximum are always exact.
-    static func sketchEvery(_ run: ScenarioRun) -> Int {
-        let ticksPerWindow = run.resolution.finestWindowMs / run.resolution.tickMs
+    static func sketchEvery(_ resolution: Resolution, _ pace: Pace, gpuCount: Int) -> Int {
+        let ticksPerWindow = resolution.finestWindowMs / resolution.tickMs
         let perSecond: Double =
-            switch run.status().pace {
+            switch pace {
             case .max: 1e9
-            case .times(let factor):
-                factor * 1_000 / Double(run.resolution.tickMs) * Double(run.plan.gpuCount)
+            case .times(let factor): factor * 1_000 / Double(resolution.tickMs) * Double(gpuCount)
             }
         return ticksPerWindow >= 16 && perSecond > 500_000 ? 8 : 1
     }

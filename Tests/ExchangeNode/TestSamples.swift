@@ -21,7 +21,7 @@ struct TestSamples: PartialSource {
     var fleet: FleetMap
     var windows: Int64 = .max
 
-    func lastReadyWindow() -> Int64 { min(windows - 1, fleet.lastWindow(endedMs: wallMs())) }
+    func lastReadyWindow(slice: Int) -> Int64 { min(windows - 1, fleet.lastWindow(endedMs: wallMs())) }
 
     func values(slice: Int, window: Int64, field: UInt16) -> [Double] {
         (0..<8).map { gpu in

@@ -7,15 +7,14 @@ import Testing
 @Suite("ClosedWindows") struct ClosedWindowsTests {
     let stream = StreamIndex(rawValue: 0)
 
-    func windows(windowsMax: Int = 2) throws -> ClosedWindows {
+    func windows() throws -> ClosedWindows {
         let topology = FinalAssemblyTests.topology
         let slices = FleetSlices(topology, slicesMax: 2)
         #expect(slices.count == 2 && slices.partitions == 1 && slices.slice(ofRack: 2) == 0)
         let fleet = try #require(
             FleetMap(
                 cluster: "test", stream: "sim/test", slices: 2, partitions: 1, windowMs: 1_000, startMs: 0))
-        return ClosedWindows(
-            fleet: fleet, slices: slices, topology: topology, shardCount: 2, windowsMax: windowsMax)
+        return ClosedWindows(fleet: fleet, slices: slices, topology: topology, shardCount: 2)
     }
 
     /// A shard has the racks with its parity, as in the core.
@@ -61,33 +60,16 @@ import Testing
         #expect(windows.groups(slice: 1, window: 0).map(\.key.name) == ["r2", "r4"])
     }
 
-    @Test("who plays waits while all windows are unreported, and goes on when one is")
-    func room() throws {
-        let windows = try windows(windowsMax: 2)
-        let admitted = Mutex(0)
-        let admit = { @Sendable in admitted.withLock { $0 += 1 } }
-        close(windows, 0)
-        windows.admit(admit)
-        #expect(admitted.withLock { $0 } == 1)
-        close(windows, 1)
-        windows.admit(admit)
-        #expect(admitted.withLock { $0 } == 1)
-        windows.settle(through: 0)
-        #expect(admitted.withLock { $0 } == 2)
-        #expect(windows.count == 1 && windows.firstKeptWindow() == 1)
-        #expect(windows.groups(slice: 0, window: 0).isEmpty)
-    }
-
-    @Test("what is reported before it is played takes no room")
-    func catchingUp() throws {
+    @Test("what is in finals is let go of, and what comes of it later is not kept")
+    func settled() throws {
         let windows = try windows()
+        close(windows, 0)
+        close(windows, 1)
+        windows.settle(through: 0)
+        #expect(windows.count == 1 && windows.groups(slice: 0, window: 0).isEmpty)
+        #expect(windows.groups(slice: 0, window: 1).count == 2)
         windows.settle(through: 5)
-        for window in 0...5 {
-            #expect(windows.hasCaughtUp == false)
-            close(windows, Int64(window))
-        }
-        #expect(windows.hasCaughtUp && windows.count == 0 && windows.lastReadyWindow() == 5)
-        close(windows, 6)
-        #expect(windows.count == 1)
+        close(windows, 5)
+        #expect(windows.count == 0 && windows.lastReadyWindow() == 5)
     }
 }

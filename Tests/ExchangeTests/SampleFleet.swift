@@ -10,7 +10,7 @@ struct SampleFleet: PartialSource {
     var samplesMax = 6
     var kept: @Sendable () -> Int64 = { 0 }
 
-    func lastReadyWindow() -> Int64 { ready() }
+    func lastReadyWindow(slice: Int) -> Int64 { ready() }
     func firstKeptWindow() -> Int64 { kept() }
 
     /// Multiples of an eighth, so that their sums are exact in any order.

@@ -31,7 +31,7 @@ import Testing
     func equal() async throws {
         let plan = try Self.plan()
         let stream = try #require(Self.stream)
-        let windows = 24
+        let windows = 48
         let alone = try Alone(plan, stream)
         let cluster = try SharedCluster(plan, stream, workers: ["w1", "w2"])
         try await Self.wait { alone.sink.finest.count >= windows }
@@ -39,8 +39,21 @@ import Testing
             cluster.tick()
             return cluster.sink.finest.count >= windows / 2
         }
+        #expect(cluster.holds("w1") == 2 && cluster.holds("w2") == 2)
         // One is gone without a word; the other takes over what it had.
         cluster.kill("w1")
+        try await Self.wait {
+            cluster.tick()
+            return cluster.sink.finest.count >= windows * 2 / 3
+        }
+        #expect(Set(cluster.playedBy("w2")) == [0, 1, 2, 3])
+        // Another comes, which plays from the beginning, and gets a share; then it is alone.
+        try cluster.join("w3", plan, stream)
+        try await Self.wait {
+            cluster.tick()
+            return cluster.holds("w3") == 2
+        }
+        cluster.kill("w2")
         try await Self.wait {
             cluster.tick()
             return cluster.sink.finest.count >= windows
@@ -127,8 +140,22 @@ final class KeptSummaries: SummarySink {
     }
 }
 
-struct DropsSummaries: SummarySink {
+struct DropsSummaries: SummarySink, EventSink {
     func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) { done() }
+    func emit(_ events: [Event]) {}
+}
+
+/// Slices of a worker's share.
+struct SlicePlayed: SlicePlayer {
+    let windows: ClosedWindows
+    let core: AggregationCore
+    let index: StreamIndex
+
+    func offer(_ tick: any FleetTick, done: @escaping @Sendable () -> Void) {
+        core.offer(tick, stream: index, done: done)
+    }
+
+    func stop() { core.closeStream(index) { [core] in withExtendedLifetime(core) {} } }
 }
 
 /// One process.
@@ -161,9 +188,11 @@ final class SharedCluster {
     let sink = KeptSummaries()
     let bus = MemoryBus(clock: WallClock { 0 })
     let fleet: FleetMap
+    /// Slices that each worker has begun to work out.
+    let played = Locked<[String: [Int]]>([:])
     private var workers:
         [String: (
-            shell: NodeShell<WorkerMachine>, run: ScenarioRun, core: AggregationCore, windows: ClosedWindows
+            shell: NodeShell<WorkerMachine>, run: ScenarioRun, windows: DividedFleet
         )] = [:]
     private let rollup: NodeShell<RollupMachine>
     private let reporter: FleetReporter
@@ -230,21 +259,27 @@ final class SharedCluster {
         let index = streams.open(stream, site: plan.scenario.site)
         plan.makeTopology(into: streams.topology(index))
         let shards = Int(incarnation) + 1
-        let windows = ClosedWindows(
-            fleet: fleet, slices: slices, topology: streams.topology(index).snapshot(), shardCount: shards,
-            windowsMax: 8)
-        let core = AggregationCore(
-            shardCount: shards, streams: streams, bus: windows, sink: DropsSummaries(),
-            clock: WallClock { 0 },
-            metrics: Metrics())
+        let topology = streams.topology(index).snapshot()
+        let resolution = Resolution(pace: SharedFleetTests.pace)
+        let windows = DividedFleet(fleet, windowsMax: 8) { [fleet, played] mine in
+            played.withLock { $0[name, default: []] += mine }
+            let windows = ClosedWindows(
+                fleet: fleet, slices: slices, topology: topology, shardCount: shards)
+            let core = AggregationCore(
+                shardCount: shards, streams: streams, bus: windows, sink: DropsSummaries(),
+                clock: WallClock { 0 }, metrics: Metrics())
+            var spec = Self.spec(stream, plan, resolution) { _, _ in nil }
+            spec.racks = { mine.contains(slices.slice(ofRack: $0)) }
+            core.openStream(spec)
+            return SlicePlayed(windows: windows, core: core, index: index)
+        }
         let run = ScenarioRun(
             plan: plan, stream: stream, index: index, pace: SharedFleetTests.pace, startedNs: -1 << 60,
-            sink: AdmittedTicks(core, windows), events: core)
-        core.openStream(Self.spec(stream, plan, run.resolution) { _, _ in nil })
+            sink: windows, events: DropsSummaries())
         run.start()
         let machine = WorkerMachine(
             name: name, incarnation: incarnation, fleet: fleet, leaseMs: 1_000, source: windows)
-        workers[name] = (NodeShell(machine, bus: bus, clock: Self.clock), run, core, windows)
+        workers[name] = (NodeShell(machine, bus: bus, clock: Self.clock), run, windows)
     }
 
     /// Of the last final of the first partition.
@@ -268,6 +303,19 @@ final class SharedCluster {
         }
         rollup.tick()
         reporter.tick()
+    }
+
+    func playedBy(_ name: String) -> [Int] { played.withLock { $0[name] ?? [] }.sorted() }
+
+    func holds(_ name: String) -> Int {
+        workers[name]?.shell.withMachine { $0.status(nowMs: Self.clock()).slices.count } ?? 0
+    }
+
+    func join(_ name: String, _ plan: FleetPlan, _ stream: StreamID) throws {
+        let streams = Streams()
+        plan.makeTopology(into: streams.topology(streams.open(stream, site: plan.scenario.site)))
+        let slices = FleetSlices(streams.topology(index).snapshot(), slicesMax: 64)
+        try start(name, plan, stream, slices, 3)
     }
 
     func kill(_ name: String) {

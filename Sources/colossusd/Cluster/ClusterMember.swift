@@ -251,7 +251,7 @@ final class ClusterMember: Sendable {
             note.problem = status.problem
         }
         if let windows = parts.simulation?.windows {
-            note.ready = windows.lastReadyWindow()
+            note.ready = windows.lastReadyWindow
             note.kept = windows.count
         }
         let isIngest = fleet == nil
