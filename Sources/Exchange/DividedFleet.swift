@@ -170,6 +170,9 @@ public final class DividedFleet: PartialSource, FleetSink {
     /// Whether the next window after the settled ones is there, or will be soon: before, a worker has nothing to give.
     public var hasCaughtUp: Bool { state.withLock { $0.ended >= $0.settled } }
 
+    /// Slices that are worked out.
+    public var playedCount: Int { state.withLock { $0.players.count } }
+
     public var players: [any SlicePlayer] { state.withLock { $0.shares.map(\.player) } }
 }
 

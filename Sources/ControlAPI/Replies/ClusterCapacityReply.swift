@@ -63,9 +63,9 @@ public struct ClusterCapacityRow: Codable, Sendable, Hashable {
     public var finalsGigabytes: Double
     /// 3 while half of what one stream takes is enough, else 5, with several clusters of their own names.
     public var brokers: Int
-    /// Cores for the simulation, in each worker: at one tick a window.
+    /// Cores for the simulation, in a worker that has the whole fleet because the others are gone: at one tick a window.
     public var simulationCores: Double
-    /// So that one may die. Each works out the whole fleet: more of them add safety, and no speed.
+    /// So that one may die. While all live, each works out the telemetry of its slices.
     public var workers: Int
 
     init(

@@ -44,6 +44,9 @@ struct ClusterJournal {
                 Double(worker.repeated))
         }
         if let windows = member.parts.simulation?.windows {
+            set(
+                "slices_played", "Slices whose telemetry this worker works out.",
+                Double(windows.playedCount))
             set("windows_kept", "Windows that wait until they are reported.", Double(windows.count))
         }
         if let control = member.parts.control {
