@@ -8,7 +8,9 @@ struct TickQueue {
         var done: @Sendable () -> Void
     }
 
-    private var waiting: [Offered] = []
+    /// From `next` on; those before are gone.
+    private var waiting: [Offered?] = []
+    private var next = 0
     private var running: Offered?
     /// Gone through the shards, but held back.
     private var held: [@Sendable () -> Void] = []
@@ -17,7 +19,7 @@ struct TickQueue {
     private var count = 0
     private(set) var hasSeenAny = false
 
-    var isBusy: Bool { running != nil || !waiting.isEmpty }
+    var isBusy: Bool { running != nil || next < waiting.count }
     var firstTickedMs: Int64? { ticked.min() }
     var lastTickedMs: Int64? { ticked.max() }
 
@@ -28,11 +30,15 @@ struct TickQueue {
 
     /// The tick that goes through the shards next, with its number.
     mutating func start() -> (tick: any FleetTick, number: Int)? {
-        guard running == nil, held.isEmpty, !waiting.isEmpty else { return nil }
-        let next = waiting.removeFirst()
-        running = next
+        guard running == nil, held.isEmpty, next < waiting.count, let offered = waiting[next] else {
+            return nil
+        }
+        waiting[next] = nil
+        next += 1
+        if next == waiting.count { (waiting, next) = ([], 0) }
+        running = offered
         count += 1
-        return (next.tick, count - 1)
+        return (offered.tick, count - 1)
     }
 
     mutating func finished() {

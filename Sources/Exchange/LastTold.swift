@@ -5,7 +5,7 @@ import Telemetry
 ///
 /// Of GPUs that deliver, the last tick has it; of those that are silent, it is kept since they fell silent.
 struct LastTold: Sendable {
-    private var last: (any FleetTick)?
+    private(set) var last: (any FleetTick)?
     /// By rack: who delivers at the last tick.
     private var delivering: [UInt64] = []
     /// By rack and GPU of the rack: its values, in the order of the tick's fields.
@@ -13,6 +13,8 @@ struct LastTold: Sendable {
 
     /// The next tick, behind all those before.
     mutating func take(_ tick: any FleetTick) {
+        defer { last = tick }
+        if let last, tick.isUnchanged(since: last) { return }
         if delivering.count < tick.rackCount {
             delivering += Array(repeating: 0, count: tick.rackCount - delivering.count)
         }
@@ -26,7 +28,6 @@ struct LastTold: Sendable {
             for gpu in known.keys where now & (1 << UInt64(gpu)) != 0 { known[gpu] = nil }
             silent[rack] = known.isEmpty ? nil : known
         }
-        last = tick
     }
 
     /// GPUs that had delivered until the last tick.

@@ -40,6 +40,18 @@ public struct SimulatedTick: FleetTick {
         return result
     }
 
+    /// Ticks share their nodes until one of them changes.
+    public func isUnchanged(since earlier: any FleetTick) -> Bool {
+        guard let earlier = earlier as? SimulatedTick, earlier.nodes.count == nodes.count else {
+            return false
+        }
+        return nodes.withUnsafeBufferPointer { mine in
+            earlier.nodes.withUnsafeBufferPointer { $0.baseAddress == mine.baseAddress }
+        }
+    }
+
+    public var bytes: Int { nodes.count * MemoryLayout<NodeState>.stride }
+
     @inline(__always)
     private func fill(_ node: Int, _ state: NodeState, column: Int, _ raw: inout MutableRawSpan) {
         let silicon =

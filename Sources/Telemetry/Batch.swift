@@ -158,6 +158,10 @@ public protocol FleetTick: Sendable {
     func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick
     /// `reporting` of `fill`, where nobody wants the values.
     func reporting(rack: Int) -> UInt64
+    /// Whether everything has been as it is since an earlier tick: the same GPUs report, and both take the same memory.
+    func isUnchanged(since earlier: any FleetTick) -> Bool
+    /// What it takes where something has changed; bytes.
+    var bytes: Int { get }
 }
 
 extension FleetTick {
@@ -166,6 +170,9 @@ extension FleetTick {
         var span = values.mutableSpan
         return fill(rack: rack, into: &span).reporting
     }
+
+    public func isUnchanged(since earlier: any FleetTick) -> Bool { false }
+    public var bytes: Int { 0 }
 }
 
 /// Where simulated fleets go.

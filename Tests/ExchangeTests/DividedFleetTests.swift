@@ -8,9 +8,16 @@ import Testing
     struct Tick: FleetTick {
         var timeMs: Int64
         var reporting: [UInt64] = [0xff, 0xff]
+        /// Of what it shares with others.
+        var version = 0
+        var bytes = 0
         var fields: [FieldIndex] { [.powerUsage] }
         var jobs: [String] { [] }
         var rackCount: Int { reporting.count }
+
+        func isUnchanged(since earlier: any FleetTick) -> Bool {
+            version > 0 && (earlier as? Tick)?.version == version
+        }
 
         func fill(rack: Int, into values: inout MutableSpan<Double>) -> RackTick {
             var result = RackTick()
@@ -24,7 +31,7 @@ import Testing
     }
 
     /// Writes down what it is given, and says at once that it is done.
-    final class Player: SlicePlayer {
+    final class Player: FleetSink {
         struct Seen: Equatable { var timeMs: Int64, values: [[Int: Double]] }
         let slices: Set<Int>
         let windows: ClosedWindows
@@ -33,7 +40,18 @@ import Testing
 
         init(_ slices: Set<Int>, _ windows: ClosedWindows) { (self.slices, self.windows) = (slices, windows) }
 
-        func offer(_ tick: any FleetTick, done: @escaping @Sendable () -> Void) {
+        var isPlaying: Bool { !isStopped.withLock { $0 } }
+        var times: [Int64] { seen.withLock { $0.map(\.timeMs) } }
+
+        /// Windows up to this one are worked out.
+        func close(_ window: Int64) {
+            var partial = WindowPartial(
+                stream: StreamIndex(rawValue: 0), shard: 0, startMs: window * 1_000, resolutionMs: 1_000)
+            partial.isLast = true
+            windows.publish(partial)
+        }
+
+        func offer(_ tick: any FleetTick, stream: StreamIndex, done: @escaping @Sendable () -> Void) {
             var seen = Seen(timeMs: tick.timeMs, values: [])
             for rack in 0..<tick.rackCount {
                 var values = Array(repeating: -1.0, count: 64)
@@ -48,7 +66,6 @@ import Testing
             done()
         }
 
-        func stop() { isStopped.withLock { $0 = true } }
     }
 
     final class Fleet: Sendable {
@@ -56,19 +73,21 @@ import Testing
         let made = Locked<[Player]>([])
         let done = Locked(0)
 
-        init(windowsMax: Int = 2, ticksMax: Int = .max) throws {
+        init(windowsMax: Int = 2, bytesMax: Int = .max) throws {
             let topology = FinalAssemblyTests.topology
             let slices = FleetSlices(topology, slicesMax: 2)
             let fleet = try #require(
                 FleetMap(
                     cluster: "test", stream: "sim/test", slices: 2, partitions: 1, windowMs: 1_000, startMs: 0
                 ))
-            divided = DividedFleet(fleet, windowsMax: windowsMax, ticksMax: ticksMax) { [made] mine in
+            divided = DividedFleet(fleet, windowsMax: windowsMax, bytesMax: bytesMax) { [made] mine in
                 let windows = ClosedWindows(
                     fleet: fleet, slices: slices, topology: topology, shardCount: 1)
                 let player = Player(mine, windows)
                 made.withLock { $0.append(player) }
-                return player
+                return SlicePlayer(windows, core: player, stream: StreamIndex(rawValue: 0)) {
+                    player.isStopped.withLock { $0 = true }
+                }
             }
         }
 
@@ -77,6 +96,7 @@ import Testing
         }
 
         var players: [Player] { made.withLock { $0 } }
+        var playing: [Set<Int>] { players.filter(\.isPlaying).map(\.slices) }
         var doneCount: Int { done.withLock { $0 } }
     }
 
@@ -94,18 +114,29 @@ import Testing
         #expect(fleet.doneCount == 3)
         fleet.divided.stop()
         #expect(fleet.doneCount == 4, "nobody waits for ever")
-        #expect(fleet.players.allSatisfy { $0.isStopped.withLock { $0 } })
+        #expect(fleet.playing.isEmpty)
     }
 
-    @Test("so many ticks are kept, but always those of two windows")
-    func ticks() throws {
-        let fleet = try Fleet(windowsMax: 64, ticksMax: 3)
-        for timeMs in stride(from: Int64(0), to: 2_000, by: 250) { fleet.offer(Tick(timeMs: timeMs)) }
+    @Test("ticks take so many bytes, those of two windows more; what has not changed takes none")
+    func bytes() throws {
+        let fleet = try Fleet(windowsMax: 64, bytesMax: 30)
+        for timeMs in stride(from: Int64(0), to: 2_000, by: 250) {
+            fleet.offer(Tick(timeMs: timeMs, bytes: 10))
+        }
         #expect(fleet.doneCount == 8)
-        fleet.offer(Tick(timeMs: 2_000))
+        fleet.offer(Tick(timeMs: 2_000, bytes: 10))
         #expect(fleet.doneCount == 8)
         fleet.divided.settle(through: 0)
         #expect(fleet.doneCount == 9)
+        fleet.divided.settle(through: 2)
+        for timeMs in stride(from: Int64(3_000), to: 9_000, by: 250) {
+            fleet.offer(Tick(timeMs: timeMs, version: timeMs < 6_000 ? 1 : 2, bytes: 14))
+        }
+        #expect(fleet.doneCount == 9 + 24)
+        fleet.offer(Tick(timeMs: 9_000, version: 3, bytes: 14))
+        #expect(fleet.doneCount == 9 + 24)
+        fleet.divided.settle(through: 5)
+        #expect(fleet.doneCount == 9 + 25, "what is settled takes none any more")
     }
 
     @Test("what is in finals before it is played takes no room, and has not caught up")
@@ -137,9 +168,8 @@ import Testing
         fleet.divided.hold([1])
         fleet.offer(Tick(timeMs: 4_500))
         let (first, second) = (fleet.players[0], fleet.players[1])
-        #expect(first.slices == [0] && first.isStopped.withLock { $0 })
-        #expect(
-            first.seen.withLock { $0.map(\.timeMs) } == [0, 500, 1_000, 1_500, 2_000, 3_000, 3_500, 4_000])
+        #expect(first.slices == [0] && !first.isPlaying)
+        #expect(first.times == [0, 500, 1_000, 1_500, 2_000, 3_000, 3_500, 4_000])
         let seen = second.seen.withLock { $0 }
         #expect(second.slices == [1] && seen.map(\.timeMs) == [2_000, 3_000, 3_500, 4_000, 4_500])
         #expect(
@@ -150,7 +180,10 @@ import Testing
         #expect(seen[1].values[1][2] == 3_000.1)
         // Slices that are not held have nothing, and those that are have it once it is worked out.
         #expect(fleet.divided.groups(slice: 0, window: 3).isEmpty)
-        #expect(fleet.divided.lastReadyWindow(slice: 1) == -1 && fleet.divided.lastReadyWindow == -1)
+        #expect(fleet.divided.lastReadyWindow(slice: 1) == 2 && fleet.divided.lastReadyWindow == 2)
+        second.close(3)
+        #expect(fleet.divided.lastReadyWindow(slice: 1) == 3 && fleet.divided.lastReadyWindow == 3)
+        #expect(fleet.divided.lastReadyWindow(slice: 0) == 2)
     }
 
     @Test("before anything is in finals there is nothing that was told before")
@@ -164,23 +197,68 @@ import Testing
         #expect(fleet.players.count == 1, "it goes on")
     }
 
-    @Test("nobody works out what is not held, and a few players have all that is")
+    @Test("what comes has a player of its own, and few players have all; those that have nothing are stopped")
     func shares() throws {
         let fleet = try Fleet()
-        func playing() -> [Set<Int>] {
-            fleet.players.filter { !$0.isStopped.withLock { $0 } }.map(\.slices)
-        }
         fleet.divided.hold([0, 1, 2])
         fleet.divided.hold([0, 1, 2, 3])
-        #expect(playing() == [[0, 1, 2], [3]])
+        #expect(fleet.playing == [[0, 1, 2], [3]])
         fleet.divided.hold([0, 1, 3, 4])
-        #expect(
-            playing() == [[3], [0, 1, 4]],
-            "those that are left of a share have a new player, with what came too")
-        for count in 5..<20 { fleet.divided.hold(Set(0..<count)) }
-        #expect(playing().reduce(0) { $0 + $1.count } == 19 && playing().count <= DividedFleet.playersMax)
-        #expect(playing().reduce(into: Set()) { $0.formUnion($1) } == Set(0..<19))
+        #expect(fleet.playing == [[0, 1, 2], [3], [4]], "who gives some away goes on with the others")
+        fleet.divided.hold([3, 4])
+        #expect(fleet.playing == [[3], [4]])
+        for count in 5..<20 { fleet.divided.hold(Set(3..<count)) }
+        #expect(fleet.playing.count <= DividedFleet.playersMax && fleet.divided.playedCount == 16)
+        #expect(fleet.playing.reduce(0) { $0 + $1.count } == 16, "nothing twice")
         fleet.divided.hold([])
-        #expect(playing().isEmpty)
+        #expect(fleet.playing.isEmpty && fleet.divided.playedCount == 0)
+    }
+
+    @Test("once slices have come to rest, one player has what is held, as soon as it is as far as the others")
+    func rest() throws {
+        let fleet = try Fleet(windowsMax: 64)
+        fleet.divided.hold([0, 1, 2])
+        for window in 0..<4 { fleet.offer(Tick(timeMs: Int64(window) * 1_000)) }
+        fleet.players[0].close(2)
+        fleet.divided.hold([0, 1])
+        fleet.divided.hold([0, 1, 3])
+        fleet.divided.settle(through: 0)
+        #expect(fleet.playing == [[0, 1, 2], [3]], "just now some have come")
+        fleet.players[1].close(2)
+        fleet.divided.settle(through: 1)
+        #expect(fleet.playing == [[0, 1, 2], [3], [0, 1, 3]])
+        #expect(fleet.players[2].times == [1_000, 2_000, 3_000])
+        #expect(fleet.divided.lastReadyWindow(slice: 0) == 2, "who had it before has it still")
+        fleet.players[0].close(3)
+        fleet.players[2].close(2)
+        fleet.divided.settle(through: 2)
+        #expect(fleet.playing == [[0, 1, 2], [0, 1, 3]] && fleet.divided.lastReadyWindow(slice: 0) == 3)
+        #expect(fleet.divided.lastReadyWindow == 2 && fleet.divided.playedCount == 4)
+        fleet.players[2].close(3)
+        fleet.offer(Tick(timeMs: 4_000))
+        fleet.divided.settle(through: 3)
+        #expect(fleet.playing == [[0, 1, 3]] && fleet.divided.playedCount == 3)
+        fleet.divided.settle(through: 4)
+        #expect(fleet.players.count == 3, "it goes on")
+        // Much is kept: nobody plays all that again.
+        fleet.divided.hold([0, 1])
+        for window in 5..<17 { fleet.offer(Tick(timeMs: Int64(window) * 1_000)) }
+        fleet.divided.settle(through: 5)
+        fleet.divided.settle(through: 6)
+        #expect(fleet.playing == [[0, 1, 3]])
+        fleet.divided.settle(through: 7)
+        #expect(fleet.playing == [[0, 1, 3], [0, 1]])
+    }
+
+    @Test("who works nothing out tells no more progress than two windows behind those in finals")
+    func progress() throws {
+        let fleet = try Fleet()
+        #expect(fleet.divided.progressMs(500) == 500 && fleet.divided.progressMs(9_000) == 2_000)
+        fleet.divided.settle(through: 5)
+        #expect(fleet.divided.progressMs(20_000) == 8_000)
+        fleet.divided.hold([1])
+        #expect(fleet.divided.progressMs(20_000) == 20_000)
+        fleet.divided.settle(through: .max)
+        #expect(fleet.divided.firstKeptWindow() == FleetMap.windowNumberMax + 1)
     }
 }

@@ -145,19 +145,6 @@ struct DropsSummaries: SummarySink, EventSink {
     func emit(_ events: [Event]) {}
 }
 
-/// Slices of a worker's share.
-struct SlicePlayed: SlicePlayer {
-    let windows: ClosedWindows
-    let core: AggregationCore
-    let index: StreamIndex
-
-    func offer(_ tick: any FleetTick, done: @escaping @Sendable () -> Void) {
-        core.offer(tick, stream: index, done: done)
-    }
-
-    func stop() { core.closeStream(index) { [core] in withExtendedLifetime(core) {} } }
-}
-
 /// One process.
 final class Alone {
     let sink = KeptSummaries()
@@ -269,9 +256,12 @@ final class SharedCluster {
                 shardCount: shards, streams: streams, bus: windows, sink: DropsSummaries(),
                 clock: WallClock { 0 }, metrics: Metrics())
             var spec = Self.spec(stream, plan, resolution) { _, _ in nil }
+            spec.plan = WindowPlan(finestMs: resolution.finestWindowMs, rollupsMs: [])
             spec.racks = { mine.contains(slices.slice(ofRack: $0)) }
             core.openStream(spec)
-            return SlicePlayed(windows: windows, core: core, index: index)
+            return SlicePlayer(windows, core: core, stream: index) {
+                core.closeStream(index) { withExtendedLifetime(core) {} }
+            }
         }
         let run = ScenarioRun(
             plan: plan, stream: stream, index: index, pace: SharedFleetTests.pace, startedNs: -1 << 60,

@@ -46,6 +46,9 @@ final class ClusterMember: Sendable {
         var streams: [String: NATSBus.Measure] = [:]
         var toldSlices: [Int] = []
         var toldFull = 0
+        /// Of the partitions that are closed here, and when it was told.
+        var toldClosed: [Int64] = []
+        var toldMs: Int64 = 0
         /// Why it only shares what it ingests.
         var complaint: (@Sendable () -> String?)?
         /// Number of the newest run that was started.
@@ -133,14 +136,22 @@ final class ClusterMember: Sendable {
         return state.withLock { $0.roster.entries[name] == nil || $0.roster.waitForRoom(nowMs: now) }
     }
 
-    /// Who has which slice, and who finds no room, is told at once; everything else in its time.
+    /// Who has which slice, and who finds no room, is told at once; what is closed soon, for workers keep it until then;
+    /// everything else in its time.
     private func tellChange() {
-        guard let status = parts.worker?.withMachine({ $0.status(nowMs: Self.nowMs()) }) else { return }
+        let now = Self.nowMs()
+        let worker = parts.worker?.withMachine { $0.status(nowMs: now) } ?? WorkerStatus()
+        let closed = parts.rollup?.withMachine { $0.status(nowMs: now).partitions.map(\.closed) } ?? []
         let isNew = state.withLock { state in
-            defer { (state.toldSlices, state.toldFull) = (status.slices, status.full) }
-            return state.toldSlices != status.slices || (state.toldFull > 0) != (status.full > 0)
+            if state.toldSlices != worker.slices || (state.toldFull > 0) != (worker.full > 0) { return true }
+            return state.toldClosed != closed && now - state.toldMs >= 500
         }
-        if isNew { tell() }
+        guard isNew else { return }
+        state.withLock { state in
+            (state.toldSlices, state.toldFull) = (worker.slices, worker.full)
+            (state.toldClosed, state.toldMs) = (closed, now)
+        }
+        tell()
     }
 
     private func watch() {

@@ -54,7 +54,7 @@ final class SharedControl: Sendable {
         self.aside = aside
         timeline = TimelineSource(plan: fleet.plan)
         var position: (@Sendable () -> Int64?)?
-        if let simulation { position = { simulation.run.status().positionMs } }
+        if let simulation { position = { simulation.progressMs } }
         shell = NodeShell(
             ControlMachine(
                 name: name, fleet: fleet.map, base: base, clock: clock, closed: closed, position: position),

@@ -13,27 +13,12 @@ final class SharedRun: Sendable {
     let windows: DividedFleet
     let run: ScenarioRun
 
-    /// What nodes are like at a tick takes so much a rack, where something has changed since the tick before.
-    private static let bytesPerRack = 1_024
-    private static let ticksBytesMax = 256 << 20
+    private static let ticksBytesMax = 512 << 20
 
     /// What happens is told by whoever reports.
     private struct Nothing: SummarySink, EventSink {
         func commit(_ close: WindowClose, done: @escaping @Sendable () -> Void) { done() }
         func emit(_ events: [Event]) {}
-    }
-
-    /// Works out some slices.
-    private struct Player: SlicePlayer {
-        let windows: ClosedWindows
-        let core: AggregationCore
-        let index: StreamIndex
-
-        func offer(_ tick: any FleetTick, done: @escaping @Sendable () -> Void) {
-            core.offer(tick, stream: index, done: done)
-        }
-
-        func stop() { core.closeStream(index) { [core] in withExtendedLifetime(core) {} } }
     }
 
     /// - Parameter startedMs: when the run began, Unix milliseconds.
@@ -45,8 +30,8 @@ final class SharedRun: Sendable {
         let index = streams.open(fleet.stream, site: fleet.plan.scenario.site)
         fleet.plan.makeTopology(into: streams.topology(index))
         var spec = StreamSpec(id: fleet.stream, site: fleet.plan.scenario.site)
-        spec.plan = WindowPlan(
-            finestMs: fleet.resolution.finestWindowMs, rollupsMs: fleet.resolution.rollupsMs)
+        // Who reports makes longer windows of these.
+        spec.plan = WindowPlan(finestMs: fleet.resolution.finestWindowMs, rollupsMs: [])
         spec.levels = levels
         spec.tellsDetected = false
         spec.tickMs = fleet.resolution.tickMs
@@ -55,8 +40,7 @@ final class SharedRun: Sendable {
         spec.timeline = { _, _ in nil }
         let template = spec
         windows = DividedFleet(
-            fleet.map, windowsMax: windowsMax,
-            ticksMax: Self.ticksBytesMax / (max(1, fleet.plan.rackCount) * Self.bytesPerRack)
+            fleet.map, windowsMax: windowsMax, bytesMax: Self.ticksBytesMax
         ) { slices in
             let windows = ClosedWindows(
                 fleet: fleet.map, slices: fleet.slices, topology: fleet.topology, shardCount: shardCount)
@@ -66,7 +50,9 @@ final class SharedRun: Sendable {
             var spec = template
             spec.racks = { slices.contains(fleet.slices.slice(ofRack: $0)) }
             core.openStream(spec)
-            return Player(windows: windows, core: core, index: index)
+            return SlicePlayer(windows, core: core, stream: index) {
+                core.closeStream(index) { withExtendedLifetime(core) {} }
+            }
         }
         let sinceMs = min(max(0, clock.nowMs() - startedMs), UTC.dayMs * 3_650)
         run = ScenarioRun(
@@ -78,8 +64,11 @@ final class SharedRun: Sendable {
     }
 
     var monitoredQueues: [MonitoredQueue] {
-        windows.players.flatMap { ($0 as? Player)?.core.monitoredQueues ?? [] } + run.monitoredQueues
+        windows.players.flatMap { ($0.core as? AggregationCore)?.monitoredQueues ?? [] } + run.monitoredQueues
     }
+
+    /// How far others may take it that the run is played.
+    var progressMs: Int64? { run.status().positionMs.map(windows.progressMs) }
 
     func start() { run.start() }
 
